@@ -1,0 +1,68 @@
+"""Make a fine-tuned encoder smaller and faster, and know exactly what it cost.
+
+Public names are loaded when first used, so importing the package loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "compress": "bertpress.api",
+    "dry_run": "bertpress.api",
+    "evaluate": "bertpress.api",
+    "finetune": "bertpress.api",
+    "measure": "bertpress.api",
+    "predict": "bertpress.api",
+    "predict_texts": "bertpress.api",
+    "report": "bertpress.api",
+    "run_recipe": "bertpress.api",
+    "sweep": "bertpress.api",
+    "Result": "bertpress.api",
+    "Recipe": "bertpress.recipe",
+    "Runtime": "bertpress.run",
+    "Training": "bertpress.methods.method",
+    "Finetune": "bertpress.methods.finetune",
+    "Theseus": "bertpress.methods.theseus",
+    "Linear": "bertpress.methods.theseus.rates",
+    "Constant": "bertpress.methods.theseus.rates",
+    "Custom": "bertpress.methods.theseus.rates",
+    "RequestError": "bertpress.errors",
+    "AnswerNo": "bertpress.errors",
+}
+__all__ = [*_HOME]
+
+if TYPE_CHECKING:
+    from bertpress.api import (
+        Result,
+        compress,
+        dry_run,
+        evaluate,
+        finetune,
+        measure,
+        predict,
+        predict_texts,
+        report,
+        run_recipe,
+        sweep,
+    )
+    from bertpress.errors import AnswerNo, RequestError
+    from bertpress.methods.finetune import Finetune
+    from bertpress.methods.method import Training
+    from bertpress.methods.theseus import Theseus
+    from bertpress.methods.theseus.rates import Constant, Custom, Linear
+    from bertpress.recipe import Recipe
+    from bertpress.run import Runtime
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bertpress' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

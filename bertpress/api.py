@@ -1,0 +1,265 @@
+"""Every command as a function. Results are plain values; nothing is printed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.errors import RequestError
+from bertpress.files import write_json
+from bertpress.methods.method import Method
+from bertpress.recipe import Recipe, TaskSpec, make_recipe, override
+from bertpress.run import Runtime, default_device
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The pressed model, loaded from the run's folder."""
+        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+        from bertpress.loading import model_folder
+
+        folder = model_folder(str(self.folder))
+        architectures = AutoConfig.from_pretrained(folder).architectures or []
+        with_head = any(name.endswith("ForSequenceClassification") for name in architectures)
+        loader = AutoModelForSequenceClassification if with_head else AutoModel
+        model: PreTrainedModel = loader.from_pretrained(folder)
+        return model
+
+
+def compress(
+    model: str,
+    task: str | Mapping[str, Any],
+    steps: Sequence[Method],
+    out: str | Path,
+    runtime: Runtime | None = None,
+    **fields: Any,
+) -> Result:
+    """Press a model by a list of methods.
+
+    Args:
+        model: folder, run, or hub name.
+        task: a task's name, or a mapping that says where your own data are.
+        steps: methods, applied one after the other.
+        out: the run's folder; resumed if it holds the same recipe.
+        runtime: device, threads, progress.
+        **fields: further fields of the recipe, such as ``seed=2`` or ``limit={"train": 1000}``.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+    """
+    recipe = Recipe(model=str(model), task=task, steps=tuple(steps), **fields)  # type: ignore[arg-type]
+    return run_recipe(recipe, out, runtime)
+
+
+def finetune(model: str, task: str | Mapping[str, Any], out: str | Path, **options: Any) -> Result:
+    """Fine-tune a model; `options` are those of `Finetune` and of `compress`."""
+    from bertpress.methods.finetune import Finetune
+
+    own = {name: options.pop(name) for name in list(options) if name in Finetune.model_fields}
+    return compress(model, task, [Finetune(**own)], out, **options)
+
+
+def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) -> Result:
+    """Carry out a recipe, or go on with it."""
+    from bertpress.pipeline import carry_out, prepare
+
+    job = prepare(recipe, runtime or Runtime())
+    return Result(Path(out), carry_out(job, Path(out)))
+
+
+def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, Any]]:
+    """What each step would make and cost: layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
+    from bertpress import planning
+    from bertpress.pipeline import mean_tokens, prepare
+
+    job = prepare(recipe, runtime or Runtime())
+    model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
+    batch = next(iter(recipe.steps[0].trainings().values())).batch_size
+    seconds = planning.seconds_per_layer_pass(model, task, batch)
+    rows = planning.rows(job.plans, mean_tokens(task), seconds)
+    for row, plan in zip(rows, job.plans, strict=True):
+        row["notes"] = [*(task.notes if plan is job.plans[0] else ()), *plan.method.warnings(plan.before, plan.steps)]
+    return rows
+
+
+def sweep(
+    values: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], out: str | Path, runtime: Runtime | None = None
+) -> dict[str, Any]:
+    """Run a grid of settings, each an ordinary run in ``cells/``; the best on the dev split stands for the run.
+
+    Args:
+        values: a recipe as plain values.
+        grid: path (as after ``--set``) to the values to try; ``seed`` among them.
+        out: the folder of the whole.
+        runtime: device, threads, progress.
+
+    Returns:
+        the summary: cells with their scores, best, median, low and high over all cells.
+    """
+    import statistics
+
+    from bertpress.run import open_run
+
+    out = Path(out)
+    runtime = runtime or Runtime()
+    open_run(out, make_recipe(values))
+    cells = []
+    for combination in itertools.product(*grid.values()):
+        settings = dict(zip(grid, combination, strict=True))
+        name = ",".join(f"{path.rpartition('.')[2]}={value}" for path, value in settings.items())
+        assignments = [f"{path}={json.dumps(value)}" for path, value in settings.items()]
+        recipe = make_recipe(override(dict(values), assignments))
+        runtime.say(f"cell {name}")
+        result = run_recipe(recipe, out / "cells" / name, runtime)
+        last = [row for row in result.report["rows"] if row["folder"] != "baseline"][-1]
+        cells.append({"settings": settings, "folder": f"cells/{name}", "score": last["score"]})
+    scores = [cell["score"] for cell in cells]
+    summary = {
+        "cells": cells,
+        "best": max(cells, key=lambda cell: cell["score"])["folder"],
+        "median": statistics.median(scores),
+        "low": min(scores),
+        "high": max(scores),
+        "primary_metric": result.report["primary_metric"],
+    }
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _open(
+    model: str,
+    task: str | TaskSpec,
+    max_length: int,
+    limit: Mapping[str, int] | None,
+    runtime: Runtime,
+    head_labels: tuple[str, ...] | None = None,
+) -> tuple[PreTrainedModel, Task]:
+    """A model with a trained head, and the task in its order of labels."""
+    from bertpress.loading import load_tokenizer
+    from bertpress.pipeline import quieten
+    from bertpress.tasks import load_task
+
+    quieten(runtime.threads)
+    spec = TaskSpec(name=task) if isinstance(task, str) else task
+    data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
+    return _load(model, data, runtime, head_labels)
+
+
+def _load(
+    model: str, data: Task, runtime: Runtime, head_labels: tuple[str, ...] | None = None
+) -> tuple[PreTrainedModel, Task]:
+    from bertpress.loading import load_for_task
+    from bertpress.objective import choose_attention
+
+    loaded, aligned, _ = load_for_task(
+        model, data, trust_remote_code=runtime.trust_remote_code, head_labels=head_labels
+    )
+    loaded.to(runtime.device or default_device())
+    choose_attention(loaded, training=False)
+    return loaded, aligned
+
+
+def evaluate(
+    model: str,
+    task: str | TaskSpec,
+    split: str | None = None,
+    *,
+    max_length: int = 128,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Every metric of a model on a split, or on all development splits: split to metric to value, best 1."""
+    from bertpress.evaluation import logits_of
+
+    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    splits = [split] if split else data.scored_splits()
+    return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
+
+
+def predict(
+    model: str,
+    task: str | TaskSpec,
+    split: str = "test",
+    *,
+    max_length: int = 128,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> list[dict[str, Any]]:
+    """One record per row of a split: row, prediction, and the probability of a class."""
+    from bertpress.evaluation import logits_of
+
+    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    records = data.decode(logits_of(loaded, data, data.encoded(split)))
+    return [{"row": row, **record} for row, record in enumerate(records)]
+
+
+def predict_texts(
+    model: str, texts: Sequence[tuple[str, ...]], *, max_length: int = 128, runtime: Runtime | None = None
+) -> list[dict[str, Any]]:
+    """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head."""
+    from bertpress.evaluation import logits_of
+    from bertpress.loading import load_config, load_tokenizer
+    from bertpress.pipeline import quieten
+    from bertpress.tasks.classification import Classification, data_of_head
+
+    runtime = runtime or Runtime()
+    quieten(runtime.threads)
+    tokenizer = load_tokenizer(model, runtime.trust_remote_code)
+    data = Classification(data_of_head(load_config(model, runtime.trust_remote_code)), tokenizer, max_length)
+    loaded, task = _load(model, data, runtime)
+    return task.decode(logits_of(loaded, task, task.encode_texts(texts)))
+
+
+def measure(
+    model: str,
+    against: str | None,
+    task: str | TaskSpec,
+    *,
+    batch_size: int = 32,
+    max_length: int = 128,
+    limit: Mapping[str, int] | None = None,
+    seconds: float = 6.0,
+    runtime: Runtime | None = None,
+) -> list[dict[str, Any]]:
+    """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals."""
+    from bertpress.latency import latency_rows
+    from bertpress.pipeline import latency_batches
+
+    runtime = runtime or Runtime()
+    loaded, data = _open(model, task, max_length, limit, runtime)
+    batches = latency_batches(data, (1, batch_size), loaded.device)
+    if against is None:
+        return latency_rows(loaded, None, batches, seconds=seconds)
+    other, _ = _open(against, task, max_length, limit, runtime)
+    return latency_rows(other, loaded, batches, seconds=seconds)
+
+
+def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
+    """Rewrite the report of each run; with `out`, one HTML page over all of them."""
+    from bertpress import reporting
+
+    if not runs:
+        raise RequestError("Name at least one run.")
+    built = [reporting.write(run) for run in runs]
+    if out is not None:
+        reporting.combined(runs, Path(out))
+    return built

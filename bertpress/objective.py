@@ -1,0 +1,119 @@
+"""What is trained: an `Objective` takes a batch and gives loss and logits; it is the model the Trainer trains.
+
+Teachers, frozen halves and draws live inside its forward, so that resuming, several processes, mixed precision and
+checkpoints come from the Trainer without a subclass per method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+Batch = Mapping[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A batch in, ``{"loss", "logits"}`` out.
+
+    The engine sets `step` (finished optimizer steps), `total_steps` and `micro_batch` before each forward pass. Losses
+    are means over the micro-batch. In eval mode the deployable model runs and nothing is drawn. What must survive a
+    restart is a parameter or a buffer; checkpoints hold trainable parameters and buffers only.
+    """
+
+    accepts_loss_kwargs = False  # The Trainer then divides the loss by the accumulation steps; models do not.
+    unused_parameters = False
+    """True if a step may leave a trainable parameter without gradient."""
+
+    def __init__(self, task: Task, teacher: nn.Module | None = None) -> None:
+        super().__init__()
+        self.task = task
+        self.step, self.total_steps, self.micro_batch = 0, 1, 0
+        self.imposed: Any = None
+        # Not a submodule on purpose: a teacher is never trained, saved, put in train mode or wrapped by DDP.
+        self.__dict__["teacher"] = None if teacher is None else teacher.eval().requires_grad_(False)
+        # Its gradient is always 0: a step that trains nothing still has a graph, and moves nothing.
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+    def deployed(self) -> PreTrainedModel:
+        """The model whose forward pass this objective runs."""
+        raise NotImplementedError(f"{type(self).__name__} must name its model")
+
+    def forward(self, **batch: Tensor) -> dict[str, Tensor]:
+        """Loss of the task, shape (), and logits of the deployed model."""
+        outputs = self.deployed()(**{name: batch[name] for name in self.task.inputs if name in batch})
+        result = {"logits": outputs.logits}
+        if "labels" in batch:
+            result["loss"] = self.task.example_losses(outputs, batch).mean() + 0.0 * self.anchor
+        return result
+
+    def impose(self, draw: Any) -> None:
+        """Use `draw` instead of drawing at random; None draws again. For tests and fixed choices."""
+        self.imposed = draw
+
+    def before_update(self) -> None:
+        """Called before each optimizer step, after the gradient was clipped."""
+
+    def progress(self) -> dict[str, float]:
+        """Numbers to log beside the loss, over the time since the last call."""
+        return {}
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        choose_attention(self.deployed(), training=mode)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        if self.teacher is not None:
+            self.teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        """Trainable parameters and buffers, one name per tied pair, contiguous."""
+        full = super().state_dict(*args, **kwargs)
+        return {name: full[name].contiguous() for name in self._saved_names(full)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what `state_dict` saved; another set of names is refused."""
+        expected = self._saved_names(super().state_dict())
+        if set(expected) != set(state_dict):
+            differing = sorted(set(expected) ^ set(state_dict))
+            raise ValueError(f"a checkpoint of another objective: {len(differing)} names differ, first {differing[0]}")
+        super().load_state_dict(state_dict, strict=False, assign=assign)
+        return nn.modules.module._IncompatibleKeys([], [])
+
+    def _saved_names(self, full: Mapping[str, Any]) -> list[str]:
+        trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        buffers = {name for name, _ in self.named_buffers()}
+        return [name for name in full if name in trainable or name in buffers]
+
+
+class Supervised(Objective):
+    """The task's own loss on a model whose trainable parameters the caller has chosen."""
+
+    def __init__(self, model: PreTrainedModel, task: Task) -> None:
+        super().__init__(task)
+        self.model = model
+
+    def deployed(self) -> PreTrainedModel:
+        return self.model
+
+
+def choose_attention(model: PreTrainedModel, training: bool) -> None:
+    """Set the attention that is fastest here.
+
+    On CPU, scaled-dot-product attention with dropout falls back to a path 1.2 to 1.8 times slower than eager at 64 to
+    128 tokens (`benchmarks/attention.py`); without dropout, and on other devices, it is the faster one.
+    """
+    config = model.config
+    dropout = float(getattr(config, "attention_probs_dropout_prob", 0) or 0)
+    wanted = "eager" if training and dropout > 0 and model.device.type == "cpu" else "sdpa"
+    if config._attn_implementation != wanted:
+        model.set_attn_implementation(wanted)

@@ -1,0 +1,148 @@
+"""Flags shared by several commands, each defined once: a dataclass of options that a command takes as one parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from bertpress.errors import RequestError
+
+
+def _option(text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=False, **settings)
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """Every command that loads a model."""
+
+    device: Annotated[str | None, _option("cpu, cuda, cuda:1; default: an accelerator if there is one")] = None
+    threads: Annotated[int | None, _option("CPU threads", min=1)] = None
+    trust_remote_code: Annotated[bool, _option("run modelling code that comes with the model")] = False
+    quiet: Annotated[bool, _option("print results only")] = False
+    debug: Annotated[bool, _option("show the traceback of an error")] = False
+
+
+@dataclass(frozen=True)
+class DataOptions(CommonOptions):
+    """Every command that reads a task."""
+
+    data_dir: Annotated[
+        str | None, _option("folder with train|validation|test as parquet, jsonl, csv or tsv, or one file")
+    ] = None
+    columns: Annotated[str | None, _option("text columns of your own data: sentence1,sentence2")] = None
+    label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
+    kind: Annotated[str | None, _option("classification or regression; default: seen from the labels")] = None
+    head_labels: Annotated[
+        str | None, _option("label names in the order of the model's head, where its config does not tell")
+    ] = None
+    max_length: Annotated[int | None, _option("longest input in tokens (default: 128)")] = None
+    limit: Annotated[list[str] | None, _option("at most that many rows of a split: train=10000")] = None
+
+    def task_values(self, task: str | None) -> Any:
+        """The recipe's task, as plain values."""
+        given = {
+            "data_dir": self.data_dir,
+            "columns": split_list(self.columns),
+            "label": self.label,
+            "kind": self.kind,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return {"name": task, **given} if task is not None else None
+
+    def limits(self) -> dict[str, int]:
+        """Split to largest number of rows."""
+        pairs = [item.partition("=") for entry in self.limit or [] for item in entry.split(",")]
+        for name, sign, number in pairs:
+            if not sign or not number.isdigit() or int(number) < 1:
+                raise RequestError(f"--limit expects split=rows, such as train=10000, got '{name}{sign}{number}'.")
+        return {name: int(number) for name, _, number in pairs}
+
+
+@dataclass(frozen=True)
+class TrainOptions(DataOptions):
+    """Every command that trains."""
+
+    seed: Annotated[int | None, _option("same seed and machine, same weights (default: 1)", min=0)] = None
+    seeds: Annotated[int | None, _option("run seeds 1 to N and report median and range", min=1)] = None
+    sweep: Annotated[list[str] | None, _option("try several values: path=a,b (repeatable: a grid)")] = None
+    assignments: Annotated[list[str] | None, _option("set any field: path=value (repeatable)", "--set")] = None
+    epochs: Annotated[float | None, _option("epochs of the first phase")] = None
+    learning_rate: Annotated[float | None, _option("learning rate of the first phase")] = None
+    batch_size: Annotated[int | None, _option("batch size of the first phase, per process")] = None
+    accumulation: Annotated[int | None, _option("micro-batches per optimizer step, first phase")] = None
+    precision: Annotated[str | None, _option("fp32, bf16 or fp16")] = None
+    phases: Annotated[str | None, _option("run only these phases: replacing,finetuning")] = None
+    no_baseline: Annotated[bool, _option("leave out the truncated baseline", "--no-baseline")] = False
+    log: Annotated[str, _option("also log to a tracker: tensorboard")] = "none"
+    dry_run: Annotated[bool, _option("print what would be done and what it costs; train nothing")] = False
+    print_recipe: Annotated[bool, _option("print the recipe as YAML and stop", "--print")] = False
+    json_output: Annotated[bool, _option("print JSON", "--json")] = False
+
+    def recipe_fields(self) -> dict[str, Any]:
+        """The recipe's own fields that these flags set."""
+        given = {
+            "seed": self.seed,
+            "max_length": self.max_length,
+            "precision": self.precision,
+            "limit": self.limits() or None,
+            "head_labels": split_list(self.head_labels),
+            "baseline": False if self.no_baseline else None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def training_fields(self) -> dict[str, Any]:
+        """Fields of the first phase's training that these flags set."""
+        names = ("epochs", "learning_rate", "batch_size", "accumulation")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+OutOption = Annotated[Path | None, typer.Option("--out", help="folder of the run; resumed if it holds the same recipe")]
+
+
+def split_list(text: str | None) -> list[str] | None:
+    """``a,b`` to a list; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let Typer see the fields of a command's options dataclass as flags of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    grouped: dict[str, type[Any]] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        hint = hints[name]
+        if not dataclasses.is_dataclass(hint):
+            parameters.append(parameter.replace(annotation=hint))
+            continue
+        grouped[name] = hint  # type: ignore[assignment]
+        field_hints = get_type_hints(hint, include_extras=True)
+        for field in dataclasses.fields(hint):
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=field_hints[field.name],
+                )
+            )
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        for name, cls in grouped.items():
+            fields = {field.name: values.pop(field.name) for field in dataclasses.fields(cls)}
+            values[name] = cls(**fields)
+        command(**values)
+
+    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    ordered = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    wrapper.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in ordered}
+    return wrapper

@@ -1,0 +1,119 @@
+"""What a recipe will do, before anything trains: shapes, parameters, MACs, seconds, disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertpress import cost
+from bertpress.encoders import encoder_of
+from bertpress.methods.finetune import Finetune
+from bertpress.methods.method import Method
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from bertpress.recipe import Recipe
+    from bertpress.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step's result and work."""
+
+    folder: str
+    method: Method
+    before: PretrainedConfig
+    after: PretrainedConfig
+    steps: dict[str, int]
+    """optimizer steps of each phase"""
+    layer_passes: float
+    """cost of all steps, in layer forwards of one micro-batch"""
+
+    @property
+    def layers(self) -> int:
+        """Layers of the result."""
+        return encoder_of(self.after).depth(self.after)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Most that lies on disk at a time: four checkpoints of weights and two Adam moments, the model, float32."""
+        checkpoint = 3 * cost.parameters(self.after).total * 4
+        return 4 * checkpoint + cost.parameters(self.after).total * 4
+
+
+def plan_steps(recipe: Recipe, config: PretrainedConfig, examples: int, processes: int = 1) -> list[StepPlan]:
+    """Plan every step of `recipe`, the truncated baseline last.
+
+    Raises:
+        RequestError: a step that does not fit the model it would get.
+    """
+    plans = []
+    for index, method in enumerate(recipe.steps):
+        plans.append(_plan(f"{index:02d}-{method.name}", method, config, examples, processes))
+        config = plans[-1].after
+    baseline = _baseline(recipe, plans, examples, processes)
+    return [*plans, baseline] if baseline else plans
+
+
+def _plan(folder: str, method: Method, config: PretrainedConfig, examples: int, processes: int) -> StepPlan:
+    after = method.plan(config)
+    trainings = method.trainings()
+    steps = {phase: training.steps(examples, processes) for phase, training in trainings.items()}
+    passes = sum(
+        count * trainings[phase].accumulation * method.layer_passes(config, phase, count)
+        for phase, count in steps.items()
+    )
+    return StepPlan(folder, method, config, after, steps, passes)
+
+
+def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processes: int) -> StepPlan | None:
+    """The bottom layers of the start model, trained as long as the last step that changes the depth."""
+    changing = [
+        plan
+        for plan in plans
+        if not isinstance(plan.method, Finetune) and plan.layers != encoder_of(plan.before).depth(plan.before)
+    ]
+    if not recipe.baseline or not changing:
+        return None
+    first = next(iter(changing[-1].method.trainings().values()))
+    total = sum(sum(plan.steps.values()) for plan in changing)
+    method = Finetune(layers=plans[-1].layers, training=first.model_copy(update={"max_steps": total}))
+    start = plans[0].after if isinstance(plans[0].method, Finetune) else plans[0].before
+    return _plan("baseline", method, start, examples, processes)
+
+
+def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
+    """Measured seconds of one layer forward on a training batch of middling length; two steps after one warm-up."""
+    from bertpress.objective import Supervised
+
+    rows = task.encoded("train")
+    middle = sorted(range(len(rows)), key=lambda row: rows[row]["length"])[len(rows) // 2 :][:batch_size]
+    batch = {name: value.to(model.device) for name, value in task.collate([rows[row] for row in middle]).items()}
+    objective = Supervised(model, task).train()
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        objective(**batch)["loss"].backward()
+        times.append(time.perf_counter() - began)
+    model.zero_grad(set_to_none=True)
+    return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config))
+
+
+def rows(plans: Sequence[StepPlan], tokens: int, layer_pass_seconds: float | None) -> list[dict[str, Any]]:
+    """The plan as records: step, layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
+    return [
+        {
+            "step": plan.folder,
+            "layers": plan.layers,
+            "parameters": cost.parameters(plan.after).total,
+            "macs": cost.macs(plan.after, tokens),
+            "tokens": tokens,
+            "optimizer_steps": plan.steps,
+            "seconds": None if layer_pass_seconds is None else round(plan.layer_passes * layer_pass_seconds, 1),
+            "disk_bytes": plan.disk_bytes,
+        }
+        for plan in plans
+    ]

@@ -1,0 +1,61 @@
+"""Texts to predict, and files of predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bertpress.config import nearest
+from bertpress.errors import RequestError
+from bertpress.files import write_text
+
+
+def typed_texts(texts: Sequence[str] | None, pairs: Sequence[str] | None) -> list[tuple[str, ...]]:
+    """Texts as typed on the command line, each with its second text if there are any."""
+    texts = list(texts or [])
+    if pairs and len(pairs) != len(texts):
+        raise RequestError(f"There are {len(texts)} --text and {len(pairs)} --text-pair; give one pair for each text.")
+    return list(zip(texts, pairs, strict=True)) if pairs else [(text,) for text in texts]
+
+
+def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]:
+    """Texts in a file: one a line (txt), or the named columns of a table.
+
+    Raises:
+        RequestError: no such file or column, or no rows.
+    """
+    from bertpress.tasks.data import read_file, read_text
+
+    if file.suffix == ".txt":
+        texts: list[tuple[str, ...]] = [(line,) for line in read_text(file).splitlines() if line.strip()]
+    else:
+        table = read_file(file)
+        columns = list(columns or table.column_names[:1])
+        for column in columns:
+            if column not in table.column_names:
+                raise RequestError(f"{file} has no column '{column}'{nearest(column, table.column_names)}.")
+        values = [["" if value is None else str(value) for value in table[column]] for column in columns]
+        texts = list(zip(*values, strict=True))
+    if not texts:
+        raise RequestError(f"{file} holds no texts.")
+    return texts
+
+
+def write(
+    task: str, split: str, records: Sequence[dict[str, Any]], folder: Path, zip_files: bool = False
+) -> tuple[list[Path], list[str]]:
+    """Write predictions of a split: the leaderboard's file for GLUE, JSON lines for any task.
+
+    Returns:
+        the files, and remarks (such as a row count that the leaderboard would refuse).
+    """
+    lines = folder / f"{split}.jsonl"
+    write_text(lines, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    if not task.startswith("glue/") or not split.startswith("test"):
+        return [lines], []
+    from bertpress.tasks.submission import write_submission
+
+    paths, notes = write_submission(task, split, [record["prediction"] for record in records], folder, zip=zip_files)
+    return [lines, *paths], list(notes)

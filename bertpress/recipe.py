@@ -1,0 +1,188 @@
+"""A recipe: a start model, a task, a list of steps, a seed. YAML, flags and Python build the same object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny
+
+from bertpress.config import Config, build, choice, nearest
+from bertpress.errors import RequestError
+from bertpress.methods import METHODS
+from bertpress.methods.method import Method
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 2e-5 is a number, as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.inf$|\.nan$"),
+    list("-+0123456789."),
+)
+
+
+class TaskSpec(Config):
+    """Which task, and where its data are. A plain string in YAML is the name."""
+
+    name: str = "files"
+    """glue/mrpc, pydoc, ... or files for your own"""
+    data_dir: str | None = None
+    """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file"""
+    columns: tuple[str, ...] | None = None
+    """text columns of your own data, one or two"""
+    label: str = "label"
+    """label column of your own data"""
+    kind: Literal["classification", "regression"] | None = None
+    """default: regression where the labels are numbers with decimals"""
+
+
+def _task_from(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and "files" in value:
+        return {"name": "files", "data_dir": value["files"], **{k: v for k, v in value.items() if k != "files"}}
+    return value
+
+
+def _task_to(value: TaskSpec) -> Any:
+    given = value.model_dump(mode="json", exclude_defaults=True)
+    return value.name if set(given) <= {"name"} else {"name": value.name, **given}
+
+
+_PARSE, _DUMP = choice({method.name: method for method in METHODS})
+Step = Annotated[SerializeAsAny[Method], _PARSE, _DUMP]
+
+
+class Recipe(Config):
+    """Everything that determines a result. Device, threads and phases do not: they are chosen when it runs."""
+
+    model: str
+    """start model: a folder, a run, a hub name, or packaged-minilm"""
+    task: Annotated[TaskSpec, BeforeValidator(_task_from), PlainSerializer(_task_to)]
+    """task name, or a mapping that says where your own data are"""
+    steps: tuple[Step, ...] = Field(min_length=1)
+    """the methods, applied one after the other"""
+    seed: int = Field(1, ge=0, lt=2**32)
+    """same seed and machine, same weights"""
+    max_length: int = Field(128, ge=4)
+    """longest input in tokens"""
+    limit: dict[str, Annotated[int, Field(ge=1)]] = Field({})
+    """largest number of rows of a split, chosen at random: {train: 10000}"""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """arithmetic of the training; results are stored in float32"""
+    baseline: bool = True
+    """also train the truncated baseline where a step changes the depth"""
+    head_labels: tuple[str, ...] | None = None
+    """label names in the order of the start model's head, where its configuration does not tell"""
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Flat path to value of everything that determines the result."""
+        return dict(flatten(yaml.safe_load(self.to_yaml())))
+
+
+def flatten(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Dotted path to leaf value of nested mappings and lists."""
+    if isinstance(value, dict) and value:
+        items = value.items()
+    elif isinstance(value, list) and value:
+        items = ((str(index), item) for index, item in enumerate(value))  # type: ignore[assignment]
+    else:
+        return [(path, value)]
+    return [pair for key, item in items for pair in flatten(item, f"{path}.{key}" if path else str(key))]
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML safely.
+
+    Raises:
+        RequestError: names the source and the place.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RequestError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Name to text of the recipes that come with the package."""
+    folder = files("bertpress") / "recipes"
+    found = {entry.name: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    return {name.removesuffix(".yaml"): found[name].read_text(encoding="utf-8") for name in sorted(found)}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The values of a recipe file, or of a shipped recipe by its name.
+
+    Raises:
+        RequestError: no such file or name, or not a mapping.
+    """
+    path = Path(name)
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise RequestError(f"{name} is not a text file; expected a recipe in YAML.") from None
+    else:
+        shipped = shipped_recipes()
+        if name not in shipped:
+            raise RequestError(f"There is no recipe file or shipped recipe '{name}'{nearest(name, list(shipped))}.")
+        text = shipped[name]
+    values = parse_yaml(text, name)
+    if not isinstance(values, dict):
+        raise RequestError(f"{name} should hold a mapping with model, task and steps.")
+    return values
+
+
+def override(values: dict[str, Any], assignments: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """Apply ``path=value`` assignments; a path is dotted, list positions are numbers, values are YAML.
+
+    Args:
+        values: plain values of a recipe; not changed.
+        assignments: as typed after ``--set``.
+        prefix: where paths start (``steps.0.theseus`` for a one-step command).
+    """
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(values))
+    for assignment in assignments:
+        path, sign, text = assignment.partition("=")
+        if not sign:
+            raise RequestError(f"--set expects path=value, got '{assignment}'.")
+        _assign(result, [*prefix.split("."), *path.split(".")] if prefix else path.split("."), parse_yaml(text, path))
+    return result
+
+
+def _assign(target: Any, path: list[str], value: Any) -> None:
+    for position, key in enumerate(path):
+        last = position == len(path) - 1
+        if isinstance(target, list):
+            if not key.isdigit() or int(key) >= len(target):
+                raise RequestError(f"--set {'.'.join(path)}: '{key}' is not a position in a list of {len(target)}.")
+            key = int(key)  # type: ignore[assignment]
+        if last:
+            target[key] = value
+            return
+        if not isinstance(target, list) and not isinstance(target.get(key), dict | list):
+            target[key] = {} if target.get(key) is None or not isinstance(target.get(key), str) else {target[key]: {}}
+        target = target[key]
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Validate plain values.
+
+    Raises:
+        RequestError: names every wrong field, with the nearest known name.
+    """
+    for needed in ("model", "task"):
+        if values.get(needed) is None:
+            raise RequestError(f"The recipe has no {needed}; give it with --{needed}.")
+    return build(Recipe, values)

@@ -1,0 +1,193 @@
+"""A run is a directory: every step resumable, every finished step a model folder. The only caller of the trainer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bertpress.errors import RequestError
+from bertpress.files import new_folder, write_json, write_text
+from bertpress.methods.method import Training
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.objective import Objective
+    from bertpress.recipe import Recipe
+    from bertpress.tasks.task import Task
+
+
+class Stopped(Exception):
+    """The phases that were asked for are done; the step is not."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a recipe is carried out; none of it changes which run it is."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; default: an accelerator if there is one"""
+    threads: int | None = None
+    phases: tuple[str, ...] | None = None
+    """run only these phases"""
+    log: str = "none"
+    """a tracker that the Trainer knows, such as tensorboard"""
+    trust_remote_code: bool = False
+    progress: Callable[[str, int, int, dict[str, float]], None] = field(default=lambda *_: None)
+    """(phase, step, total steps, logged numbers)"""
+    say: Callable[[str], None] = field(default=lambda _: None)
+    """one line for the user"""
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """One step's folder, and what a method may ask of the engine."""
+
+    folder: Path
+    recipe: Recipe
+    runtime: Runtime
+    start: Callable[[], PreTrainedModel]
+    """loads the recipe's start model: the default teacher"""
+
+    @property
+    def seed(self) -> int:
+        """The recipe's seed."""
+        return self.recipe.seed
+
+    def train(self, objective: Objective, task: Task, training: Training, phase: str) -> None:
+        """Train one phase, or go on with it, and leave the objective at the best tenth by the primary metric.
+
+        Returns at once with the phase's weights if it is finished.
+
+        Raises:
+            Stopped: the phase is not among those asked for and is not finished.
+        """
+        from bertpress import trainer
+
+        folder = self.folder / phase
+        finished = folder / "finished.json"
+        if finished.is_file():
+            trainer.load_checkpoint(objective, folder / json.loads(finished.read_text())["checkpoint"])
+            return
+        if self.runtime.phases is not None and phase not in self.runtime.phases:
+            raise Stopped(f"Stopped before the phase {phase} of {self.folder.name}.")
+        best, seconds = trainer.train(
+            objective,
+            task,
+            training,
+            folder,
+            self.seed,
+            report=lambda step, total, logs: self.runtime.progress(phase, step, total, logs),
+            precision=self.recipe.precision,
+            device=self.runtime.device,
+            log=self.runtime.log,
+        )
+        if trainer.is_first_process():
+            write_json(finished, {"checkpoint": f"checkpoint-{best}", "step": best, "seconds": seconds})
+        trainer.barrier()
+
+    def seconds(self) -> float:
+        """Time spent on the finished phases."""
+        return sum(float(json.loads(file.read_text())["seconds"]) for file in self.folder.glob("*/finished.json"))
+
+    def remove_checkpoints(self) -> None:
+        """Delete what only resuming needs; called when the step's result is on disk."""
+        for checkpoint in self.folder.glob("*/checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+
+def open_run(folder: Path, recipe: Recipe) -> bool:
+    """Take `folder` for `recipe`: new, or to be resumed.
+
+    Returns:
+        True if the folder holds this recipe already.
+
+    Raises:
+        RequestError: the folder holds another recipe (with the differing fields), other files, or cannot be made.
+    """
+    file = folder / "recipe.yaml"
+    if file.is_file():
+        old, new = _identity_on_disk(file), recipe.identity()
+        differing = [path for path in {**old, **new} if old.get(path) != new.get(path)]
+        if differing:
+            shown = "; ".join(f"{path}: {old.get(path)} there, {new.get(path)} now" for path in differing[:6])
+            raise RequestError(f"{folder} holds the run of another recipe ({shown}); choose another --out.")
+        return True
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise RequestError(f"{folder} is a file; --out expects a folder.")
+        if folder.is_dir() and any(not entry.name.startswith(".recipe.yaml") for entry in folder.iterdir()):
+            raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
+        folder.mkdir(parents=True, exist_ok=True)
+    except (NotADirectoryError, FileExistsError, PermissionError) as error:
+        raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
+    write_text(file, recipe.to_yaml())
+    return False
+
+
+def _identity_on_disk(file: Path) -> dict[str, Any]:
+    from bertpress.recipe import flatten
+
+    try:
+        return dict(flatten(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise RequestError(f"{file} cannot be read; choose another --out or delete the folder.") from None
+
+
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str, encoder_only: bool = False
+) -> None:
+    """Write a model folder that `AutoModel` loads, in one step."""
+    with new_folder(folder) as temporary:
+        (model.base_model if encoder_only else model).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        write_text(temporary / "README.md", card)
+
+
+def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:
+    """Write ``predictions/<split>.parquet``: row, label, one list of logits."""
+    import pyarrow
+    from pyarrow import parquet
+
+    encoded = task.encoded(split)
+    labels = encoded["labels"] if "labels" in encoded.column_names else [None] * len(encoded)
+    table = pyarrow.table({"row": list(range(len(encoded))), "label": list(labels), "logits": logits.tolist()})
+    target = folder / "predictions" / f"{split}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    parquet.write_table(table, temporary)
+    temporary.replace(target)
+
+
+def default_device() -> str:
+    """The accelerator if there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def environment(runtime: Runtime, seed: int) -> dict[str, Any]:
+    """Versions, device, seed and command line of this process."""
+    import platform
+    import sys
+    from importlib.metadata import version
+
+    import torch
+
+    packages = ("bertpress", "torch", "transformers", "accelerate", "datasets", "numpy")
+    return {
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": runtime.device or default_device(),
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }

@@ -1,0 +1,97 @@
+"""The tasks by name, and `load_task`, which reads one. The table loads neither torch nor data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bertpress.config import nearest
+from bertpress.errors import RequestError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bertpress.recipe import TaskSpec
+    from bertpress.tasks.data import TextData
+    from bertpress.tasks.task import Task
+
+TASKS: dict[str, str] = {
+    "glue/cola": "is a sentence acceptable English (Matthews correlation)",
+    "glue/sst2": "sentiment of phrases from film reviews (accuracy)",
+    "glue/mrpc": "are two sentences paraphrases (mean of accuracy and F1)",
+    "glue/stsb": "similarity of two sentences, 0 to 5 (mean of Pearson and Spearman correlation)",
+    "glue/qqp": "are two questions duplicates (mean of accuracy and F1)",
+    "glue/mnli": "entailment in three classes (accuracy on matched genres; mismatched beside it)",
+    "glue/qnli": "does a sentence answer a question (accuracy)",
+    "glue/rte": "entailment in two classes (accuracy)",
+    "glue/wnli": "pronoun resolution as entailment (accuracy)",
+    "glue/ax": "GLUE's diagnostic set, predicted with an MNLI model (test only)",
+    "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
+    "files": "your own data: --data-dir, --columns, --label",
+}
+"""Name to one line on what is asked and the primary metric."""
+
+
+def load_task(
+    spec: TaskSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    limit: Mapping[str, int] | None = None,
+    seed: int = 1,
+) -> Task:
+    """Read a task's data and make it ready for a tokenizer.
+
+    Args:
+        spec: which task, and where its data are.
+        tokenizer: of the model in question.
+        max_length: longest input in tokens.
+        limit: largest number of rows of a split.
+        seed: chooses held-out rows of the user's own data.
+
+    Raises:
+        RequestError: no such task, or data that cannot be used, naming file and row.
+    """
+    from bertpress.tasks.classification import Classification
+    from bertpress.tasks.data import limit as limited
+
+    positions = tokenizer.model_max_length
+    if max_length > positions:
+        raise RequestError(f"--max-length {max_length} is more than the {positions} positions of the model.")
+    data = _read(spec, seed)
+    if limit:
+        data = dataclasses.replace(data, splits=limited(data.splits, limit, seed=0))
+    return Classification(data, tokenizer, max_length)
+
+
+def _read(spec: TaskSpec, seed: int) -> TextData:
+    if spec.name not in TASKS:
+        raise RequestError(f"There is no task '{spec.name}'{nearest(spec.name, list(TASKS))}.")
+    if spec.name != "files" and (spec.columns or spec.kind):
+        raise RequestError(f"--columns and --kind describe your own data (--task files), not {spec.name}.")
+    if spec.name == "files":
+        from bertpress.tasks.files import load_files
+
+        return load_files(data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=spec.kind, seed=seed)
+    if spec.name == "pydoc":
+        return _pydoc()
+    from bertpress.tasks.glue import load_glue
+
+    return load_glue(spec.name, spec.data_dir)
+
+
+def _pydoc() -> TextData:
+    import platform
+
+    from bertpress.tasks import pydoc
+    from bertpress.tasks.data import TextData
+
+    return TextData(
+        name="pydoc",
+        splits=pydoc.load(),
+        columns=("text",),
+        labels=tuple(pydoc.AREAS),
+        metrics=("accuracy", "f1_macro"),
+        primary="accuracy",
+        notes=(f"docstrings of Python {platform.python_version()}",),
+    )

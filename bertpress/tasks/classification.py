@@ -1,0 +1,181 @@
+"""Classification and regression of one or two texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bertpress.errors import RequestError
+from bertpress.tasks.data import TextData
+from bertpress.tasks.metrics import METRICS
+from bertpress.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+class Classification(Task):
+    """Text rows with a class each, or with a number each (regression).
+
+    Args:
+        data: the rows; see `TextData`.
+        tokenizer: encodes them.
+        max_length: longest input in tokens, special ones included; longer texts are cut.
+    """
+
+    def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
+        self.name, self.splits, self.notes = data.name, data.splits, data.notes
+        self.metrics, self.primary = data.metrics, data.primary
+        self.labels = data.labels
+        self.kind = "regression" if data.labels is None else "classification"
+        self.inputs = tuple(tokenizer.model_input_names)
+        self._encoded: dict[str, Dataset] = {}
+
+    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        names = self.labels or ("score",)
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: index for index, name in enumerate(names)}
+        config.problem_type = "regression" if self.labels is None else "single_label_classification"
+        return config
+
+    def aligned(self, config: PretrainedConfig) -> Classification:
+        head = tuple(config.id2label[index] for index in sorted(config.id2label))
+        if self.labels is None:
+            if len(head) != 1:
+                raise RequestError(f"{self.name} needs a head with one output, but the model's head has {len(head)}.")
+            return self
+        if set(head) == set(self.labels):
+            return Classification(
+                dataclasses.replace(self.data, **self._reordered(head)), self.tokenizer, self.max_length
+            )
+        if len(head) == len(self.labels) and all(re.fullmatch(r"LABEL_\d+", name) for name in head):
+            raise RequestError(
+                f"The model's head names its labels {', '.join(head)}, so their order is unknown; "
+                f"give it with --head-labels {','.join(self.labels)} (in the order of the head)."
+            )
+        raise RequestError(
+            f"The model's head has the labels {_listed(head)}, but {self.name} has {_listed(self.labels)}; "
+            "fine-tune the model on this task first."
+        )
+
+    def _reordered(self, head: tuple[str, ...]) -> dict[str, Any]:
+        assert self.labels is not None
+        if head == self.labels:
+            return {}
+        new_ids = [head.index(name) for name in self.labels]
+
+        def renumber(row: dict[str, Any]) -> dict[str, Any]:
+            known = row["label"] is not None and row["label"] >= 0
+            return {"label": new_ids[row["label"]] if known else row["label"]}
+
+        splits = {
+            name: _plain_labels(split).map(renumber) if "label" in split.column_names else split
+            for name, split in self.splits.items()
+        }
+        return {"labels": head, "splits": splits}
+
+    def encoded(self, split: str) -> Dataset:
+        if split not in self.splits:
+            raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
+        if split not in self._encoded:
+            rows = self.splits[split]
+            texts = list(zip(*(rows[column] for column in self.data.columns), strict=True))
+            encoded = self.encode_texts(texts)
+            if self.has_labels(split):
+                encoded = encoded.add_column("labels", list(rows["label"]))
+            self._encoded[split] = encoded
+        return self._encoded[split]
+
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
+        from datasets import Dataset
+
+        columns: dict[str, list[Any]] = {}
+        for start in range(0, len(texts), 1000):
+            pieces = [list(column) for column in zip(*texts[start : start + 1000], strict=True)]
+            batch = self.tokenizer(*pieces, truncation=True, max_length=self.max_length, padding=False)
+            for name, values in batch.items():
+                columns.setdefault(name, []).extend(values)
+        columns["length"] = [len(ids) for ids in columns["input_ids"]]
+        columns["row"] = list(range(len(texts)))
+        return Dataset.from_dict(columns)
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        padding = {"input_ids": self.tokenizer.pad_token_id or 0}
+        batch = {
+            name: torch.tensor([[*row[name], *[padding.get(name, 0)] * (longest - len(row[name]))] for row in rows])
+            for name in self.inputs
+            if name in rows[0]
+        }
+        batch["row"] = torch.tensor([row["row"] for row in rows])
+        if "labels" in rows[0]:
+            kind = torch.float32 if self.labels is None else torch.long
+            batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=kind)
+        return batch
+
+    def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        logits = outputs.logits.float()
+        if self.labels is None:
+            return functional.mse_loss(logits.squeeze(-1), batch["labels"], reduction="none")
+        return functional.cross_entropy(logits, batch["labels"], reduction="none")
+
+    def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
+        if not self.has_labels(split):
+            raise RequestError(f"The {split} split of {self.name} has no labels to score against.")
+        labels = np.asarray(self.splits[split]["label"])
+        predictions = logits[:, 0] if self.labels is None else logits.argmax(axis=1)
+        positive = self.labels.index(self.data.positive) if self.labels and self.data.positive else 1
+        return {name: METRICS[name](labels, predictions, positive) for name in self.metrics}
+
+    def has_labels(self, split: str) -> bool:
+        """True if every row of the split has a label; the leaderboard's test splits have none."""
+        rows = self.splits[split]
+        if "label" not in rows.column_names:
+            return False
+        return all(label is not None and (self.labels is None or label >= 0) for label in rows["label"])
+
+    def chance_score(self, split: str) -> float:
+        if self.labels is None:
+            return 0.0
+        labels = np.asarray(self.splits[split]["label"])
+        commonest = np.bincount(labels, minlength=len(self.labels)).argmax()
+        return self.score(np.tile(np.eye(len(self.labels))[commonest], (len(labels), 1)), split)[self.primary]
+
+    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
+        if self.labels is None:
+            return [{"prediction": float(value)} for value in logits[:, 0]]
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares = shifted / shifted.sum(axis=1, keepdims=True)
+        best = logits.argmax(axis=1)
+        return [
+            {"prediction": self.labels[index], "probability": float(row[index])}
+            for index, row in zip(best, shares, strict=True)
+        ]
+
+
+def data_of_head(config: PretrainedConfig) -> TextData:
+    """Data without rows for the labels of a trained head: to predict texts that belong to no task."""
+    names = tuple(config.id2label[index] for index in sorted(config.id2label))
+    regression = len(names) == 1 or config.problem_type == "regression"
+    return TextData("your texts", {}, (), None if regression else names, (), "")
+
+
+def _plain_labels(split: Dataset) -> Dataset:
+    """The split with labels as plain integers, so that they may be renumbered."""
+    from datasets import Value
+
+    return split.cast_column("label", Value("int64"))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:8])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 8 else ''})"

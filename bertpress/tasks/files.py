@@ -1,0 +1,195 @@
+"""The user's own rows: a folder with a file per split, or one file of which a tenth is held out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bertpress.config import nearest
+from bertpress.errors import RequestError
+from bertpress.tasks import data
+from bertpress.tasks.data import TextData
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Kind = Literal["classification", "regression"]
+
+HELD_OUT = 0.1  # share of the training rows that becomes the validation split where there is none
+MOST_CLASSES = 50  # more whole numbers than this may be scores as well as classes: the user has to say
+
+
+def load_files(
+    data_dir: str | Path | None = None,
+    files: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    kind: Kind | None = None,
+    seed: int = 1,
+) -> TextData:
+    """The rows of a folder with train, validation and test files, or of one file.
+
+    Args:
+        data_dir: The folder or the file.
+        files: The same; the word that recipes use.
+        columns: One or two text columns.
+        label: The column to predict, by default "label".
+        kind: By default regression if a label is a number that is not whole, else classification.
+        seed: Chooses the rows that are held out for validation where there is no such split.
+    """
+    path = _source(data_dir, files)
+    label = label or "label"
+    raw = data.read_folder(path) if path.is_dir() else {"train": data.read_file(path)}
+    columns = _checked_columns(raw, columns, label)
+    notes: list[str] = []
+    texts = {split: _texts(dataset, columns, split, notes) for split, dataset in raw.items()}
+    names, labels = _encode(raw, label, kind, notes)
+    splits = {split: data.build_split(texts[split], labels.get(split), names, split) for split in raw}
+    if "train" in splits and "validation" not in splits:
+        splits = _with_validation(splits, labels["train"], names is not None, seed, notes)
+    return TextData(
+        name="files",
+        splits=splits,
+        columns=columns,
+        labels=names,
+        metrics=("accuracy", "f1_macro") if names else ("pearson", "spearmanr", "pearson_spearmanr"),
+        primary="accuracy" if names else "pearson_spearmanr",
+        notes=tuple(notes),
+    )
+
+
+def _source(data_dir: str | Path | None, files: str | Path | None) -> Path:
+    if not data_dir and not files:
+        raise RequestError("Expected a folder or a file with the rows, got neither: give --data-dir.")
+    if data_dir and files:
+        raise RequestError(f"Expected one source of rows, got {data_dir} and {files}: give one of them.")
+    path = Path(data_dir or files or "")
+    if not path.exists() and not path.suffix:
+        data.find_splits(path)  # says what is there instead
+    return path
+
+
+def _checked_columns(raw: Mapping[str, Dataset], columns: Sequence[str] | None, label: str) -> tuple[str, ...]:
+    found = ", ".join(next(iter(raw.values())).column_names)
+    if columns is None:
+        raise RequestError(f"Expected the names of one or two text columns, got none: choose --columns from {found}.")
+    if len(set(columns)) != len(columns) or len(columns) not in (1, 2):
+        came = ", ".join(columns) or "none"
+        raise RequestError(f"Expected one or two different text columns, got {came}: choose --columns from {found}.")
+    if {label, "label"} & set(columns):
+        raise RequestError(
+            f"Expected texts and label in different columns and no text column named label, got the texts "
+            f"{', '.join(columns)} and the label {label}: choose others or rename."
+        )
+    for split, dataset in raw.items():
+        data.require_columns(dataset, columns if split == "test" else (*columns, label), f"the {split} split")
+    return tuple(columns)
+
+
+def _texts(dataset: Dataset, columns: Sequence[str], split: str, notes: list[str]) -> dict[str, list[str]]:
+    texts = {}
+    for column in columns:
+        texts[column], remarks = data.text_cells(dataset[column][:], column, split)
+        notes += remarks
+    return texts
+
+
+def _encode(
+    raw: Mapping[str, Dataset], label: str, kind: Kind | None, notes: list[str]
+) -> tuple[tuple[str, ...] | None, Mapping[str, Sequence[float]]]:
+    """Names of the classes and the ids of each labelled split; or None and the scores."""
+    if kind not in (None, "classification", "regression"):
+        raise RequestError(f"Expected classification or regression as kind, got '{kind}': give one of these.")
+    values = _labels(raw, label)
+    reference = next(iter(values))  # the training rows, if there are any
+    declared = getattr(raw[reference].features[label], "names", None)
+    if (kind or _guess(values[reference], declared, notes)) == "regression":
+        return None, {split: data.to_scores(values[split], _place(split)) for split in values}
+    return _classes(values, reference, declared)
+
+
+def _labels(raw: Mapping[str, Dataset], label: str) -> dict[str, list[Any]]:
+    """The labels of each split that has them; a test split may have no column for them, or null or -1 in each row."""
+    labelled = [split for split, dataset in raw.items() if label in dataset.column_names]
+    values = {split: data.label_values(raw[split], label) for split in labelled}
+    elsewhere = {value for split in values if split != "test" for value in values[split]}
+    nothing = {None, -1, "-1"} - elsewhere
+    if all(value in nothing for value in values.get("test", [])):
+        values.pop("test", None)
+    if not values:
+        raise RequestError(f"Expected a labelled split, got a test split without '{label}': add train or validation.")
+    for split in values:
+        data.require_labels(values[split], _place(split))
+    return values
+
+
+def _place(split: str) -> Callable[[int], str]:
+    return lambda index: f"row {index + 1} of the {split} split"
+
+
+def _guess(values: Sequence[Any], declared: Sequence[str] | None, notes: list[str]) -> Kind:
+    """Regression if all labels are numbers and one is not whole; whole numbers are classes."""
+    numbers = [data.as_number(value) for value in values]
+    if declared is not None or any(number is None for number in numbers):
+        return "classification"
+    if not all(number.is_integer() for number in numbers if number is not None):
+        return "regression"
+    count = len(set(numbers))
+    if count > MOST_CLASSES:
+        raise RequestError(f"Expected classes or scores, got {count} whole numbers, which may be both: give --kind.")
+    if count > 2:
+        notes.append(f"the labels are {count} whole numbers and are read as classes; for scores give --kind regression")
+    return "classification"
+
+
+def _classes(
+    values: Mapping[str, Sequence[Any]], reference: str, declared: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """Label names in the order of the schema, else sorted, and the ids of all rows."""
+    spelled = {split: [_spelled(value) for value in values[split]] for split in values}
+    seen = set(spelled[reference])
+    if len(seen) < 2:
+        raise RequestError(f"Expected two classes or more, but all {reference} rows are '{seen.pop()}': add others.")
+    names = tuple(declared) if declared is not None else _sorted(seen)
+    ids = {name: index for index, name in enumerate(names)}
+    for split, labels in spelled.items():
+        for index, name in enumerate(labels):
+            if name not in ids:
+                came = f"{_place(split)(index)} has '{name}'{nearest(name, list(names[:20]))}"
+                raise RequestError(f"Expected a label that {reference} has, but {came}: correct it.")
+    return names, {split: [ids[name] for name in labels] for split, labels in spelled.items()}
+
+
+def _spelled(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _sorted(names: set[str]) -> tuple[str, ...]:
+    numbers = {name: data.as_number(name) for name in names}
+    by_number = all(number is not None for number in numbers.values())
+    return tuple(sorted(names, key=lambda name: (numbers[name] if by_number else 0.0, name)))
+
+
+def _with_validation(
+    splits: Mapping[str, Dataset], labels: Sequence[float], stratified: bool, seed: int, notes: list[str]
+) -> dict[str, Dataset]:
+    """Hold out a share of the training rows; `stratified` keeps the shares of the classes."""
+    if len(labels) < 2:
+        raise RequestError("Expected 2 training rows or more to hold out some for validation, got 1: add rows.")
+    rows = list(range(len(labels)))
+    random.Random(f"{seed} validation").shuffle(rows)
+    groups: dict[float, list[int]] = {}
+    for row in rows:
+        groups.setdefault(labels[row] if stratified else 0, []).append(row)
+    rank = {row: (index + 0.5) / len(group) for group in groups.values() for index, row in enumerate(group)}
+    count = max(1, round(HELD_OUT * len(rows)))
+    held = set(sorted(rows, key=rank.__getitem__)[:count])
+    train = splits["train"]
+    notes.append(f"no validation split: {count} of {len(rows)} training rows (seed {seed}) are held out for validation")
+    return {
+        "train": train.select([row for row in range(len(rows)) if row not in held]),
+        "validation": train.select(sorted(held)),
+        **{split: dataset for split, dataset in splits.items() if split != "train"},
+    }

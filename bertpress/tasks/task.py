@@ -1,0 +1,84 @@
+"""The contract between a task and the engine: methods know nothing of a task's inside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import PretrainedConfig
+
+
+class Task(ABC):
+    """Data, how a batch is made of it, its loss per example and its metrics.
+
+    Attributes:
+        name: as the user typed it, ``glue/mrpc``.
+        kind: ``classification``, ``regression``, ...
+        metrics: names of what `score` returns; `primary` chooses checkpoints and is the headline.
+        splits: the raw rows of each split.
+        inputs: names of the batch's tensors that the model takes.
+        notes: remarks about the data that the user should read.
+    """
+
+    name: str
+    kind: str
+    metrics: tuple[str, ...]
+    primary: str
+    splits: Mapping[str, Dataset]
+    inputs: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        """`config` with a head for this task (labels, problem type)."""
+
+    @abstractmethod
+    def aligned(self, config: PretrainedConfig) -> Task:
+        """This task with labels in the order of a trained head.
+
+        Raises:
+            RequestError: the head has other labels.
+        """
+
+    @abstractmethod
+    def encoded(self, split: str) -> Dataset:
+        """The split as token ids, with columns `length` and `row`, and `labels` where it has them. Computed once."""
+
+    @abstractmethod
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """A batch of encoded rows, padded to the longest."""
+
+    @abstractmethod
+    def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """Loss of each example, shape (batch,)."""
+
+    @abstractmethod
+    def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
+        """Every metric, as a number of which 1 is the best."""
+
+    @abstractmethod
+    def chance_score(self, split: str) -> float:
+        """The primary metric of always giving the commonest answer."""
+
+    @abstractmethod
+    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
+        """One prediction per example, in the order of the rows."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
+        """Encode texts that belong to no split, without labels."""
+
+    @property
+    def dev_split(self) -> str:
+        """The split that chooses checkpoints and gives the headline score."""
+        return "validation" if "validation" in self.splits else next(iter(self.splits))
+
+    def scored_splits(self) -> list[str]:
+        """Splits that every result is scored on: those for development, not the training or the test split."""
+        names = [name for name in self.splits if name.startswith("validation")]
+        return names or [self.dev_split]
