@@ -64,7 +64,7 @@ def compress(
     Raises:
         RequestError: the request was wrong; nothing was written.
     """
-    recipe = Recipe(model=str(model), task=task, steps=tuple(steps), **fields)  # type: ignore[arg-type]
+    recipe = Recipe(model=str(model), task=task, steps=tuple(steps), **fields)
     return run_recipe(recipe, out, runtime)
 
 

@@ -371,8 +371,7 @@ def report_command(
     """Write report.json, report.md and report.html of runs, and one page over several."""
     from rich.console import Console
 
-    from bertpress import api
-    from bertpress import reporting
+    from bertpress import api, reporting
 
     for built in api.report(*runs, out=out):
         Console(highlight=False).print(reporting.table(built))

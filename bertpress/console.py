@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -15,38 +14,39 @@ class Screen:
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.phase: tuple[str, int] | None = None
-        self.began, self.first_step, self.tenth = 0.0, 0, 0
+        self.began, self.first_step = 0.0, 0
         self.shown = ""
         self.bar: Progress | None = None
         self.bar_task = TaskID(0)
 
     def say(self, text: str) -> None:
-        """One line of remark."""
+        """One line of remark; ends the bar of a phase."""
         self.close()
+        self.phase = None
         self.console.print(text, markup=False, soft_wrap=True)
 
     def progress(self, phase: str, step: int, total: int, logs: dict[str, float]) -> None:
         """Show where a phase is; called at each step."""
         if self.phase != (phase, total):
             self.close()
-            self.phase, self.began, self.first_step, self.tenth = (phase, total), time.perf_counter(), step - 1, 0
+            self.phase, self.began, self.first_step = (phase, total), time.perf_counter(), step - 1
+            self.shown = ""
             if self.console.is_terminal:
                 self._open(phase, total)
         self._remember(logs)
         if self.bar is not None:
             self.bar.update(self.bar_task, completed=step, shown=self.shown, left=self._remaining(step, total))
-        elif 10 * step // total > self.tenth:
-            self.tenth = 10 * step // total
+        elif _is_evaluation(logs):
             left = self._remaining(step, total)
-            self.console.print(f"{phase} {step}/{total} {self.shown} {left}", markup=False, soft_wrap=True)
-        if step >= total and self._is_evaluation(logs):
+            self.console.print(f"{phase} {step}/{total} {self.shown}, {left}", markup=False, soft_wrap=True)
+        if step >= total and _is_evaluation(logs):
             self.close()
 
     def close(self) -> None:
         """End the bar, if there is one."""
         if self.bar is not None:
             self.bar.stop()
-        self.bar, self.phase = None, None
+        self.bar = None
 
     def _open(self, phase: str, total: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -72,6 +72,6 @@ class Screen:
         seconds = (time.perf_counter() - self.began) / max(1, done) * (total - step)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
 
-    @staticmethod
-    def _is_evaluation(logs: dict[str, Any]) -> bool:
-        return any(name.startswith("eval_") for name in logs)
+
+def _is_evaluation(logs: dict[str, float]) -> bool:
+    return any(name.startswith("eval_") for name in logs)

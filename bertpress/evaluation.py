@@ -34,9 +34,9 @@ def collect_logits(
             batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
             logits = forward({name: value.to(device) for name, value in batch.items()})
             pieces.append(logits.float().cpu().numpy())
-    logits = np.concatenate(pieces)
-    result = np.empty_like(logits)
-    result[order] = logits
+    ordered = np.concatenate(pieces)
+    result = np.empty_like(ordered)
+    result[order] = ordered
     return result
 
 

@@ -65,7 +65,7 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
 
     folder = model_folder(name)
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)  # type: ignore[no-any-return]
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise RequestError(_cannot_load(name, error)) from None
 

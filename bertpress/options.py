@@ -141,7 +141,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = cls(**fields)
         command(**values)
 
-    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    del wrapper.__wrapped__
     ordered = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     wrapper.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in ordered}

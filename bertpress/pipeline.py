@@ -67,6 +67,9 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     for method in recipe.steps:
         if isinstance(method, Finetune) and method.encoder_only and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and recipe.max_length > positions:
+        raise RequestError(f"max_length {recipe.max_length} is more than the {positions} positions of the model.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, recipe.seed)
     if "train" not in task.splits:
@@ -214,13 +217,14 @@ def _measured(
 
 
 def _user_batch(recipe: Recipe) -> int:
-    return max(2, next(iter(recipe.steps[-1].trainings().values())).batch_size)
+    training = next(iter(recipe.steps[-1].trainings().values()))
+    return max(2, training.batch_size)
 
 
 def mean_tokens(task: Task) -> int:
     """Mean length of the dev split, special tokens included, rounded."""
     lengths = task.encoded(task.dev_split)["length"]
-    return max(1, round(sum(lengths) / len(lengths)))
+    return max(1, int(sum(lengths) / len(lengths) + 0.5))
 
 
 def latency_batches(task: Task, sizes: tuple[int, ...], device: Any, count: int = 8) -> dict[int, list[dict[str, Any]]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.utils.data import Sampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from bertpress.evaluation import collect_logits
 from bertpress.files import sync_folder, write_json, write_text
@@ -112,7 +112,7 @@ class Clock(TrainerCallback):
                 shutil.rmtree(checkpoint)
 
 
-class LengthTrainer(Trainer):  # type: ignore[misc]
+class LengthTrainer(Trainer):
     """The stock Trainer with our order of batches, our evaluation, and the objective's numbers in the log."""
 
     def __init__(self, objective: Objective, task: Task, sampler: LengthBatches, **kwargs: Any) -> None:
@@ -133,7 +133,7 @@ class LengthTrainer(Trainer):  # type: ignore[misc]
         )
         metrics = {f"eval_{name}": value for name, value in self.task.score(logits, split).items()}
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -345,6 +345,6 @@ def test_a_broken_file_is_named(run: Path, name: str, content: bytes) -> None:
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:
-    code = f"import sys, bertpress.reporting; bertpress.report.write({str(run)!r}); print('torch' in sys.modules)"
+    code = f"import sys, bertpress.reporting; bertpress.reporting.write({str(run)!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -28,7 +28,7 @@ def put_layers(model: PreTrainedModel, layers: Iterable[nn.Module]) -> PreTraine
     for index, layer in enumerate(chosen):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = index
+                setattr(module, "layer_idx", index)  # noqa: B010  (not a parameter)
             # Hidden states are captured by hooks that transformers installs once; copied layers would carry them twice.
             module._forward_hooks.clear()
     encoder.set_layer_list(model, chosen)
@@ -50,7 +50,7 @@ def share_config(model: PreTrainedModel) -> None:
 def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> PreTrainedModel:
     """A copy of `model` with only the layers of those indices, in that order."""
     result = copy.deepcopy(model)
-    layers = encoder_of(model.config).layer_list(result)
+    layers = list(encoder_of(model.config).layer_list(result).children())
     return put_layers(result, [copy.deepcopy(layers[index]) for index in indices])
 
 

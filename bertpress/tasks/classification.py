@@ -53,6 +53,8 @@ class Classification(Task):
             if len(head) != 1:
                 raise RequestError(f"{self.name} needs a head with one output, but the model's head has {len(head)}.")
             return self
+        if head == self.labels:
+            return self
         if set(head) == set(self.labels):
             return Classification(
                 dataclasses.replace(self.data, **self._reordered(head)), self.tokenizer, self.max_length
@@ -69,8 +71,6 @@ class Classification(Task):
 
     def _reordered(self, head: tuple[str, ...]) -> dict[str, Any]:
         assert self.labels is not None
-        if head == self.labels:
-            return {}
         new_ids = [head.index(name) for name in self.labels]
 
         def renumber(row: dict[str, Any]) -> dict[str, Any]:

@@ -100,16 +100,15 @@ def sources(modules: list[Module], start: Initialisation | tuple[int, ...]) -> l
         elif not isinstance(start, str):
             chosen.append([(start[index],) for index in indices])
         else:
-            chosen.append(
-                {
-                    "bottom": [(index,) for index in indices],
-                    "top": [(layers - depth + index,) for index in indices],
-                    "first_of_module": [chunk[:1] for chunk in chunks],
-                    "last_of_module": [chunk[-1:] for chunk in chunks],
-                    "mean_of_module": chunks,
-                    "random": [()] * module.substitutes,
-                }[start]
-            )
+            table: dict[str, list[tuple[int, ...]]] = {
+                "bottom": [(index,) for index in indices],
+                "top": [(layers - depth + index,) for index in indices],
+                "first_of_module": [chunk[:1] for chunk in chunks],
+                "last_of_module": [chunk[-1:] for chunk in chunks],
+                "mean_of_module": chunks,
+                "random": [()] * module.substitutes,
+            }
+            chosen.append(table[start])
     return chosen
 
 

@@ -1,0 +1,45 @@
+# Every target does its own set-up: a virtual environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# What pip needs to find the CPU build of torch where the default index offers the CUDA one first.
+TORCH_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: install demo test check fix docs bench claims clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch $(TORCH_ARGS)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/bertpress demo --out runs/demo
+
+test: install
+	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict --quiet
+
+fix: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install
+	$(BIN)/mkdocs serve
+
+bench: install
+	for script in startup theseus_speed engine_overhead floor attention; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+claims: install
+	$(BIN)/python benchmarks/claims.py
+
+clean:
+	rm -rf .venv build dist site *.egg-info
