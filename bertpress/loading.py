@@ -1,4 +1,4 @@
-"""From what a user types for a model (a folder, a run, a hub name) to a model and tokenizer; safetensors only."""
+"""From what a user types for a model (a folder, a run, a hub name) to a model and tokenizer."""
 
 from __future__ import annotations
 
