@@ -71,7 +71,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     if positions is not None and recipe.max_length > positions:
         raise RequestError(f"max_length {recipe.max_length} is more than the {positions} positions of the model.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
-    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, recipe.seed)
+    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit)
     if "train" not in task.splits:
         raise RequestError(f"{task.name} has no train split; it has {', '.join(task.splits)}.")
     plans = planning.plan_steps(recipe, config, len(task.splits["train"]), world_size())

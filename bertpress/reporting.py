@@ -61,7 +61,7 @@ def _build_run(folder: Path) -> Report:
         "schema": 1,
         "run": _words(folder.resolve().name),
         "model": _words(recipe.get("model")),
-        "task": _words(recipe.get("task")),
+        "task": _task_words(recipe.get("task")),
         "seed": next((seed for record in (recipe, *results) if (seed := _number(record, "seed")) is not None), None),
         "primary_metric": primary,
         "split": split,
@@ -278,6 +278,12 @@ def _mapping(value: Any, *keys: Any) -> dict[str, Any]:
 def _number(value: Any, *keys: Any) -> float | None:
     found = _mapping(value, *keys[:-1]).get(keys[-1])
     return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def _task_words(task: Any) -> str:
+    if not isinstance(task, dict):
+        return _words(task)
+    return _words(f"{task.get('name', 'files')} in {task.get('files') or task.get('data_dir')}")
 
 
 def _words(value: Any) -> str:

@@ -176,7 +176,7 @@ def test_tasks_and_commands_read_as_one_line(tmp_path: Path) -> None:
     folder = save(tmp_path / "run", {"start": result(0.8, 4)}, task=task)
     (folder / "environment.json").write_text(json.dumps({"command": ["bertpress", "theseus", "--seed", "1"]}))
     text = report.markdown(report.build(folder))
-    assert "- runs/teacher on columns question answer, files data/, seed 1." in text
+    assert "- runs/teacher on files in data/, seed 1." in text
     assert "| command | bertpress theseus --seed 1 |" in text
 
 
