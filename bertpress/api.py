@@ -13,7 +13,7 @@ from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.methods.method import Method
 from bertpress.recipe import Recipe, TaskSpec, make_recipe, override
-from bertpress.run import Runtime, default_device
+from bertpress.run import Runtime, check_device, default_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -115,17 +115,23 @@ def sweep(
     """
     import statistics
 
+    from bertpress.pipeline import prepare
     from bertpress.run import open_run
 
     out = Path(out)
     runtime = runtime or Runtime()
-    open_run(out, make_recipe(values))
-    cells = []
+    recipes = []
     for combination in itertools.product(*grid.values()):
         settings = dict(zip(grid, combination, strict=True))
-        name = ",".join(f"{path.rpartition('.')[2]}={value}" for path, value in settings.items())
         assignments = [f"{path}={json.dumps(value)}" for path, value in settings.items()]
-        recipe = make_recipe(override(dict(values), assignments))
+        recipes.append((settings, make_recipe(override(dict(values), assignments))))
+    for _, recipe in recipes:  # a mistake in the last cell should not wait for the others
+        job = prepare(recipe, runtime)
+        job.open_model(recipe.model, new_head=job.starts_with_finetuning)
+    open_run(out, make_recipe(values))
+    cells = []
+    for settings, recipe in recipes:
+        name = ",".join(f"{path.rpartition('.')[2]}={value}" for path, value in settings.items())
         runtime.say(f"cell {name}")
         result = run_recipe(recipe, out / "cells" / name, runtime)
         last = [row for row in result.report["rows"] if row["folder"] != "baseline"][-1]
@@ -157,6 +163,7 @@ def _open(
     from bertpress.tasks import load_task
 
     quieten(runtime.threads)
+    check_device(runtime.device)
     spec = TaskSpec(name=task) if isinstance(task, str) else task
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
     return _load(model, data, runtime, head_labels)
@@ -223,6 +230,7 @@ def predict_texts(
 
     runtime = runtime or Runtime()
     quieten(runtime.threads)
+    check_device(runtime.device)
     tokenizer = load_tokenizer(model, runtime.trust_remote_code)
     data = Classification(data_of_head(load_config(model, runtime.trust_remote_code)), tokenizer, max_length)
     loaded, task = _load(model, data, runtime)

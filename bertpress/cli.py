@@ -43,9 +43,10 @@ def main() -> None:
         _fail(error, 3)
     except Stopped as stop:
         print(stop, file=sys.stderr)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what Typer makes of Ctrl-C
+            print("Interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        raise
     except Exception as error:  # the last line of defence: a sentence instead of a traceback
         _fail(RuntimeError(_internal(error)), 1, cause=error)
 

@@ -79,11 +79,18 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(_cannot_load(name, error, what="tokenizer")) from None
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what is loaded from a folder without tokenizer files
+        raise RequestError(f"{name} has no tokenizer; put its tokenizer.json or vocab.txt beside the model.")
+    clear_limits(tokenizer)
+    return tokenizer
+
+
+def clear_limits(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Forget padding and truncation, also those that encoding with a maximum length left behind."""
     if getattr(tokenizer, "backend_tokenizer", None) is not None:
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.backend_tokenizer.no_truncation()
     tokenizer.init_kwargs.pop("max_length", None)
-    return tokenizer
 
 
 def load_for_task(
@@ -106,6 +113,7 @@ def load_for_task(
         RequestError: no such model, or no trained head for these labels while `new_head` is off.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     from bertpress.encoders import encoder_of
@@ -114,6 +122,10 @@ def load_for_task(
     config = load_config(name, trust_remote_code)
     encoder = encoder_of(config)
     if head_labels is not None:
+        if len(head_labels) != config.num_labels:
+            raise RequestError(
+                f"--head-labels names {len(head_labels)} labels, but {name} has a head of {config.num_labels} outputs."
+            )
         config.id2label = dict(enumerate(head_labels))
         config.label2id = {label: index for index, label in enumerate(head_labels)}
     try:
@@ -132,7 +144,7 @@ def load_for_task(
             ignore_mismatched_sizes=not fits,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RequestError(_cannot_load(name, error)) from None
     missing = sorted(info["missing_keys"])
     if missing and not new_head:
@@ -150,4 +162,7 @@ def load_for_task(
 
 def _cannot_load(name: str, error: Exception, what: str = "model") -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name: {first}"
+    beside = [entry.name for entry in Path().iterdir() if entry.is_dir()]
+    near = nearest(name, beside) if what == "model" and not Path(name).exists() else ""
+    hint = near if "did you mean" in near else ""
+    return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name{hint}: {first}"

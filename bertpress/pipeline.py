@@ -16,7 +16,17 @@ from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.recipe import Recipe
-from bertpress.run import Runtime, StepRun, default_device, environment, open_run, save_model, save_predictions
+from bertpress.run import (
+    Runtime,
+    StepRun,
+    check_device,
+    check_tracker,
+    default_device,
+    environment,
+    open_run,
+    save_model,
+    save_predictions,
+)
 from bertpress.tasks import load_task
 
 if TYPE_CHECKING:
@@ -59,6 +69,8 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         RequestError: anything about the request that is wrong, before a file is written.
     """
     quieten(runtime.threads)
+    check_device(runtime.device)
+    check_tracker(runtime.log)
     from bertpress.loading import load_config
     from bertpress.trainer import world_size
 
@@ -80,6 +92,8 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
 
 def quieten(threads: int | None = None) -> None:
     """Silence progress bars and loading reports of the libraries; set the number of CPU threads."""
+    import logging
+
     import datasets
     import torch
     import transformers
@@ -88,6 +102,7 @@ def quieten(threads: int | None = None) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if threads is not None:
         torch.set_num_threads(threads)
 

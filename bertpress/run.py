@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bertpress.config import nearest
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
@@ -145,6 +146,9 @@ def save_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str, encoder_only: bool = False
 ) -> None:
     """Write a model folder that `AutoModel` loads, in one step."""
+    from bertpress.loading import clear_limits
+
+    clear_limits(tokenizer)
     with new_folder(folder) as temporary:
         (model.base_model if encoder_only else model).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
@@ -171,6 +175,39 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(name: str | None) -> None:
+    """Refuse a device that torch cannot use here.
+
+    Raises:
+        RequestError: names those that there are.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name or "cpu")
+    except (RuntimeError, AssertionError):
+        known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        raise RequestError(f"There is no device '{name}' here; there is {', '.join(known)}.") from None
+
+
+def check_tracker(name: str) -> None:
+    """Refuse a tracker that the Trainer does not know or that is not installed.
+
+    Raises:
+        RequestError: names the tracker.
+    """
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    if name == "none" or name in get_available_reporting_integrations():
+        return
+    if name in INTEGRATION_TO_CALLBACK:
+        raise RequestError(f"The tracker '{name}' is not installed; install its package or leave out --log.")
+    raise RequestError(f"There is no tracker '{name}'{nearest(name, list(INTEGRATION_TO_CALLBACK))}.")
 
 
 def environment(runtime: Runtime, seed: int) -> dict[str, Any]:

@@ -139,9 +139,8 @@ class Theseus(Method):
         run.train(objective, task, self.replacing, "replacing")
         successor = objective.successor()
         if self.finetuning:
-            scope = successor if self.scope == "all" else objective.substitutes
-            successor.requires_grad_(False)
-            scope.requires_grad_(True)
+            if self.scope == "all":  # else only the substitutes are trainable, as they were while replacing
+                successor.requires_grad_(True)
             run.train(Supervised(successor, task), task, self.finetuning, "finetuning")
         return successor
 

@@ -1,0 +1,235 @@
+"""Every command from end to end, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bertpress.run import Stopped
+
+pytestmark = pytest.mark.usefixtures("quick")
+FEW = ("--set", "replacing.max_steps=12", "--set", "replacing.batch_size=8", "--device", "cpu", "--quiet")
+
+
+def files_task(data: Path) -> tuple[str, ...]:
+    """The flags of the task."""
+    return ("--task", "files", "--data-dir", str(data), "--columns", "text", "--max-length", "32")
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished theseus run, made through the command line."""
+    import contextlib
+    import io
+    import sys
+
+    from bertpress import cli, latency
+
+    out = tmp_path_factory.mktemp("runs") / "small"
+    whole = latency.latency_rows
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
+        patch.setattr(latency, "latency_rows", lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05}))
+        patch.setattr(sys, "argv", ["bertpress", *theseus(model, data, out)])
+        with contextlib.suppress(SystemExit):
+            cli.main()
+    return out
+
+
+def theseus(model: Path, data: Path, out: Path, *more: str) -> list[str]:
+    """The command of `run`."""
+    return ["theseus", "--model", str(model), *files_task(data), *FEW, "--out", str(out), *more]
+
+
+def test_theseus_leaves_the_files_of_a_run(run: Path) -> None:
+    for name in ("recipe.yaml", "environment.json", "report.json", "report.md", "report.html"):
+        assert (run / name).is_file(), name
+    for part in ("start", "baseline", "00-theseus"):
+        assert json.loads((run / part / "result.json").read_text())["schema"] == 1
+        assert (run / part / "predictions" / "validation.parquet").is_file()
+    for part in ("baseline", "00-theseus"):
+        assert (run / part / "model" / "model.safetensors").is_file()
+        assert (run / part / "model" / "README.md").is_file()
+    assert (run / "00-theseus" / "replacing" / "log.jsonl").is_file()
+    assert not list(run.rglob("checkpoint-*"))
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_result_json_keeps_its_contract(run: Path) -> None:
+    result = json.loads((run / "00-theseus" / "result.json").read_text())
+    assert result["method"] == "theseus"
+    assert result["phases"] == ["replacing"]
+    assert result["primary_metric"] in result["metrics"]["validation"]
+    assert set(result["cost"]) == {"parameters", "macs", "size_bytes", "latency"}
+    assert {"total", "encoder"} <= set(result["cost"]["parameters"])
+    assert result["seed"] == 1
+    assert result["layers"] == 2
+
+
+def test_the_result_loads_with_transformers(run: Path, data: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    loaded, info = AutoModelForSequenceClassification.from_pretrained(
+        run / "00-theseus" / "model", output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert loaded.config.num_hidden_layers == 2
+    assert loaded.config.id2label == {0: "neg", 1: "pos"}
+    tokenizer = AutoTokenizer.from_pretrained(run / "00-theseus" / "model")
+    assert tokenizer.backend_tokenizer.truncation is None
+    assert tokenizer.backend_tokenizer.padding is None
+
+
+def test_the_same_command_again_does_nothing(run: Path, model: Path, data: Path, bertpress: Callable[..., Any]) -> None:
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")}
+    start = time.perf_counter()
+    assert bertpress(*theseus(model, data, run)).code == 0
+    assert time.perf_counter() - start < 10
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")} == before
+
+
+def test_evaluate_repeats_the_metrics_of_the_run(run: Path, data: Path, bertpress: Callable[..., Any]) -> None:
+    outcome = bertpress("evaluate", run, *files_task(data), "--device", "cpu", "--json")
+    assert outcome.code == 0
+    metrics = json.loads((run / "00-theseus" / "result.json").read_text())["metrics"]
+    got = json.loads(outcome.out)
+    assert got.keys() == metrics.keys()
+    for split in got:
+        assert got[split] == pytest.approx(metrics[split])
+
+
+def test_predict_texts(model: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    outcome = bertpress("predict", model, "--text", "the film was good", "--text", "an awful plot", "--max-length", 32)
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["prediction"] for record in records] == ["pos", "neg"]
+    file = tmp_path / "texts.csv"
+    file.write_text("id,text\n1,the film was good\n2,an awful plot\n")
+    again = bertpress("predict", model, "--input", file, "--columns", "text", "--max-length", 32)
+    assert [json.loads(line)["prediction"] for line in again.out.splitlines()] == ["pos", "neg"]
+
+
+def test_predict_a_split(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    outcome = bertpress("predict", model, *files_task(data), "--split", "test", "--out", tmp_path / "predictions")
+    assert outcome.code == 0
+    records = [json.loads(line) for line in (tmp_path / "predictions" / "test.jsonl").read_text().splitlines()]
+    assert [record["row"] for record in records] == list(range(20))
+    assert {record["prediction"] for record in records} <= {"neg", "pos"}
+
+
+def test_measure_two_models(run: Path, model: Path, data: Path, bertpress: Callable[..., Any]) -> None:
+    flags = (*files_task(data), "--device", "cpu", "--batch-size", 8)
+    outcome = bertpress("measure", run, "--against", model, *flags, "--json")
+    assert outcome.code == 0
+    rows = json.loads(outcome.out)
+    assert [row["batch"] for row in rows] == [1, 8]
+    assert all(row["median_ms"] > 0 for row in rows)
+    assert bertpress("measure", run, *flags).out.strip()
+
+
+def test_report_over_runs(run: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    page = tmp_path / "page.html"
+    outcome = bertpress("report", run, "--out", page)
+    assert outcome.code == 0
+    assert "accuracy" in outcome.out
+    assert "<html" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"), [("methods", "theseus"), ("tasks", "glue/mrpc"), ("recipes", "demo-theseus")]
+)
+def test_list_and_show(what: str, expected: str, bertpress: Callable[..., Any]) -> None:
+    listed = bertpress("list", what)
+    assert listed.code == 0
+    assert expected in listed.out
+    shown = bertpress("show", expected)
+    assert shown.code == 0
+    assert len(shown.out) > 20
+
+
+def test_dry_run_writes_nothing(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    outcome = bertpress(*theseus(model, data, tmp_path / "out"), "--dry-run")
+    assert outcome.code == 0
+    assert "00-theseus" in outcome.out
+    assert not list(tmp_path.iterdir())
+    rows = json.loads(bertpress(*theseus(model, data, tmp_path / "out"), "--dry-run", "--json").out)
+    assert [row["layers"] for row in rows][:1] == [2]
+
+
+def test_print_goes_through_compress(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    printed = bertpress(*theseus(model, data, tmp_path / "out", "--seed", "3"), "--print")
+    assert printed.code == 0
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(printed.out)
+    again = bertpress("compress", recipe, "--print")
+    assert again.code == 0
+    assert again.out == printed.out
+    assert yaml.safe_load(again.out)["steps"][0]["theseus"]["replacing"]["max_steps"] == 12
+
+
+def test_a_printed_recipe_goes_on_with_the_run(
+    run: Path, model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(bertpress(*theseus(model, data, run), "--print").out)
+    assert bertpress("compress", recipe, "--out", run, "--device", "cpu", "--quiet").code == 0
+
+
+@pytest.mark.slow
+def test_seeds_write_a_summary(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    out = tmp_path / "seeds"
+    assert bertpress(*theseus(model, data, out, "--seeds", "2", "--no-baseline")).code == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert [cell["settings"] for cell in summary["cells"]] == [{"seed": 1}, {"seed": 2}]
+    assert summary["low"] <= summary["median"] <= summary["high"]
+    assert (out / summary["best"] / "00-theseus" / "model").is_dir()
+    assert bertpress("evaluate", out, *files_task(data), "--json", "--device", "cpu").code == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_is_a_grid(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    out = tmp_path / "grid"
+    sweep = ("--sweep", "successor_layers=1,2", "--sweep", "replacing.learning_rate=1e-3,1e-4", "--no-baseline")
+    outcome = bertpress(*theseus(model, data, out, *sweep), "--json")
+    assert outcome.code == 0
+    summary = json.loads(outcome.out)
+    assert len(summary["cells"]) == 4
+    assert len({json.dumps(cell["settings"]) for cell in summary["cells"]}) == 4
+    for cell in summary["cells"]:
+        result = json.loads((out / cell["folder"] / "00-theseus" / "result.json").read_text())
+        assert result["layers"] == cell["settings"]["steps.0.theseus.successor_layers"]
+
+
+@pytest.mark.slow
+def test_one_phase_then_the_rest(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    two = ("--set", "finetuning.max_steps=10", "--set", "finetuning.batch_size=8", "--no-baseline")
+    apart, whole = tmp_path / "apart", tmp_path / "whole"
+    stopped = bertpress(*theseus(model, data, apart, *two, "--phases", "replacing"))
+    assert stopped.code == 0
+    assert "finetuning" in stopped.err
+    assert (apart / "00-theseus" / "replacing" / "finished.json").is_file()
+    assert not (apart / "00-theseus" / "result.json").exists()
+    assert bertpress(*theseus(model, data, apart, *two)).code == 0
+    assert bertpress(*theseus(model, data, whole, *two)).code == 0
+    weights = [(out / "00-theseus" / "model" / "model.safetensors").read_bytes() for out in (apart, whole)]
+    assert weights[0] == weights[1]
+    assert issubclass(Stopped, Exception)
+
+
+@pytest.mark.slow
+def test_finetune_an_encoder_alone(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    from transformers import AutoModel
+
+    out = tmp_path / "encoder"
+    steps = ("--set", "training.max_steps=6", "--set", "encoder_only=true", "--batch-size", "8")
+    outcome = bertpress("finetune", "--model", model, *files_task(data), *steps, "--out", out, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    loaded, info = AutoModel.from_pretrained(out / "00-finetune" / "model", output_loading_info=True)
+    assert loaded.config.architectures == ["BertModel"]
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]

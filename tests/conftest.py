@@ -1,0 +1,194 @@
+"""A tiny model with everything random, and tiny data, so that whole recipes run in about a second."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bertpress.tasks.classification import Classification
+from bertpress.tasks.data import TextData
+
+LABELS = ("bad", "good")
+WORDS = {
+    0: ("dull", "slow", "broken", "dirty", "empty", "grey"),
+    1: ("bright", "quick", "clean", "warm", "full", "green"),
+}
+FILLERS = ("the", "a", "house", "road", "day", "book", "was", "is", "and", "very", "quite", "tree", "river")
+SPLITS = {"train": 96, "validation": 32}
+
+
+def _rows(count: int, seed: int) -> list[tuple[str, str]]:
+    generator = random.Random(seed)
+    rows = []
+    for index in range(count):
+        label = index % 2
+        words = [generator.choice(FILLERS) for _ in range(generator.randint(2, 12))]
+        words += [generator.choice(WORDS[label]) for _ in range(2)]
+        generator.shuffle(words)
+        rows.append((" ".join(words), LABELS[label]))
+    return rows
+
+
+ROWS = {split: _rows(count, seed) for seed, (split, count) in enumerate(SPLITS.items())}
+
+
+def randomise(model: torch.nn.Module, seed: int = 0) -> None:
+    """Large random weights everywhere, norms and biases included, so that a wrong or missing one shows."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            is_norm = "LayerNorm.weight" in name
+            parameter.copy_(1 + 0.2 * noise if is_norm else 0.2 * noise)
+
+
+def make_model(seed: int = 0, **fields: Any) -> Any:
+    """A BERT of 4 layers with random parameters; `fields` change its configuration."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        **{
+            "vocab_size": 100,
+            "hidden_size": 16,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "max_position_embeddings": 64,
+            "id2label": dict(enumerate(LABELS)),
+            "label2id": {name: index for index, name in enumerate(LABELS)},
+            **fields,
+        }
+    )
+    model = BertForSequenceClassification(config)
+    randomise(model, seed)
+    return model.eval()
+
+
+def without_dropout(**fields: Any) -> dict[str, Any]:
+    """Configuration fields that switch dropout off."""
+    return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **fields}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A fast WordPiece tokenizer over the words of the data."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *FILLERS, *WORDS[0], *WORDS[1], *"abcdefghijklmnopqrstuvwxyz"]
+    words += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
+    assert len(vocabulary) <= 100
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=64,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved 4-layer model with its tokenizer."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    make_model().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_data() -> Callable[..., TextData]:
+    """Makes `TextData` of the rows in memory; fewer rows on request."""
+    from datasets import Dataset
+
+    def make(train: int = SPLITS["train"], validation: int = SPLITS["validation"]) -> TextData:
+        splits = {}
+        for split, count in (("train", train), ("validation", validation)):
+            texts, labels = zip(*ROWS[split][:count], strict=True)
+            numbers = [LABELS.index(label) for label in labels]
+            splits[split] = Dataset.from_dict({"text": list(texts), "label": numbers})
+        return TextData("files", splits, ("text",), LABELS, ("accuracy",), "accuracy")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def task(text_data: Callable[..., TextData], tokenizer: Any) -> Classification:
+    """The rows as a task."""
+    return Classification(text_data(), tokenizer, 32)
+
+
+@pytest.fixture(scope="session")
+def batch(task: Classification) -> dict[str, torch.Tensor]:
+    """Eight encoded training rows of different lengths."""
+    rows = task.encoded("train")
+    return task.collate([rows[index] for index in range(8)])
+
+
+@pytest.fixture(scope="session")
+def tiny_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows as train.csv and validation.csv."""
+    folder = tmp_path_factory.mktemp("data")
+    for split, rows in ROWS.items():
+        with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_latency() -> Iterator[None]:
+    """Latency measured for a moment only; whole recipes otherwise spend most of their time on it."""
+    from bertpress import latency
+
+    original = latency.latency_rows
+
+    def quick(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **{**kwargs, "seconds": 0.01})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "latency_rows", quick)
+        yield
+
+
+@pytest.fixture(scope="session")
+def carry_out(tiny_model_folder: Path, tiny_data_folder: Path, quick_latency: None) -> Callable[..., Path]:
+    """Runs a recipe of one step on the tiny model and data in a folder."""
+    from bertpress import pipeline
+    from bertpress.recipe import make_recipe
+    from bertpress.run import Runtime
+
+    def run(step: dict[str, Any], folder: Path, progress: Any = None, **fields: Any) -> Path:
+        values = {
+            "model": str(tiny_model_folder),
+            "task": {"files": str(tiny_data_folder), "columns": ["text"]},
+            "steps": [step],
+            "max_length": 32,
+            "baseline": False,
+            **fields,
+        }
+        runtime = Runtime(device="cpu", **({"progress": progress} if progress else {}))
+        pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)
+        return folder
+
+    return run

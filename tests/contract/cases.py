@@ -1,0 +1,57 @@
+"""One entry per method; every contract test runs on each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# 96 training rows in batches of 16: 6 steps an epoch, 18 steps, a checkpoint every second step.
+TRAINING = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method's settings on the tiny model."""
+
+    name: str
+    fields: dict[str, Any]
+    layers: int
+    """depth of the result"""
+    training: str
+    """name of the field that holds the first phase's training"""
+    stops: tuple[tuple[str, int], ...]
+    """(phase, step) at which a run is broken off, all in the second epoch or later"""
+    imposed: Any = None
+    """the draw for the test that compares batch sizes"""
+    one_step: dict[str, Any] = field(default_factory=dict)
+    """further fields for a run of one step"""
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """The step as a recipe writes it."""
+        return {self.name: self.fields}
+
+
+CASES = (
+    Case(
+        name="finetune",
+        fields={"layers": 3, "training": TRAINING},
+        layers=3,
+        training="training",
+        stops=(("training", 9),),
+    ),
+    Case(
+        name="theseus",
+        fields={
+            "successor_layers": 2,
+            "rate": {"linear": {"base": 0.4, "full_at": 0.7}},
+            "replacing": TRAINING,
+            "finetuning": {**TRAINING, "epochs": 2},
+        },
+        layers=2,
+        training="replacing",
+        stops=(("replacing", 9), ("finetuning", 8)),
+        imposed=(True, False),
+        one_step={"finetuning": None},
+    ),
+)

@@ -1,0 +1,261 @@
+"""What every method has to keep, whatever it does inside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROWS, make_model, without_dropout
+from contract.cases import CASES, Case
+
+from bertpress import cost, trainer
+from bertpress.config import build
+from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
+from bertpress.methods import method_named
+from bertpress.recipe import make_recipe, parse_yaml
+
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+RELOAD = """
+import json, sys
+import numpy as np, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folders, texts, out = json.loads(sys.stdin.read())
+logits = {}
+for folder in folders:
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        rows = [model(**tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in texts]
+    logits[folder] = np.stack(rows)
+np.savez(out, **logits)
+"""
+
+
+class Killed(Exception):
+    """Stands for a run that is broken off."""
+
+
+def result_of(run: Path, case: Case) -> Path:
+    return run / f"00-{case.name}"
+
+
+def weights_of(run: Path, case: Case) -> bytes:
+    return (result_of(run, case) / "model" / "model.safetensors").read_bytes()
+
+
+def log_of(run: Path, case: Case) -> list[dict[str, Any]]:
+    """Losses, gradient norms, rates and scores of every phase; the kept weights may be older than a stop."""
+    files = sorted(result_of(run, case).glob("*/log.jsonl"))
+    entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [entry for entry in entries if "train_runtime" not in entry]
+
+
+@pytest.fixture(scope="session")
+def finished(carry_out: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The finished run of every case."""
+    root = tmp_path_factory.mktemp("finished")
+    return {case.name: carry_out(case.step, root / case.name) for case in CASES}
+
+
+@pytest.fixture(scope="session")
+def reloaded(finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Logits of the validation texts by every result, from one fresh process without this package."""
+    out = tmp_path_factory.mktemp("reloaded") / "logits.npz"
+    folders = {case.name: str(result_of(finished[case.name], case) / "model") for case in CASES}
+    texts = [text for text, _ in ROWS["validation"]]
+    request = json.dumps([list(folders.values()), texts, str(out)])
+    subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
+    with np.load(out) as logits:
+        return {name: logits[folder] for name, folder in folders.items()}
+
+
+@pytest.mark.slow
+@each_case
+def test_a_fresh_process_gives_the_same_logits(
+    case: Case, finished: dict[str, Path], reloaded: dict[str, np.ndarray]
+) -> None:
+    from pyarrow import parquet
+
+    table = parquet.read_table(result_of(finished[case.name], case) / "predictions" / "validation.parquet")
+    np.testing.assert_allclose(reloaded[case.name], table["logits"].to_pylist(), atol=1e-5)
+
+
+@pytest.mark.slow
+@each_case
+def test_the_plan_is_the_shape_of_the_result(case: Case, finished: dict[str, Path]) -> None:
+    from transformers import AutoConfig
+
+    before = make_model().config
+    planned = build(method_named(case.name), case.fields).plan(before)
+    result = AutoConfig.from_pretrained(result_of(finished[case.name], case) / "model")
+    encoder = encoder_of(before)
+    assert encoder.depth(planned) == encoder.depth(result) == case.layers
+    assert cost.parameters(planned) == cost.parameters(result)
+    saved = json.loads((result_of(finished[case.name], case) / "result.json").read_text())
+    assert saved["layers"] == case.layers
+    assert saved["cost"]["parameters"]["total"] == cost.parameters(planned).total
+
+
+@pytest.mark.slow
+@each_case
+def test_stopped_and_resumed_equals_not_stopped(
+    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    for stop in case.stops:
+
+        def progress(phase: str, step: int, total: int, logs: dict[str, float], stop: Any = stop) -> None:
+            if (phase, step) == stop:
+                raise Killed
+
+        with pytest.raises(Killed):
+            carry_out(case.step, tmp_path / "run", progress)
+        assert not (result_of(tmp_path / "run", case) / "result.json").exists()
+    carry_out(case.step, tmp_path / "run")
+    assert weights_of(tmp_path / "run", case) == weights_of(finished[case.name], case)
+    log = log_of(finished[case.name], case)
+    assert any("grad_norm" in entry for entry in log)
+    assert log_of(tmp_path / "run", case) == log
+
+
+@pytest.mark.slow
+@each_case
+def test_the_same_seed_gives_the_same_result_and_another_does_not(
+    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    again = carry_out(case.step, tmp_path / "again")
+    assert weights_of(again, case) == weights_of(finished[case.name], case)
+    other = carry_out(case.step, tmp_path / "other", seed=2)
+    assert weights_of(other, case) != weights_of(finished[case.name], case)
+
+
+@pytest.mark.slow
+@each_case
+def test_the_declared_cost_never_goes_up(case: Case, finished: dict[str, Path]) -> None:
+    read = [
+        json.loads((finished[case.name] / part / "result.json").read_text())
+        for part in ("start", "00-" + case.name)
+        if (finished[case.name] / part / "result.json").is_file()
+    ]
+    config = make_model().config
+    for result in read:
+        assert result["cost"]["parameters"]["total"] <= cost.parameters(config).total
+        tokens = result["cost"]["macs"]["tokens"]
+        assert result["cost"]["macs"]["value"] <= cost.macs(config, tokens)
+    planned = build(method_named(case.name), case.fields).plan(config)
+    assert cost.macs(planned, 32) <= cost.macs(config, 32)
+
+
+class OneStep:
+    """Stands for a step's folder: trains one optimizer step and keeps what it was made with and what came out."""
+
+    seed = 1
+
+    def __init__(self, folder: Path, imposed: Any) -> None:
+        self.folder, self.imposed = folder, imposed
+        self.gradients: dict[str, torch.Tensor] = {}
+        self.before: dict[str, torch.Tensor] = {}
+        self.after: dict[str, torch.Tensor] = {}
+
+    def train(self, objective: Any, task: Any, training: Any, phase: str) -> None:
+        objective.impose(self.imposed)
+        original = objective.before_update
+
+        def before_update() -> None:
+            original()
+            named = objective.named_parameters()
+            self.gradients = {name: value.grad.clone() for name, value in named if value.grad is not None}
+
+        objective.before_update = before_update
+        self.before = {name: value.detach().clone() for name, value in objective.named_parameters()}
+        trainer.train(objective, task, training, self.folder / phase, self.seed, lambda *_: None, device="cpu")
+        self.after = {name: value.detach().clone() for name, value in objective.named_parameters()}
+
+
+ONE_STEP = {"max_steps": 1, "learning_rate": 1e-3, "clip": 1e6}
+
+
+def method_of_one_step(case: Case, batch_size: int, accumulation: int = 1) -> Any:
+    training = {**ONE_STEP, "batch_size": batch_size, "accumulation": accumulation}
+    return build(method_named(case.name), {**case.fields, **case.one_step, case.training: training})
+
+
+@pytest.mark.slow
+@each_case
+def test_one_step_of_16_equals_four_of_4(case: Case, task: Any, tmp_path: Path) -> None:
+    whole, parts = OneStep(tmp_path / "whole", case.imposed), OneStep(tmp_path / "parts", case.imposed)
+    method_of_one_step(case, 16).compress(make_model(**without_dropout()), task, whole)
+    method_of_one_step(case, 4, 4).compress(make_model(**without_dropout()), task, parts)
+    assert whole.gradients.keys() == parts.gradients.keys()
+    moved = 0
+    for name, before in whole.before.items():
+        if name not in whole.gradients:
+            assert torch.equal(whole.after[name], before), name
+            assert torch.equal(parts.after[name], before), name
+            continue
+        gradient = whole.gradients[name]
+        torch.testing.assert_close(parts.gradients[name], gradient, rtol=1e-4, atol=1e-6)
+        # Adam's first step is the sign of the gradient, which is chance where the gradient is 0 but for rounding.
+        clear = gradient.abs() > 1e-4
+        torch.testing.assert_close(parts.after[name][clear], whole.after[name][clear], rtol=0, atol=1e-6)
+        moved += int((whole.after[name] != before).any())
+    assert moved > 1
+
+
+@pytest.mark.slow
+@each_case
+def test_the_given_model_is_unchanged(case: Case, task: Any, tmp_path: Path) -> None:
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flags = {name: value.requires_grad for name, value in model.named_parameters()}
+    config = model.config.to_dict()
+    result = method_of_one_step(case, 16).compress(model, task, OneStep(tmp_path, case.imposed))
+    assert result is not model
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {name: value.requires_grad for name, value in model.named_parameters()} == flags
+    assert model.config.to_dict() == config
+    shared = {value.data_ptr() for value in model.parameters()} & {value.data_ptr() for value in result.parameters()}
+    assert not shared
+
+
+@each_case
+def test_a_recipe_survives_yaml(case: Case) -> None:
+    recipe = make_recipe({"model": "folder", "task": "pydoc", "steps": [case.step]})
+    again = make_recipe(parse_yaml(recipe.to_yaml(), "the recipe"))
+    assert again == recipe
+    assert again.to_yaml() == recipe.to_yaml()
+    assert again.identity() == recipe.identity()
+
+
+@each_case
+def test_an_unknown_field_is_refused_with_the_nearest_name(case: Case) -> None:
+    field = next(iter(case.fields))
+    wrong = {**case.fields, f"{field}s_": 1}
+    with pytest.raises(RequestError, match=f"unknown field '{field}s_' .*did you mean '{field}'"):
+        make_recipe({"model": "folder", "task": "pydoc", "steps": [{case.name: wrong}]})
+
+
+@pytest.mark.slow
+@each_case
+def test_a_finished_run_is_not_trained_again(
+    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(finished[case.name], copied)
+
+    def progress(*_: Any) -> None:
+        raise Killed
+
+    carry_out(case.step, copied, progress)
+    assert weights_of(copied, case) == weights_of(finished[case.name], case)
+    assert not list(copied.glob("*/*/checkpoint-*"))

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_model
+
+from bertpress.methods.method import Training
+from bertpress.objective import Supervised
+from bertpress.tasks.classification import Classification
+from bertpress.trainer import MARKER, LengthBatches, complete_checkpoints, remove_unfinished, train
+
+LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003).tolist()
+
+
+def order(epoch: int, seed: int = 1, lengths: list[int] = LENGTHS, batch: int = 8) -> list[int]:
+    sampler = LengthBatches(lengths, batch, seed)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_the_order_is_a_permutation() -> None:
+    assert sorted(order(0)) == list(range(1003))
+    assert len(LengthBatches(LENGTHS, 8, 1)) == 1003
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(1, 8), (7, 8), (8, 8), (9, 8), (400, 8), (401, 1)])
+def test_small_data(rows: int, batch: int) -> None:
+    assert sorted(order(0, lengths=LENGTHS[:rows], batch=batch)) == list(range(rows))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    assert order(3) == order(3)
+    assert order(3) != order(4)
+    assert order(3) != order(3, seed=2)
+
+
+def test_batches_hold_rows_of_similar_length_and_the_incomplete_one_comes_last() -> None:
+    lengths = np.array(LENGTHS)
+    batches = lengths[order(0)[:1000]].reshape(-1, 8)
+    assert np.ptp(batches, axis=1).mean() < 5
+    assert np.corrcoef(batches.mean(axis=1), np.arange(125))[0, 1] < 0.3, "batches are shuffled"
+    tails = {tuple(order(epoch)[1000:]) for epoch in range(20)}
+    assert len(tails) == 20, "the rows of the incomplete batch change"
+
+
+def test_unmarked_checkpoints_do_not_count(tmp_path: Path) -> None:
+    for step in (2, 10, 4):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if step != 4:
+            (tmp_path / f"checkpoint-{step}" / MARKER).write_text("{}")
+    assert [step for step, _ in complete_checkpoints(tmp_path)] == [2, 10]
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+
+
+def small(text_data: Callable[..., Any], tokenizer: Any, rows: int = 96) -> Classification:
+    return Classification(text_data(train=rows), tokenizer, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "fields", "expected"),
+    [
+        (96, {"batch_size": 16, "epochs": 1}, 6),
+        (96, {"batch_size": 16, "epochs": 0.5}, 3),
+        (90, {"batch_size": 16, "epochs": 2}, 10),
+        (90, {"batch_size": 16, "accumulation": 2, "epochs": 1}, 3),
+        (64, {"batch_size": 8, "accumulation": 3, "epochs": 2}, 6),
+        (10, {"batch_size": 16, "epochs": 2}, 2),
+        (20, {"batch_size": 8, "accumulation": 4, "epochs": 1}, 1),
+        (96, {"batch_size": 16, "epochs": 9, "max_steps": 4}, 4),
+    ],
+)
+def test_the_number_of_steps_is_the_trainers(
+    rows: int,
+    fields: dict[str, Any],
+    expected: int,
+    text_data: Callable[..., Any],
+    tokenizer: Any,
+    tmp_path: Path,
+) -> None:
+    training = Training(**fields)
+    assert training.steps(rows) == expected
+    task = small(text_data, tokenizer, rows)
+    epochs: list[float] = []
+    steps: list[int] = []
+
+    def report(step: int, total: int, logs: dict[str, float]) -> None:
+        assert total == expected
+        steps.append(step)
+        epochs.extend([logs["epoch"]] if "epoch" in logs else [])
+
+    train(Supervised(make_model(num_hidden_layers=1), task), task, training, tmp_path, 1, report, device="cpu")
+    assert max(steps) == expected
+    if "max_steps" not in fields and float(fields["epochs"]).is_integer():
+        assert math.isclose(max(epochs), fields["epochs"], rel_tol=1e-6), "whole passes over the data"
+
+
+@pytest.mark.slow
+def test_what_a_training_leaves(text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
+    task = small(text_data, tokenizer)
+    objective = Supervised(make_model(), task)
+    broken = tmp_path / "checkpoint-3"
+    broken.mkdir()
+    (broken / "model.safetensors").write_bytes(b"cut off")
+    training = Training(batch_size=16, max_steps=20, learning_rate=1e-3)
+    best, seconds = train(objective, task, training, tmp_path, 1, lambda *_: None, device="cpu")
+    assert seconds > 0
+    checkpoints = complete_checkpoints(tmp_path)
+    assert not broken.exists()
+    assert {18, 20} <= {step for step, _ in checkpoints} <= {18, 20, best}
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    scores = {entry["step"]: entry["eval_accuracy"] for entry in log if "eval_accuracy" in entry}
+    assert sorted(scores) == list(range(2, 21, 2)), "ten evaluations"
+    assert scores[best] == max(scores.values())
+    from bertpress.evaluation import logits_of
+
+    kept = task.score(logits_of(objective.deployed(), task, task.encoded("validation")), "validation")["accuracy"]
+    assert kept == pytest.approx(scores[best])
+
+    def never(*_: Any) -> None:
+        raise AssertionError("trained again")
+
+    again = Supervised(make_model(), task)
+    assert train(again, task, training, tmp_path, 1, never, device="cpu")[0] == best
