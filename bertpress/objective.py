@@ -109,10 +109,10 @@ class Supervised(Objective):
 
 
 def choose_attention(model: PreTrainedModel, training: bool) -> None:
-    """Set the attention that is fastest here.
+    """Set the attention that is expected to be fastest here.
 
-    On CPU, scaled-dot-product attention with dropout falls back to a path 1.2 to 1.8 times slower than eager at 64 to
-    128 tokens (`benchmarks/attention.py`); without dropout, and on other devices, it is the faster one.
+    On CPU, scaled-dot-product attention with dropout takes a fallback path, so training there uses eager attention;
+    without dropout, and on other devices, the fused path is taken. `benchmarks/attention.py` compares the two.
     """
     config = model.config
     dropout = float(getattr(config, "attention_probs_dropout_prob", 0) or 0)
