@@ -1,12 +1,16 @@
 """A training step of Theseus on MRPC at batch 32 against its matrix products alone, and where the rest goes.
 
 The floor: forward products of all executed layers; backward, those for weights of trainable layers and those for
-activations above the lowest trainable layer. Embeddings, pooler and head have none worth counting.
+activations above the lowest trainable layer. Embeddings, pooler and head have none worth counting. Each product is done
+in the fastest way known here, on operands that lie as that way wants them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +20,7 @@ from interleave import BATCH, interleave, minilm, mrpc, spread_masks
 from results import arguments, write_result
 from torch import Tensor
 
+from bertpress.kernels import CpuKernels, fastest_kernels
 from bertpress.methods.theseus import Linear, Theseus
 from bertpress.methods.theseus.replacing import Replacing
 from bertpress.statistics import median_interval, ratio_interval
@@ -32,6 +37,21 @@ GROUPS = {  # the first group of which a part is in the name of an operation, or
 }
 
 
+def product(left: Tensor, right: Tensor) -> None:
+    """left x right' without what surrounds it; the engine's own way where that applies, else the stock one."""
+    if isinstance(fastest_kernels(left.device), CpuKernels):
+        torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+    else:
+        torch.mm(left, right.t())
+
+
+def keep_freed_memory() -> None:
+    """Let malloc keep what is freed (glibc), or the products alone would pay for a new page at every result."""
+    trim_threshold, top = -1, 2**31 - 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).mallopt(trim_threshold, top)
+
+
 class Products:
     """The matrix products of layers of one shape, on random numbers."""
 
@@ -39,25 +59,37 @@ class Products:
         self.heads, self.size = heads, hidden // heads
         shapes = [(hidden, hidden)] * 4 + [(inner, hidden), (hidden, inner)]
         self.weights = [torch.randn(shape) for shape in shapes]
+        self.memory: dict[object, Tensor] = {}
 
-    def inputs(self, length: int) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
-        """Input and gradient of the output of each linear map; query- and score-shaped tensors of the attention."""
-        rows = BATCH * length
-        maps = [(torch.randn(rows, weight.shape[1]), torch.randn(rows, weight.shape[0])) for weight in self.weights]
-        heads = BATCH * self.heads
-        return maps, [torch.randn(heads, length, self.size), torch.randn(heads, length, length)]
+    def inputs(self, length: int) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[Tensor]]:
+        """Input of each map, gradient of its output also turned; query- and score-shaped tensors of attention."""
+        rows, heads = BATCH * length, BATCH * self.heads
+        maps = []
+        for index, weight in enumerate(self.weights):
+            outputs, inputs = weight.shape
+            shapes = ((rows, inputs), (rows, outputs), (outputs, rows))
+            maps.append(tuple(self._numbers(shape, (index, place)) for place, shape in enumerate(shapes)))
+        query, scores = (heads, length, self.size), (heads, length, length)
+        return maps, [self._numbers(query, "query"), self._numbers(scores, "scores")]
+
+    def _numbers(self, shape: tuple[int, ...], name: object) -> Tensor:
+        """Random numbers of that shape, from one piece of memory per name, which is as large as the longest needs."""
+        size = math.prod(shape)
+        if name not in self.memory or self.memory[name].numel() < size:
+            self.memory[name] = torch.randn(size)
+        return self.memory[name][:size].view(shape)
 
     def layer(self, inputs: Any, weights: bool, activations: bool, lowest: bool) -> None:
         """One layer's products; the lowest trainable one needs no gradient of its input (query, key and value)."""
         maps, (query, scores) = inputs
         torch.bmm(query, query.transpose(1, 2))
         torch.bmm(scores, query)
-        for index, (weight, (entering, gradient)) in enumerate(zip(self.weights, maps, strict=True)):
-            torch.mm(entering, weight.t())
+        for index, (weight, (entering, gradient, turned)) in enumerate(zip(self.weights, maps, strict=True)):
+            product(entering, weight)
             if weights:
-                torch.mm(gradient.t(), entering)
+                product(turned, entering.t())
             if activations and not (lowest and index < 3):
-                torch.mm(gradient, weight)
+                product(gradient, weight.t())
         if activations:
             torch.bmm(query, query.transpose(1, 2))
             for _ in range(3):
@@ -105,14 +137,15 @@ def breakdown(objective: Replacing, task: Any, masks: Sequence[Any]) -> list[dic
 
 
 def main() -> None:
-    options = arguments(__doc__, rounds=15, steps=8)
+    options = arguments(__doc__, rounds=25, steps=8)
+    keep_freed_memory()
     task = mrpc()
     objective = Replacing(minilm(task), task, METHOD, seed=1)
     config = objective.model.config
     products = Products(config.hidden_size, config.intermediate_size, config.num_attention_heads)
     lengths = task.encoded("train")["length"]
     masks = spread_masks(METHOD, config.num_hidden_layers, options.rounds + 1, options.steps)
-    ready = {length: products.inputs(length) for length in range(min(lengths), max(lengths) + 1)}
+    ready = {length: products.inputs(length) for length in range(max(lengths), min(lengths) - 1, -1)}
 
     def floor(first: int, rows: list[list[int]]) -> None:
         for index, numbers in enumerate(rows):

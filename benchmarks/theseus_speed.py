@@ -101,7 +101,7 @@ def main() -> None:
     if sys.argv[1:2] == ["memory"]:
         print(memory(*sys.argv[2:]))
         return
-    options = arguments(__doc__, rounds=9, steps=6)
+    options = arguments(__doc__, rounds=15, steps=6)
     task = mrpc()
     attention = faster_attention(task, min(4, options.steps))
     ours, original = speed(task, attention, options.rounds, options.steps)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bertpress.kernels import fastest_kernels
+
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
@@ -28,7 +30,7 @@ def collect_logits(
     """
     order = np.argsort(np.asarray(encoded["length"]), kind="stable")
     pieces = []
-    with torch.inference_mode():
+    with torch.inference_mode(), fastest_kernels(device):
         for start in range(0, len(order), batch_size):
             rows = encoded[order[start : start + batch_size].tolist()]
             batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])

@@ -111,8 +111,9 @@ class Supervised(Objective):
 def choose_attention(model: PreTrainedModel, training: bool) -> None:
     """Set the attention that is expected to be fastest here.
 
-    On CPU, scaled-dot-product attention with dropout takes a fallback path, so training there uses eager attention;
-    without dropout, and on other devices, the fused path is taken. `benchmarks/attention.py` compares the two.
+    On CPU, scaled-dot-product attention with dropout takes an unfused path with the stock dropout inside, so training
+    there uses eager attention, whose dropout `CpuKernels` can replace; without dropout, and on other devices, the fused
+    path is taken. `benchmarks/kernels.py` compares them.
     """
     config = model.config
     dropout = float(getattr(config, "attention_probs_dropout_prob", 0) or 0)

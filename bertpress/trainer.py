@@ -22,6 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from bertpress.evaluation import collect_logits
 from bertpress.files import sync_folder, write_json, write_text
+from bertpress.kernels import fastest_kernels
 from bertpress.methods.method import Training
 from bertpress.objective import Objective
 
@@ -121,6 +122,11 @@ class LengthTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBatches:
         return self.sampler
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with fastest_kernels(self.args.device):
+            loss: torch.Tensor = super().training_step(*args, **kwargs)
+        return loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         split = self.task.dev_split
