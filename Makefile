@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TORCH_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: install demo test check fix docs bench claims clean
+.PHONY: install demo test check fix docs bench tables claims clean
 
 install: $(STAMP)
 
@@ -37,6 +37,12 @@ docs: install
 
 bench: install
 	for script in startup theseus_speed engine_overhead floor kernels; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+	$(BIN)/python benchmarks/runs.py
+	$(BIN)/python benchmarks/tables.py
+
+tables: install
+	$(BIN)/python benchmarks/tables.py
 
 claims: install
 	$(BIN)/python benchmarks/claims.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from results import RESULTS, describe, load_claims
+from results import RESULTS, bound, describe, load_claims
 
 
 def measured() -> dict[str, dict[str, Any]]:
@@ -17,10 +17,9 @@ def measured() -> dict[str, dict[str, Any]]:
 def main() -> None:
     entries = measured()
     for claim in load_claims():
-        bound = " and ".join(f"{side.replace('_', ' ')} {number}" for side, number in claim["bound"].items())
         key = claim["id"]
         found = describe(entries[key]) if key in entries else f"{key}: not measured (benchmarks/{claim['script']})"
-        print(f"{found}\n    wanted: {bound}. {claim['text']}.")
+        print(f"{found}\n    wanted: {bound(claim['bound'])}. {claim['text']}.")
     kept = sum(entries[claim["id"]]["holds"] for claim in load_claims() if claim["id"] in entries)
     print(f"{kept} of {len(load_claims())} claims hold.")
 

@@ -76,6 +76,11 @@ def describe(claim: Mapping[str, Any]) -> str:
     return f"{claim['id']}: {claim['value']:.3g} ({claim['low']:.3g} to {claim['high']:.3g}): {verdict}"
 
 
+def bound(target: Mapping[str, float]) -> str:
+    """A claim's bound in words."""
+    return " and ".join(f"{side.replace('_', ' ')} {value:g}" for side, value in target.items())
+
+
 def number(value: Any) -> str:
     """A value for printing."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -87,7 +87,8 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
 def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, Any]]:
     """What each step would make and cost: layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
     from bertpress import planning
-    from bertpress.pipeline import mean_tokens, prepare
+    from bertpress.measuring import mean_tokens
+    from bertpress.pipeline import prepare
 
     job = prepare(recipe, runtime or Runtime())
     model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
@@ -215,7 +216,7 @@ def predict(
     from bertpress.evaluation import logits_of
 
     loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
-    records = data.decode(logits_of(loaded, data, data.encoded(split)))
+    records = data.decode(logits_of(loaded, data, data.encoded(split)), split)
     return [{"row": row, **record} for row, record in enumerate(records)]
 
 
@@ -250,7 +251,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals."""
     from bertpress.latency import latency_rows
-    from bertpress.pipeline import latency_batches
+    from bertpress.measuring import latency_batches
 
     runtime = runtime or Runtime()
     loaded, data = _open(model, task, max_length, limit, runtime)

@@ -6,21 +6,14 @@ as an instance, ``rate=Linear(base=0.3)``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 
 C = TypeVar("C", bound="Config")
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest of `known`, else the list of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known)})"
 
 
 class Config(BaseModel):
@@ -47,14 +40,17 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise RequestError("; ".join(_sentence(item, where) for item in error.errors())) from None
+        wrong = error.errors()
+        # A list whose only item is wrong also counts as too short, which would send the reader the wrong way.
+        causes = [item for item in wrong if item["type"] != "too_short"] or wrong
+        raise RequestError("; ".join(_sentence(item, where) for item in causes)) from None
 
 
 def _sentence(error: Mapping[str, Any], where: str) -> str:
     path = ".".join(str(part) for part in (where, *error["loc"]) if part != "")
     message = str(error["msg"]).removeprefix("Value error, ")
     came = error.get("input")
-    shown = f" (got {came!r})" if isinstance(came, str | int | float | bool | None) else ""
+    shown = f" (got {came!r})" if isinstance(came, str | int | float | bool | None) and "got" not in message else ""
     return f"{path}: {message}{shown}" if path else f"{message}{shown}"
 
 

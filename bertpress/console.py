@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from bertpress import rendering
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """A report's table on standard output."""
+    Console(highlight=False).print(rendering.table(report))
 
 
 class Screen:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
 from bertpress.run import Runtime
 

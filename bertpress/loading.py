@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, beside
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -37,8 +36,7 @@ def model_folder(name: str) -> str:
         raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
     if path.exists():
         raise RequestError(f"{name} is neither a model folder (no config.json) nor a run (no finished step).")
-    near = nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
-    raise RequestError(f"There is no model folder {name}{near if 'did you mean' in near else ''}.")
+    raise RequestError(f"There is no model folder {name}{beside(path)}.")
 
 
 def _looks_local(path: Path) -> bool:
@@ -162,7 +160,5 @@ def load_for_task(
 
 def _cannot_load(name: str, error: Exception, what: str = "model") -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    beside = [entry.name for entry in Path().iterdir() if entry.is_dir()]
-    near = nearest(name, beside) if what == "model" and not Path(name).exists() else ""
-    hint = near if "did you mean" in near else ""
+    hint = beside(Path(name), folders_only=True) if what == "model" and not Path(name).exists() else ""
     return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name{hint}: {first}"

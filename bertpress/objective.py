@@ -6,6 +6,7 @@ checkpoints come from the Trainer without a subclass per method.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Tensor]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A batch in, ``{"loss", "logits"}`` out.
 
     The engine sets `step` (finished optimizer steps), `total_steps` and `micro_batch` before each forward pass. Losses
@@ -42,9 +43,9 @@ class Objective(nn.Module):
         # Its gradient is always 0: a step that trains nothing still has a graph, and moves nothing.
         self.anchor = nn.Parameter(torch.zeros(()))
 
+    @abstractmethod
     def deployed(self) -> PreTrainedModel:
         """The model whose forward pass this objective runs."""
-        raise NotImplementedError(f"{type(self).__name__} must name its model")
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """Loss of the task, shape (), and logits of the deployed model."""

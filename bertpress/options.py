@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from bertpress.errors import RequestError
+from bertpress.run import Runtime
 
 
 def _option(text: str, *names: str, **settings: Any) -> Any:
@@ -28,6 +29,16 @@ class CommonOptions:
     trust_remote_code: Annotated[bool, _option("run modelling code that comes with the model")] = False
     quiet: Annotated[bool, _option("print results only")] = False
     debug: Annotated[bool, _option("show the traceback of an error")] = False
+
+    def runtime(self) -> Runtime:
+        """How the command is carried out; remarks and progress go to the screen unless `quiet`."""
+        runtime = Runtime(device=self.device, threads=self.threads, trust_remote_code=self.trust_remote_code)
+        if self.quiet:
+            return runtime
+        from bertpress.console import Screen
+
+        screen = Screen()
+        return dataclasses.replace(runtime, progress=screen.progress, say=screen.say)
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,10 @@ class TrainOptions(DataOptions):
     print_recipe: Annotated[bool, _option("print the recipe as YAML and stop", "--print")] = False
     json_output: Annotated[bool, _option("print JSON", "--json")] = False
 
+    def runtime(self) -> Runtime:
+        phases = None if self.phases is None else tuple(split_list(self.phases) or ())
+        return dataclasses.replace(super().runtime(), phases=phases, log=self.log)
+
     def recipe_fields(self) -> dict[str, Any]:
         """The recipe's own fields that these flags set."""
         given = {
@@ -104,6 +119,7 @@ class TrainOptions(DataOptions):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+TaskOption = Annotated[str | None, typer.Option("--task", help="task name (bertpress list tasks), or files")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="folder of the run; resumed if it holds the same recipe")]
 
 

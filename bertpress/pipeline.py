@@ -13,6 +13,7 @@ from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.recipe import Recipe
@@ -25,7 +26,6 @@ from bertpress.run import (
     environment,
     open_run,
     save_model,
-    save_predictions,
 )
 from bertpress.tasks import load_task
 
@@ -139,8 +139,9 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
 def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> None:
     if not (folder / "start" / "result.json").is_file():
         job.runtime.say("scoring the start model")
-        result = _measured(job, model, task, folder / "start", None)
-        write_json(folder / "start" / "result.json", {**result, "method": None, "phases": [], "seconds": 0.0})
+        result = measured(model, task, folder / "start", latency_batch(job.recipe))
+        complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
+        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": []})
     _warn_near_chance(job, task, json.loads((folder / "start" / "result.json").read_text()))
 
 
@@ -162,13 +163,14 @@ def _step(job: Job, folder: Path, name: str, method: Method, source: str, start:
     model, task, _ = job.open_model(source, new_head=source == job.recipe.model and job.starts_with_finetuning)
     result = method.compress(model, task, step)
     is_start = job.starts_with_finetuning and name.startswith("00-")
-    measured = _measured(job, result, task, step.folder, None if is_start else step.start())
-    card = _card(job, method, measured)
+    scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
+    card = _card(job, method, scores)
     encoder_only = isinstance(method, Finetune) and method.encoder_only
     save_model(result, job.tokenizer, step.folder / "model", card, encoder_only)
-    measured["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
+    scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
-        **measured,
+        **scores,
+        "seed": job.recipe.seed,
         "method": method.name,
         "phases": list(method.trainings()),
         "seconds": step.seconds(),
@@ -196,78 +198,15 @@ def _copy_start(folder: Path, step: Path, result: dict[str, Any]) -> None:
     write_json(folder / "start" / "result.json", result)
 
 
-def _measured(
-    job: Job, model: PreTrainedModel, task: Task, folder: Path, start: PreTrainedModel | None
-) -> dict[str, Any]:
-    """Predictions on disk; metrics and costs as the common part of a result."""
-    from bertpress.evaluation import logits_of
-    from bertpress.latency import latency_rows
-    from bertpress.objective import choose_attention
-
-    choose_attention(model, training=False)
-    metrics = {}
-    for split in task.scored_splits():
-        logits = logits_of(model, task, task.encoded(split))
-        save_predictions(folder, split, task, logits)
-        metrics[split] = task.score(logits, split)
-    parameters = cost.parameters(model.config)
-    tokens = mean_tokens(task)
-    batches = latency_batches(task, (1, _user_batch(job.recipe)), model.device)
-    rows = latency_rows(start if start is not None else model, model if start is not None else None, batches, seconds=3)
-    return {
-        "schema": 1,
-        "metrics": metrics,
-        "primary_metric": task.primary,
-        "layers": encoder_of(model.config).depth(model.config),
-        "cost": {
-            "parameters": {"total": parameters.total, "encoder": parameters.encoder},
-            "macs": {"tokens": tokens, "value": cost.macs(model.config, tokens)},
-            "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
-            "latency": rows,
-        },
-        "seed": job.recipe.seed,
-        "config": {},
-        "notes": [],
-    }
-
-
-def _user_batch(recipe: Recipe) -> int:
-    training = next(iter(recipe.steps[-1].trainings().values()))
-    return max(2, training.batch_size)
-
-
-def mean_tokens(task: Task) -> int:
-    """Mean length of the dev split, special tokens included, rounded."""
-    lengths = task.encoded(task.dev_split)["length"]
-    return max(1, int(sum(lengths) / len(lengths) + 0.5))
-
-
-def latency_batches(task: Task, sizes: tuple[int, ...], device: Any, count: int = 8) -> dict[int, list[dict[str, Any]]]:
-    """Batches of real rows for each batch size, spread evenly over the dev split, padded to their longest."""
-    rows = task.encoded(task.dev_split)
-    result: dict[int, list[dict[str, Any]]] = {}
-    for size in sizes:
-        size = min(size, len(rows))
-        whole = max(1, min(count, len(rows) // size))
-        picked = [
-            [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
-        ]
-        batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
-        result[size] = [
-            {name: value.to(device) for name, value in batch.items() if name in task.inputs} for batch in batches
-        ]
-    return result
-
-
-def _card(job: Job, method: Method, measured: dict[str, Any]) -> str:
+def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
     scores = "\n".join(
         f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
-        for split, values in measured["metrics"].items()
+        for split, values in result["metrics"].items()
     )
     return (
         f"# A model pressed by bertpress\n\nMade from `{job.recipe.model}` on `{job.task.name}` by `{method.name}` "
-        f"(seed {job.recipe.seed}).\n\n{scores}\n- {measured['layers']} layers, "
-        f"{measured['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
+        f"(seed {job.recipe.seed}).\n\n{scores}\n- {result['layers']} layers, "
+        f"{result['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
         "AutoModelForSequenceClassification, AutoTokenizer\n\nmodel = AutoModelForSequenceClassification"
         '.from_pretrained("FOLDER")\ntokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n\n'
         "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"

@@ -87,6 +87,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processe
 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
     """Measured seconds of one layer forward on a training batch of middling length; two steps after one warm-up."""
+    from bertpress.kernels import fastest_kernels
     from bertpress.objective import Supervised
 
     rows = task.encoded("train")
@@ -96,7 +97,8 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        objective(**batch)["loss"].backward()
+        with fastest_kernels(model.device):
+            objective(**batch)["loss"].backward()
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)
     return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config))

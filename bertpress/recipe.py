@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny
 
-from bertpress.config import Config, build, choice, nearest
-from bertpress.errors import RequestError
+from bertpress.config import Config, build, choice
+from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 
@@ -111,7 +111,8 @@ def parse_yaml(text: str, source: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise RequestError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise RequestError(f"{source} is not valid YAML: {reason}") from None
 
 
 def shipped_recipes() -> dict[str, str]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
 
@@ -137,9 +136,12 @@ def _identity_on_disk(file: Path) -> dict[str, Any]:
     from bertpress.recipe import flatten
 
     try:
-        return dict(flatten(yaml.safe_load(file.read_text(encoding="utf-8"))))
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
-        raise RequestError(f"{file} cannot be read; choose another --out or delete the folder.") from None
+        values = None
+    if not isinstance(values, dict):
+        raise RequestError(f"{file} is not a recipe; choose another --out or delete the folder.")
+    return dict(flatten(values))
 
 
 def save_model(

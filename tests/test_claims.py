@@ -1,9 +1,12 @@
-"""The measured claims: each is a known one, and says what its interval says."""
+"""The measured claims: each is a known one and says what its interval says; the documents' tables are the files'."""
 
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,3 +40,28 @@ def test_every_claim_is_printed() -> None:
     command = [sys.executable, str(BENCHMARKS / "claims.py")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert all(name in printed for name in CLAIMS)
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a script of the benchmarks."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def test_tables_of_the_documents_are_those_of_the_files(benchmark: Callable[[str], Any]) -> None:
+    tables = benchmark("tables")
+    for page in tables.PAGES:
+        text = (BENCHMARKS.parent / page).read_text(encoding="utf-8")
+        assert tables.PLACE.search(text)
+        assert tables.filled(text) == text, f"make tables, {page} has others"
+
+
+def test_every_file_of_results_has_its_table() -> None:
+    pages = "".join((BENCHMARKS.parent / page).read_text(encoding="utf-8") for page in ("README.md", "docs/results.md"))
+    assert [file.stem for file in FILES if f"<!-- table {file.stem} -->" not in pages] == []
+
+
+def test_the_run_on_mrpc_is_the_readme_s(benchmark: Callable[[str], Any]) -> None:
+    readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in benchmark("runs").RUNS["mrpc"] if line not in readme] == []

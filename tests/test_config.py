@@ -5,8 +5,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from bertpress.config import Config, build, choice, nearest
-from bertpress.errors import RequestError
+from bertpress.config import Config, build, choice
+from bertpress.errors import RequestError, nearest
 
 
 class Soft(Config):

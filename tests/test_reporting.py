@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from bertpress import reporting as report
+from bertpress import rendering, reporting
 from bertpress.errors import RequestError
 
 HOSTILE = "<script>alert(1)</script> \"'|`*[x](javascript:alert(1)) \x1b[31m"
@@ -81,11 +81,11 @@ def run(tmp_path: Path) -> Path:
 
 
 def rows(folder: Path) -> dict[str, Any]:
-    return {row["name"]: row for row in report.build(folder)["rows"]}
+    return {row["name"]: row for row in reporting.build(folder)["rows"]}
 
 
 def test_numbers_by_hand(run: Path) -> None:
-    built = report.build(run)
+    built = reporting.build(run)
     assert [row["name"] for row in built["rows"]] == ["start", "truncated baseline", "theseus", "trbert"]
     assert [row["folder"] for row in built["rows"]] == ["start", "baseline", "00-theseus", "01-trbert"]
     assert [row["retention"] for row in built["rows"]] == pytest.approx([1, 0.75, 0.9375, 0.875])
@@ -98,7 +98,7 @@ def test_numbers_by_hand(run: Path) -> None:
 
 
 def test_markdown_shows_the_numbers(run: Path) -> None:
-    lines = report.markdown(report.build(run)).splitlines()
+    lines = rendering.markdown(reporting.build(run)).splitlines()
     head = next(line for line in lines if line.startswith("| name | layers"))
     assert head == (
         "| name | layers | score | kept % | parameters (M) | MACs (M) at 128 tokens | size (MB) "
@@ -123,9 +123,9 @@ def test_a_slower_model_and_an_interval_that_ends_at_1(tmp_path: Path) -> None:
         "start": result(0.8, 4),
         "00-theseus": result(0.7, 2, timing(1, 0.8, 0.7, 0.9), timing(2, 1.1, 1.0, 1.2)),
     }
-    built = report.build(save(tmp_path / "run", results))
+    built = reporting.build(save(tmp_path / "run", results))
     assert built["rows"][1]["faster"] is False
-    text = report.markdown(built)
+    text = rendering.markdown(built)
     assert "0.80x (0.70-0.90)" in text
     assert "no measured speed-up (1.00-1.20)" in text
 
@@ -139,13 +139,13 @@ def test_recovered_is_null_where_undefined(
     tmp_path: Path, start: float | None, truncated: float | None, layers: int
 ) -> None:
     results = {"start": result(start, 12), "baseline": result(truncated, layers), "00-theseus": result(0.75, 6)}
-    assert report.build(save(tmp_path / "run", results))["recovered"] == {"theseus": None}
+    assert reporting.build(save(tmp_path / "run", results))["recovered"] == {"theseus": None}
 
 
 def test_a_first_finetune_step_is_the_start(tmp_path: Path) -> None:
     teacher = result(0.8, 12, method="finetune")
     folder = save(tmp_path / "run", {"start": teacher, "00-finetune": teacher, "01-theseus": result(0.7, 6)})
-    assert [(row["name"], row["folder"]) for row in report.build(folder)["rows"]] == [
+    assert [(row["name"], row["folder"]) for row in reporting.build(folder)["rows"]] == [
         ("start", "start"),
         ("theseus", "01-theseus"),
     ]
@@ -164,18 +164,18 @@ def test_an_untrained_start_and_missing_keys(tmp_path: Path) -> None:
         tmp_path / "run", {"start": {"metrics": {}}, "00-theseus": sparse}, steps=[{"theseus": {}}, {"yoco": {}}]
     )
     (folder / "environment.json").unlink()
-    built = report.build(folder)
+    built = reporting.build(folder)
     assert (built["split"], built["rows"][1]["score"], built["rows"][1]["retention"]) == ("dev", 0.5, None)
     assert built["notes"] == ["01-yoco has not finished", "no score of the start model to compare with"]
-    assert "| theseus | - | 50.0 | - | - | - |" in report.markdown(built)
-    assert "<table" in report.html(built)
+    assert "| theseus | - | 50.0 | - | - | - |" in rendering.markdown(built)
+    assert "<table" in rendering.html(built)
 
 
 def test_tasks_and_commands_read_as_one_line(tmp_path: Path) -> None:
     task = {"files": "data/", "columns": ["question", "answer"]}
     folder = save(tmp_path / "run", {"start": result(0.8, 4)}, task=task)
     (folder / "environment.json").write_text(json.dumps({"command": ["bertpress", "theseus", "--seed", "1"]}))
-    text = report.markdown(report.build(folder))
+    text = rendering.markdown(reporting.build(folder))
     assert "- runs/teacher on files in data/, seed 1." in text
     assert "| command | bertpress theseus --seed 1 |" in text
 
@@ -184,7 +184,7 @@ def test_scores_that_are_not_numbers_count_as_missing(tmp_path: Path) -> None:
     metrics = {"validation": {"accuracy_f1": float("nan")}}
     folder = save(tmp_path / "run", {"start": result(0.8, 4), "00-theseus": result(0.7, 2, metrics=metrics)})
     assert rows(folder)["theseus"]["score"] is None
-    report.write(folder)
+    reporting.write(folder)
     assert "NaN" not in (folder / "report.json").read_text()
 
 
@@ -218,7 +218,7 @@ def test_hostile_text_is_harmless(tmp_path: Path) -> None:
     )
     folder = save(tmp_path / "run", {"start": bad, "00-theseus": bad}, model=HOSTILE, task={"files": HOSTILE})
     (folder / "environment.json").write_text(json.dumps({HOSTILE: [HOSTILE]}))
-    built = report.write(folder)
+    built = reporting.write(folder)
 
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
@@ -252,7 +252,7 @@ def test_hostile_text_is_harmless(tmp_path: Path) -> None:
 
 
 def test_the_page_stands_alone(run: Path) -> None:
-    text = report.html(report.build(run))
+    text = rendering.html(reporting.build(run))
     assert "http" not in text
     assert "url(" not in text
     assert "@import" not in text
@@ -265,14 +265,14 @@ def test_the_page_stands_alone(run: Path) -> None:
 
 def test_write_leaves_three_files_and_nothing_else(run: Path) -> None:
     before = {path.name for path in run.iterdir()}
-    built = report.write(run)
+    built = reporting.write(run)
     assert {path.name for path in run.iterdir()} - before == {"report.json", "report.md", "report.html"}
-    assert json.loads((run / "report.json").read_text(encoding="utf-8")) == built == report.build(run)
+    assert json.loads((run / "report.json").read_text(encoding="utf-8")) == built == reporting.build(run)
 
 
 def test_combined_holds_every_run(run: Path, tmp_path: Path) -> None:
     other = save(tmp_path / "other", {"start": result(0.9, 12)}, model="another model")
-    report.combined([run, other], tmp_path / "out" / "report.html")
+    reporting.combined([run, other], tmp_path / "out" / "report.html")
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert page.tags.count("article") == 2
     assert "another model" in page.text
@@ -282,13 +282,13 @@ def test_combined_holds_every_run(run: Path, tmp_path: Path) -> None:
 
 def terminal(built: dict[str, Any], width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(report.table(built))
+    console.print(rendering.table(built))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_the_terminal_table_shows_text_as_it_is(run: Path) -> None:
-    built = report.build(run)
+    built = reporting.build(run)
     built["rows"][2]["name"] = "[red]theseus[/red]"
     text = terminal(built, 300)
     assert "[red]theseus[/red]" in text
@@ -307,7 +307,7 @@ def sweep(folder: Path, **changes: Any) -> Path:
 
 
 def test_a_sweep_stands_for_its_best_cell(tmp_path: Path) -> None:
-    built = report.write(sweep(tmp_path / "swept"))
+    built = reporting.write(sweep(tmp_path / "swept"))
     assert (built["run"], built["seed"], built["sweep"]["median"]) == ("swept", 2, 0.725)
     assert built["rows"][1]["folder"] == "cells/seed=2/00-theseus"
     assert built["rows"][1]["score"] == 0.75
@@ -324,15 +324,15 @@ def test_a_sweep_stands_for_its_best_cell(tmp_path: Path) -> None:
 @pytest.mark.parametrize("best", [None, "cells/seed=9"])
 def test_a_sweep_without_its_best_cell_is_refused(tmp_path: Path, best: str | None) -> None:
     with pytest.raises(RequestError, match=r"names no best cell|seed=9 is not a run"):
-        report.build(sweep(tmp_path / "swept", best=best))
+        reporting.build(sweep(tmp_path / "swept", best=best))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RequestError, match=f"{folder.name} is not a run"):
-            report.build(folder)
+            reporting.build(folder)
     with pytest.raises(RequestError, match=r"unfinished holds no result\.json yet"):
-        report.build(save(tmp_path / "unfinished", {}))
+        reporting.build(save(tmp_path / "unfinished", {}))
 
 
 @pytest.mark.parametrize("name", ["00-theseus/result.json", "environment.json", "recipe.yaml", "summary.json"])
@@ -340,7 +340,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(run: Path, name: str, content: bytes) -> None:
     (run / name).write_bytes(content)
     with pytest.raises(RequestError, match=name):
-        report.write(run)
+        reporting.write(run)
     assert not (run / "report.json").exists()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.methods.theseus import Theseus

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

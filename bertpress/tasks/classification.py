@@ -148,13 +148,22 @@ class Classification(Task):
     def chance_score(self, split: str) -> float:
         if self.labels is None:
             return 0.0
-        labels = np.asarray(self.splits[split]["label"])
-        commonest = np.bincount(labels, minlength=len(self.labels)).argmax()
-        return self.score(np.tile(np.eye(len(self.labels))[commonest], (len(labels), 1)), split)[self.primary]
+        shares = self._shares(split)
+        always = np.eye(len(self.labels))[shares.argmax()]
+        return self.score(np.tile(always, (len(self.splits[split]), 1)), split)[self.primary]
 
-    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
+    def _shares(self, split: str) -> np.ndarray:
+        """Share of each label in a split."""
+        labels = np.asarray(self.splits[split]["label"])
+        return np.bincount(labels, minlength=len(self.labels or ())) / len(labels)
+
+    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
         if self.labels is None:
             return [{"prediction": float(value)} for value in logits[:, 0]]
+        empty = self._rows_without_text(split) if split is not None else []
+        if empty and "train" in self.splits:
+            logits = logits.copy()
+            logits[empty] = np.log(np.maximum(self._shares("train"), 1e-9))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares = shifted / shifted.sum(axis=1, keepdims=True)
         best = logits.argmax(axis=1)
@@ -162,6 +171,11 @@ class Classification(Task):
             {"prediction": self.labels[index], "probability": float(row[index])}
             for index, row in zip(best, shares, strict=True)
         ]
+
+    def _rows_without_text(self, split: str) -> list[int]:
+        rows = self.splits[split]
+        texts = zip(*(rows[column] for column in self.data.columns), strict=True)
+        return [row for row, parts in enumerate(texts) if not any(part.strip() for part in parts)]
 
 
 def data_of_head(config: PretrainedConfig) -> TextData:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, beside, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,7 +57,7 @@ def read_folder(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) 
 def find_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> dict[str, Path]:
     """The file of each split that `folder` holds; nothing if it holds none."""
     if not folder.is_dir():
-        came = "a file" if folder.exists() else f"nothing{_beside(folder)}"
+        came = "a file" if folder.exists() else f"nothing{beside(folder)}"
         raise RequestError(f"Expected a folder at {folder}, found {came}: give an existing folder.")
     found: dict[str, Path] = {}
     for split in stems:
@@ -106,7 +105,7 @@ def read_text(path: Path) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise RequestError(f"Expected a file at {path}, found none{_beside(path)}: give an existing file.")
+        raise RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -114,11 +113,6 @@ def _read_bytes(path: Path) -> bytes:
     if not data.strip():
         raise RequestError(f"Expected rows in {path}, but the file is empty: add rows or remove it.")
     return data
-
-
-def _beside(path: Path) -> str:
-    names = sorted(other.name for other in path.parent.iterdir())[:20] if path.parent.is_dir() else []
-    return nearest(path.name, names) if names else ""
 
 
 def _read_parquet(path: Path) -> Any:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 from bertpress.tasks import data
 from bertpress.tasks.data import TextData
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.config import nearest
-from bertpress.errors import RequestError
+from bertpress.errors import RequestError, nearest
 from bertpress.tasks import data
 from bertpress.tasks.data import SPLIT_STEMS, TextData
 
@@ -268,7 +267,7 @@ def _from_archive(lines: list[list[str]], path: Path, labelled: bool, task: Glue
         came = f"{len(short)} rows of {path} are too short (the first on line {short[0] + 1})"
         if labelled and not archive.may_break:
             raise RequestError(f"Expected {width} fields in each row, but {came}: download the archive again.")
-        done = "left out" if labelled else "kept with empty texts, so that each row gets a prediction"
+        done = "left out" if labelled else "predicted as the commonest class"
         notes.append(f"{came}; they are {done}")
     kept = [row for row in rows if not labelled or len(lines[row]) >= width]
     columns = archive.texts if labelled else archive.test_texts

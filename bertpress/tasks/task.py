@@ -66,8 +66,8 @@ class Task(ABC):
         """The primary metric of always giving the commonest answer."""
 
     @abstractmethod
-    def decode(self, logits: np.ndarray) -> list[dict[str, Any]]:
-        """One prediction per example, in the order of the rows."""
+    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+        """One prediction per example, in the order of the rows; rows of `split` that are empty get the commonest."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:

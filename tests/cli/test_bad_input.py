@@ -58,12 +58,12 @@ SETTINGS = {
     "misspelt field": (["--set", "succesor_layers=2"], ["succesor_layers", "did you mean 'successor_layers'?"]),
     "misspelt inner field": (["--set", "replacing.epoch=2"], ["replacing", "did you mean 'epochs'?"]),
     "no equals sign": (["--set", "successor_layers"], ["--set expects path=value"]),
-    "value not YAML": (["--set", "modules=[1"], ["not valid YAML"]),
+    "value not YAML": (["--set", "modules=[1"], ["modules is not valid YAML", "line 1, column 3"]),
     "field of a number": (["--set", "successor_layers.x=2"], ["successor_layers"]),
-    "rate below 0": (["--set", "rate.constant.rate=-0.1"], ["rate", "greater than or equal to 0", "-0.1"]),
-    "rate above 1": (["--set", "rate.constant.rate=1.5"], ["rate", "less than or equal to 1", "1.5"]),
-    "rate nan": (["--set", "rate.constant.rate=.nan"], ["rate", "finite number"]),
-    "rate no number": (["--set", "rate.constant.rate=often"], ["rate", "often"]),
+    "rate below 0": (["--set", "rate.constant.rate=-0.1"], ["rate", "between 0 and 1", "got -0.1"]),
+    "rate above 1": (["--set", "rate.constant.rate=1.5"], ["rate", "between 0 and 1", "got 1.5"]),
+    "rate nan": (["--set", "rate.constant.rate=.nan"], ["rate", "between 0 and 1", "got nan"]),
+    "rate no number": (["--set", "rate.constant.rate=often"], ["rate", "between 0 and 1", "got often"]),
     "unknown rate": (["--set", "rate.linaer.base=0.3"], ["linaer", "did you mean 'linear'?"]),
     "no successor layers": (["--set", "successor_layers=0"], ["successor_layers", "greater than or equal to 1"]),
     "too many successor layers": (["--set", "successor_layers=5"], ["successor_layers", "predecessor's 4 layers", "5"]),
@@ -331,7 +331,7 @@ def test_out_that_cannot_be_used(theseus: Call, tmp_path: Path) -> None:
     refused(theseus(out=foreign), "not a run")
     refused(theseus(out=None), "--out")
     (foreign / "recipe.yaml").write_text("{broken: [")
-    refused(theseus(out=foreign), "cannot be read")
+    refused(theseus(out=foreign), "is not a recipe")
     (foreign / "recipe.yaml").write_text("just words")
     refused(theseus(out=foreign))
     assert file.read_text() == (foreign / "thesis.txt").read_text() == "mine"
@@ -387,12 +387,12 @@ def test_demo_answers_no(
 ) -> None:
     from types import SimpleNamespace
 
-    from bertpress import demo, pipeline, reporting
+    from bertpress import demo, pipeline, rendering
 
     task: Any = SimpleNamespace(chance_score=lambda split: 0.5, dev_split="validation")
     monkeypatch.setattr(pipeline, "prepare", lambda *_: SimpleNamespace(task=task))
     monkeypatch.setattr(pipeline, "carry_out", lambda *_: {})
-    monkeypatch.setattr(reporting, "table", lambda _: "table")
+    monkeypatch.setattr(rendering, "table", lambda _: "table")
     monkeypatch.setattr(demo, "judge", lambda *_: ["Too slow."])
     outcome = bertpress("demo", "--out", tmp_path / "out", "--quiet")
     assert outcome.code == 3
@@ -403,4 +403,6 @@ def test_demo_answers_no(
 def test_usage_errors(arguments: list[str], bertpress: Call) -> None:
     outcome = bertpress(*arguments)
     assert outcome.code == 2
-    assert "Traceback" not in outcome.err
+    assert len(outcome.lines) == 1, "one sentence, as of any wrong request"
+    assert outcome.err.startswith("bertpress: ")
+    assert any(word in outcome.err for word in arguments)

@@ -20,14 +20,16 @@ PACKAGE = ROOT / "bertpress"
 # From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
 LAYERS = (
     ("errors",),
-    ("cost", "latency", "statistics", "schedules", "files", "config", "console", "kernels"),
+    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
     ("recipe",),
-    ("pipeline", "planning", "reporting", "predictions", "catalogue"),
+    ("rendering", "measuring", "planning"),
+    ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("api",),
     ("demo", "options"),
+    ("training_commands",),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -109,8 +109,8 @@ def test_rates_per_module() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rate": {"linear": {"base": 1.5}}}, r"base.*less than or equal to 1.*got 1\.5"),
-        ({"rate": {"linear": {"base": -0.1}}}, r"base.*greater than or equal to 0.*got -0\.1"),
+        ({"rate": {"linear": {"base": 1.5}}}, r"base.*between 0 and 1.*got 1\.5"),
+        ({"rate": {"linear": {"base": -0.1}}}, r"base.*between 0 and 1.*got -0\.1"),
         ({"rate": {"linear": {"base": math.nan}}}, "base"),
         ({"rate": {"constant": {"rate": 1.01}}}, "rate"),
         ({"rate": {"constant": {"rate": math.nan}}}, "rate"),

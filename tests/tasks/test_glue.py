@@ -151,8 +151,7 @@ def test_broken_rows_of_qqp(tmp_path):
     assert task.splits["test"]["question1"][:] == [A, "", A]
     assert task.notes == (
         f"2 rows of {folder}/train.tsv are too short (the first on line 3); they are left out",
-        f"1 rows of {folder}/test.tsv are too short (the first on line 3); "
-        "they are kept with empty texts, so that each row gets a prediction",
+        f"1 rows of {folder}/test.tsv are too short (the first on line 3); they are predicted as the commonest class",
         "test: 1 of 3 cells of 'question1' are empty",
         "test: 1 of 3 cells of 'question2' are empty",
     )

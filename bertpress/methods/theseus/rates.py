@@ -12,13 +12,20 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from bertpress import schedules
 from bertpress.config import Config, choice
 
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-PerModule = Probability | tuple[Probability, ...]
+
+def _between_0_and_1(value: Any) -> Any:
+    for rate in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            raise ValueError(f"expected a number between 0 and 1, or a list with one per module, got {value}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+PerModule = Annotated[float | tuple[float, ...], BeforeValidator(_between_0_and_1)]
 
 
 class RateSchedule(Config):

@@ -1,0 +1,192 @@
+"""The commands that train: one per method, `compress` and `demo`. All end in `_train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertpress.errors import AnswerNo, RequestError
+from bertpress.methods import METHODS, method_named
+from bertpress.methods.method import Method
+from bertpress.options import CommonOptions, OutOption, TaskOption, TrainOptions, split_list, with_options
+
+ModelOption = Annotated[str | None, typer.Option("--model", help="model folder, run, or hub name")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for method in METHODS:
+        app.command(method.name, help=_help(method))(with_options(_method_command(method)))
+    app.command()(with_options(compress))
+    app.command()(with_options(demo))
+
+
+def _method_command(method: type[Method]) -> Any:
+    """The one-step command of a method."""
+
+    def command(model: ModelOption = None, task: TaskOption = None, out: OutOption = None,
+                *, options: TrainOptions) -> None:  # fmt: skip
+        values = {"model": model, "task": options.task_values(task), "steps": [{method.name: {}}]}
+        _train(values, f"steps.0.{method.name}", out, options)
+
+    return command
+
+
+def _help(method: type[Method]) -> str:
+    lines = [
+        f"- {name}: {text}" + ("" if default is None else f" (default {_shown(default)})")
+        for name, text, default in method.help()
+    ]
+    return f"{method.__doc__}\n\nFields for --set:\n\n" + "\n".join(lines)
+
+
+def _shown(default: Any) -> str:
+    return str(default) if not hasattr(default, "model_dump") else type(default).__name__.lower()
+
+
+def compress(
+    recipe: Annotated[str, typer.Argument(help="recipe file, or a shipped one (bertpress list recipes)")],
+    model: ModelOption = None,
+    task: TaskOption = None,
+    out: OutOption = None,
+    *,
+    options: TrainOptions,
+) -> None:
+    """Carry out a recipe: press a model by one or several methods and report what it cost."""
+    from bertpress.recipe import read_recipe
+
+    values = read_recipe(recipe)
+    if model is not None:
+        values["model"] = model
+    if task is not None:
+        values["task"] = options.task_values(task)
+    _train(values, "", out, options)
+
+
+def demo(
+    method: Annotated[str, typer.Argument(help="method to show")] = "theseus",
+    out: Annotated[Path, typer.Option("--out", help="folder of the run")] = Path("runs/demo"),
+    *,
+    options: CommonOptions,
+) -> None:
+    """Fine-tune the packaged MiniLM on docstrings of the standard library, press it to 3 layers, compare the two."""
+    from bertpress.console import print_table
+    from bertpress.demo import run_demo
+
+    report, failures = run_demo(method, out, options.runtime())
+    print_table(report)
+    print(f"{out}/report.html")
+    if failures:
+        raise AnswerNo(" ".join(failures))
+
+
+def _train(values: dict[str, Any], prefix: str, out: Path | None, options: TrainOptions) -> None:
+    """Carry out, plan or print a recipe; the common end of every command here."""
+    from bertpress import api
+    from bertpress.recipe import make_recipe, override
+
+    values = override({**values, **options.recipe_fields()}, [])
+    training = options.training_fields()
+    if training:
+        ((name, fields),) = _only_step(values).items()
+        phase = method_named(name).phases[0]
+        fields[phase] = {**(fields.get(phase) or {}), **training}
+    values = override(values, options.assignments or [], prefix)
+    recipe = make_recipe(values)
+    _check_phases(options.phases, recipe.steps)
+    if options.print_recipe:
+        print(recipe.to_yaml(), end="")
+        return
+    runtime = options.runtime()
+    if options.dry_run:
+        _print_plan(api.dry_run(recipe, runtime), options.json_output)
+        return
+    if out is None:
+        raise RequestError("Name the folder of the run with --out.")
+    grid = _grid(options, prefix)
+    if grid:
+        summary = api.sweep(values, grid, out, runtime)
+        _print_report(api.report(out)[0], options, extra=summary)
+        return
+    _print_report(api.run_recipe(recipe, out, runtime).report, options)
+    if not options.json_output:
+        print(f"{out}/report.html")
+
+
+def _only_step(values: dict[str, Any]) -> dict[str, Any]:
+    steps = values.get("steps") or []
+    if len(steps) != 1:
+        raise RequestError(
+            "--epochs, --learning-rate, --batch-size and --accumulation set the first phase of a one-step recipe; "
+            f"this one has {len(steps)} steps: use --set steps.0.METHOD.PHASE.FIELD=VALUE."
+        )
+    step = steps[0]
+    steps[0] = {step: {}} if isinstance(step, str) else {name: fields or {} for name, fields in step.items()}
+    return dict(steps[0])
+
+
+def _check_phases(phases: str | None, steps: Sequence[Method]) -> None:
+    from bertpress.errors import nearest
+
+    known = [phase for method in steps for phase in method.phases]
+    for phase in split_list(phases) or []:
+        if phase not in known:
+            raise RequestError(f"There is no phase '{phase}' in this recipe{nearest(phase, known)}.")
+
+
+def _grid(options: TrainOptions, prefix: str) -> dict[str, list[Any]]:
+    from bertpress.recipe import Recipe, parse_yaml
+
+    grid: dict[str, list[Any]] = {}
+    for entry in options.sweep or []:
+        path, sign, values = entry.partition("=")
+        if not sign or not values:
+            raise RequestError(f"--sweep expects path=a,b, got '{entry}'.")
+        whole = path if path.partition(".")[0] in Recipe.model_fields or not prefix else f"{prefix}.{path}"
+        grid[whole] = [parse_yaml(value, entry) for value in values.split(",")]
+    if options.seeds is not None:
+        grid["seed"] = list(range(1, options.seeds + 1))
+    return grid
+
+
+def _print_report(report: dict[str, Any], options: TrainOptions, extra: dict[str, Any] | None = None) -> None:
+    from bertpress.console import print_table
+
+    if options.json_output:
+        print(json.dumps(extra or report, indent=2, ensure_ascii=False))
+        return
+    print_table(report)
+    if extra:
+        median, low, high = (f"{100 * extra[name]:.1f}" for name in ("median", "low", "high"))
+        print(f"{report['primary_metric']} of {len(extra['cells'])} cells: median {median}, range {low} to {high}")
+        print(f"best: {extra['best']}")
+
+
+def _print_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("step", "layers", "parameters (M)", "MACs (M)", "optimizer steps", "seconds", "disk (MB)")
+    for row in rows:
+        steps = ", ".join(f"{phase} {count}" for phase, count in row["optimizer_steps"].items())
+        table.add_row(
+            row["step"],
+            str(row["layers"]),
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['macs'] / 1e6:.0f}",
+            steps,
+            f"{row['seconds']:.0f}",
+            f"{row['disk_bytes'] / 1e6:.0f}",
+        )
+    Console(highlight=False).print(table)
+    print(f"MACs at {rows[0]['tokens']} tokens, the mean length; seconds predicted from three training steps here.")
+    for row in rows:
+        for note in row["notes"]:
+            print(f"{row['step']}: {note}")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from bertpress.tasks.classification import Classification
+from bertpress.tasks.data import TextData
+
+
+def make(tokenizer: Any, labels: tuple[str, ...] | None, train: list[Any]) -> Classification:
+    splits = {
+        "train": Dataset.from_dict({"a": ["x"] * len(train), "b": ["y"] * len(train), "label": train}),
+        "test": Dataset.from_dict({"a": ["x", " ", ""], "b": ["y", "", "z"]}),
+    }
+    return Classification(TextData("files", splits, ("a", "b"), labels, ("accuracy",), "accuracy"), tokenizer, 16)
+
+
+LOGITS = np.array([[3.0, 0.0, 0.0]] * 3)
+
+
+def test_a_row_without_any_text_gets_the_commonest_label_of_the_training_data(tokenizer: Any) -> None:
+    task = make(tokenizer, ("no", "maybe", "yes"), [2, 1, 2, 2])
+    records = task.decode(LOGITS, "test")
+    assert [record["prediction"] for record in records] == ["no", "yes", "no"]
+    assert records[1]["probability"] == pytest.approx(0.75, abs=1e-6)
+    assert (LOGITS[1] == [3, 0, 0]).all(), "the given logits are left alone"
+
+
+def test_texts_that_belong_to_no_split_are_predicted_as_they_are(tokenizer: Any) -> None:
+    task = make(tokenizer, ("no", "maybe", "yes"), [2, 1, 2, 2])
+    assert [record["prediction"] for record in task.decode(LOGITS)] == ["no"] * 3
+
+
+def test_scores_have_no_commonest(tokenizer: Any) -> None:
+    task = make(tokenizer, None, [2.5, 1.0])
+    assert task.decode(np.array([[1.0], [2.0], [3.0]]), "test") == [{"prediction": value} for value in (1.0, 2.0, 3.0)]
