@@ -1,0 +1,124 @@
+"""What Theseus keeps of a fine-tuned MiniLM at half its depth, on GLUE, beside the truncated baseline.
+
+For each task: the predecessor is the best on dev of `PREDECESSOR`, seed 1. Every row then trains as many steps; its
+learning rate is the best of `RATES` on seed 1, and further seeds run with that rate. A cell is one training; its file
+in results/quality/ is written when it ends, and a cell that has its file is not run again. `quality.json` sums up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from results import HERE, RESULTS, number, write_result
+
+from bertpress import Finetune, Runtime, Theseus, Training, compress
+from bertpress.files import write_json
+from bertpress.methods.method import Method
+from bertpress.methods.theseus import Constant, Linear
+
+CELLS = RESULTS / "quality"
+RATES = (1e-4, 3e-4, 1e-3)
+PREDECESSOR = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
+TASKS = {"mrpc": (5, 3), "cola": (5, 3), "mnli": (3, 2)}
+"""Epochs of every row, and number of seeds."""
+ROWS = ("truncated", "constant", "linear", "linear, last layer of each module")
+
+
+def method(row: str, training: Training) -> Method:
+    """What a row trains."""
+    if row == "truncated":
+        return Finetune(layers=3, training=training)
+    rate = Constant() if row == "constant" else Linear()
+    initialisation = "last_of_module" if "last layer" in row else "bottom"
+    return Theseus(rate=rate, initialisation=initialisation, replacing=training)
+
+
+def cell(task: str, row: str, rate: float, epochs: int, seed: int, runs: Path) -> dict[str, Any]:
+    """Train one cell, or read it; a predecessor's model is trained again where only its file is left."""
+    name = f"{task} {row} rate {rate:g} epochs {epochs} seed {seed}"
+    file, run = CELLS / f"{name}.json", runs / name
+    if file.exists() and row != "predecessor":
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    training = Training(epochs=epochs, learning_rate=rate, warmup=0.1)
+    start = "packaged-minilm" if row == "predecessor" else str(runs / "predecessor" / task)
+    step = Finetune(training=training) if row == "predecessor" else method(row, training)
+    result = compress(start, f"glue/{task}", [step], run, Runtime(device="cpu"), baseline=False, seed=seed)
+    last = result.report["rows"][-1]
+    found = {
+        "task": task, "row": row, "learning_rate": rate, "epochs": epochs, "seed": seed, "score": last["score"],
+        "metric": result.report["primary_metric"], "layers": last["layers"], "seconds": last["seconds"],
+    }  # fmt: skip
+    write_json(file, found)
+    print("  ".join(f"{key}={number(value)}" for key, value in found.items()), flush=True)
+    if row != "predecessor":
+        shutil.rmtree(run)
+    return found
+
+
+def predecessor(task: str, runs: Path) -> dict[str, Any]:
+    """The best predecessor; its model lies in ``predecessor/<task>`` afterwards."""
+    chosen = CELLS / f"{task} predecessor.json"
+    model = runs / "predecessor" / task
+    if chosen.exists() and model.exists():
+        return dict(json.loads(chosen.read_text(encoding="utf-8")))
+    grid = PREDECESSOR
+    if chosen.exists():
+        known = json.loads(chosen.read_text(encoding="utf-8"))
+        grid = [(known["learning_rate"], known["epochs"])]
+    found = [cell(task, "predecessor", rate, epochs, 1, runs) for rate, epochs in grid]
+    best = max(found, key=lambda one: float(one["score"]))
+    name = f"{task} predecessor rate {best['learning_rate']:g} epochs {best['epochs']} seed 1"
+    shutil.copytree(runs / name / "00-finetune" / "model", model)
+    write_json(chosen, best)
+    return best
+
+
+def successors(task: str, runs: Path) -> Iterator[dict[str, Any]]:
+    """Every cell of the chosen learning rate, row by row."""
+    epochs, seeds = TASKS[task]
+    for row in ROWS:
+        tried = [cell(task, row, rate, epochs, 1, runs) for rate in RATES]
+        best = max(tried, key=lambda one: float(one["score"]))
+        yield best
+        for seed in range(2, seeds + 1):
+            yield cell(task, row, best["learning_rate"], epochs, seed, runs)
+
+
+def summary(task: str, start: dict[str, Any], cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for the predecessor and one for each row: median and range over seeds, share kept and recovered."""
+    truncated = statistics.median(one["score"] for one in cells if one["row"] == "truncated")
+    lines = []
+    for row in ("predecessor", *ROWS):
+        own = [start] if row == "predecessor" else [one for one in cells if one["row"] == row]
+        scores = [one["score"] for one in own]
+        median = statistics.median(scores)
+        recovered = (median - truncated) / (start["score"] - truncated)
+        lines.append(
+            {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
+            | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
+            | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
+            | {"kept %": f"{100 * median / start['score']:.1f}", "recovered %": f"{100 * recovered:.0f}"}
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "quality", help="folder of the models")
+    options = parser.parse_args()
+    lines = []
+    for task in options.tasks.split(","):
+        start = predecessor(task, options.runs)
+        lines += summary(task, start, list(successors(task, options.runs)))
+    write_result("quality", "python benchmarks/quality.py", lines, {})
+
+
+if __name__ == "__main__":
+    main()
