@@ -262,6 +262,21 @@ def measure(
     return latency_rows(other, loaded, batches, seconds=seconds)
 
 
+def import_model(
+    folder: str | Path,
+    source: str,
+    out: str | Path,
+    tokenizer: str | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> list[str]:
+    """Make an ordinary model folder of an original's checkpoint; see `importing.import_model`."""
+    from bertpress import importing
+    from bertpress.pipeline import quieten
+
+    quieten()
+    return importing.import_model(Path(folder), source, Path(out), tokenizer, head_labels)
+
+
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
     """Rewrite the report of each run; with `out`, one HTML page over all of them."""
     from bertpress import reporting

@@ -179,6 +179,23 @@ def report_command(
         print_table(built)
 
 
+@app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="checkpoint of an original program")],
+    source: Annotated[str, typer.Option("--from", help="which original: theseus")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the model")],
+    tokenizer: Annotated[str | None, typer.Option(help="where the tokenizer is, if not beside the checkpoint")] = None,
+    head_labels: Annotated[str | None, typer.Option(help="label names in the order of the model's head")] = None,
+) -> None:
+    """Make an ordinary model folder of an original's checkpoint."""
+    from bertpress import api
+
+    labels = split_list(head_labels)
+    for remark in api.import_model(folder, source, out, tokenizer, None if labels is None else tuple(labels)):
+        print(remark)
+    print(out)
+
+
 @app.command("list")
 def list_command(what: Annotated[str, typer.Argument(help="methods, tasks or recipes")]) -> None:
     """List methods, tasks or recipes."""

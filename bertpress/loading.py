@@ -97,8 +97,8 @@ def load_for_task(
     new_head: bool = False,
     trust_remote_code: bool = False,
     head_labels: tuple[str, ...] | None = None,
-) -> tuple[PreTrainedModel, Task, str | None]:
-    """A model with a head for `task`, in float32; the task in the head's order of labels; a remark if the head is new.
+) -> tuple[PreTrainedModel, Task, list[str]]:
+    """A model with a head for `task`, in float32; the task in the head's order of labels; remarks for the user.
 
     Args:
         name: folder, run or hub name.
@@ -110,6 +110,8 @@ def load_for_task(
     Raises:
         RequestError: no such model, or no trained head for these labels while `new_head` is off.
     """
+    from pickle import UnpicklingError
+
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
@@ -142,8 +144,9 @@ def load_for_task(
             ignore_mismatched_sizes=not fits,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise RequestError(_cannot_load(name, error)) from None
+    remarks = _weights_remarks(Path(model_folder(name)))
     missing = sorted(info["missing_keys"])
     if missing and not new_head:
         raise RequestError(
@@ -151,11 +154,18 @@ def load_for_task(
             f"fine-tune it first: bertpress finetune --model {name} --task {task.name} --out FOLDER"
         )
     if fits and not missing:
-        return model, task, None
+        return model, task, remarks
     task.configure(model.config)
     for part in encoder.head:
         model.set_submodule(part, fresh(model.get_submodule(part), model))
-    return model, task, f"{name} has no trained head for the labels of {task.name}; a new one is trained."
+    return model, task, [*remarks, f"{name} has no trained head for the labels of {task.name}; a new one is trained."]
+
+
+def _weights_remarks(folder: Path) -> list[str]:
+    """A line if a local model has its weights only as a pickle; transformers reads such files as tensors only."""
+    if not (folder / "pytorch_model.bin").is_file() or any(folder.glob("*.safetensors")):
+        return []
+    return [f"{folder} has only pytorch_model.bin; it was read by PyTorch's weights-only loader, which runs no code."]
 
 
 def _cannot_load(name: str, error: Exception, what: str = "model") -> str:

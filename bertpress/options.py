@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from bertpress.errors import RequestError
+from bertpress.processes import is_first_process
 from bertpress.run import Runtime
 
 
@@ -33,7 +34,7 @@ class CommonOptions:
     def runtime(self) -> Runtime:
         """How the command is carried out; remarks and progress go to the screen unless `quiet`."""
         runtime = Runtime(device=self.device, threads=self.threads, trust_remote_code=self.trust_remote_code)
-        if self.quiet:
+        if self.quiet or not is_first_process():
             return runtime
         from bertpress.console import Screen
 

@@ -16,6 +16,7 @@ from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
+from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.run import (
     Runtime,
@@ -50,16 +51,16 @@ class Job:
         """True if the first step makes the model that everything else is compared with."""
         return isinstance(self.recipe.steps[0], Finetune)
 
-    def open_model(self, name: str, new_head: bool = False) -> tuple[PreTrainedModel, Task, str | None]:
+    def open_model(self, name: str, new_head: bool = False) -> tuple[PreTrainedModel, Task, list[str]]:
         """A model on the device of this run, and the task in its order of labels."""
         from transformers import set_seed
 
         set_seed(self.recipe.seed)
         is_start = name == self.recipe.model
-        model, task, remark = load_for_task(
+        model, task, remarks = load_for_task(
             name, self.task, new_head, self.runtime.trust_remote_code, self.recipe.head_labels if is_start else None
         )
-        return model.to(self.runtime.device or default_device()), task, remark
+        return model.to(self.runtime.device or default_device()), task, remarks
 
 
 def prepare(recipe: Recipe, runtime: Runtime) -> Job:
@@ -71,8 +72,8 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     quieten(runtime.threads)
     check_device(runtime.device)
     check_tracker(runtime.log)
+    join(runtime.device)
     from bertpress.loading import load_config
-    from bertpress.trainer import world_size
 
     config = load_config(recipe.model, runtime.trust_remote_code)
     encoder_of(config)
@@ -115,25 +116,37 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         Stopped: only some phases were asked for.
     """
     recipe, runtime = job.recipe, job.runtime
-    model, task, remark = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    open_run(folder, recipe)
-    write_json(folder / "environment.json", environment(runtime, recipe.seed))
-    for note in (*task.notes, *([remark] if remark else [])):
-        runtime.say(note)
-    if not job.starts_with_finetuning:
-        _record_start(job, model, task, folder)
+    model, task, remarks = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
+    if is_first_process():
+        open_run(folder, recipe)
+        write_json(folder / "environment.json", environment(runtime, recipe.seed))
+        for note in (*task.notes, *remarks, *idle_devices(runtime)):
+            runtime.say(note)
+        if not job.starts_with_finetuning:
+            _record_start(job, model, task, folder)
+    barrier()
     for plan in job.plans:
         for line in plan.method.warnings(plan.before, plan.steps):
             runtime.say(f"{plan.folder}: {line}")
-    names = [plan.folder for plan in job.plans if plan.folder != "baseline"]
-    inputs = [recipe.model, *[str(folder / name / "model") for name in names[:-1]]]
-    start = str(folder / names[0] / "model") if job.starts_with_finetuning else recipe.model
-    for name, method, source in zip(names, recipe.steps, inputs, strict=True):
-        _step(job, folder, name, method, source, start)
-    for plan in job.plans:
-        if plan.folder == "baseline":
-            _step(job, folder, "baseline", plan.method, start, start)
-    return reporting.write(folder)
+    source = recipe.model
+    start = str(folder / job.plans[0].folder / "model") if job.starts_with_finetuning else recipe.model
+    for plan in job.plans:  # the baseline comes last, and begins where the first step of the pressing did
+        _step(job, folder, plan, start if plan.folder == "baseline" else source, start)
+        source = str(folder / plan.folder / "model")
+    if is_first_process():
+        reporting.write(folder)
+    barrier()
+    return reporting.build(folder)
+
+
+def idle_devices(runtime: Runtime) -> list[str]:
+    """A line on the GPUs that a plain command leaves idle, with the command that uses all."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if count < 2 or world_size() > 1 or runtime.device is not None:
+        return []
+    return [f"{count} GPUs are here and one is used; all of them: torchrun --nproc-per-node {count} -m bertpress ..."]
 
 
 def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> None:
@@ -154,15 +167,26 @@ def _warn_near_chance(job: Job, task: Task, result: dict[str, Any]) -> None:
             job.runtime.say(f"warning: always answering the commonest way scores {100 * chance:.1f}; check this model.")
 
 
-def _step(job: Job, folder: Path, name: str, method: Method, source: str, start: str) -> None:
-    step = StepRun(folder / name, job.recipe, job.runtime, lambda: job.open_model(start)[0])
-    if (step.folder / "result.json").is_file():
+def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: str) -> None:
+    """Carry out one step in all processes, and finish it in the first."""
+    step = StepRun(folder / plan.folder, job.recipe, job.runtime, lambda: job.open_model(start)[0])
+    done = (step.folder / "result.json").is_file()
+    barrier()  # all have looked before the first one may write
+    if not done:
+        job.runtime.say(f"{plan.folder}: {', '.join(plan.steps)}")
+        model, task, _ = job.open_model(source, new_head=source == job.recipe.model and job.starts_with_finetuning)
+        result = plan.method.compress(model, task, step)
+        if is_first_process():
+            _finish(job, step, plan, result, task)
+    if is_first_process():
         step.remove_checkpoints()
-        return
-    job.runtime.say(f"{name}: {', '.join(method.trainings())}")
-    model, task, _ = job.open_model(source, new_head=source == job.recipe.model and job.starts_with_finetuning)
-    result = method.compress(model, task, step)
-    is_start = job.starts_with_finetuning and name.startswith("00-")
+    barrier()
+
+
+def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrainedModel, task: Task) -> None:
+    """Score and save a step's result; its result.json is written last."""
+    method = plan.method
+    is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
     card = _card(job, method, scores)
     encoder_only = isinstance(method, Finetune) and method.encoder_only
@@ -172,30 +196,23 @@ def _step(job: Job, folder: Path, name: str, method: Method, source: str, start:
         **scores,
         "seed": job.recipe.seed,
         "method": method.name,
-        "phases": list(method.trainings()),
+        "phases": list(plan.steps),
         "seconds": step.seconds(),
         "config": method.model_dump(mode="json"),
-        "notes": method.warnings(model.config, _steps_of(method, task)),
+        "notes": plan.method.warnings(plan.before, plan.steps),
     }
     if is_start:
-        _copy_start(folder, step.folder, complete)
+        _copy_start(step.folder, complete)
     write_json(step.folder / "result.json", complete)
-    step.remove_checkpoints()
 
 
-def _steps_of(method: Method, task: Task) -> dict[str, int]:
-    from bertpress.trainer import world_size
-
-    examples = len(task.splits["train"])
-    return {phase: training.steps(examples, world_size()) for phase, training in method.trainings().items()}
-
-
-def _copy_start(folder: Path, step: Path, result: dict[str, Any]) -> None:
+def _copy_start(step: Path, result: dict[str, Any]) -> None:
     """A recipe that fine-tunes first compares with that model: `start/` repeats its result."""
     import shutil
 
-    shutil.copytree(step / "predictions", folder / "start" / "predictions", dirs_exist_ok=True)
-    write_json(folder / "start" / "result.json", result)
+    start = step.parent / "start"
+    shutil.copytree(step / "predictions", start / "predictions", dirs_exist_ok=True)
+    write_json(start / "result.json", result)
 
 
 def _card(job: Job, method: Method, result: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import yaml
 from bertpress.errors import RequestError, nearest
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
+from bertpress.processes import local_rank
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ class StepRun:
         Raises:
             Stopped: the phase is not among those asked for and is not finished.
         """
-        from bertpress import trainer
+        from bertpress import processes, trainer
 
         folder = self.folder / phase
         finished = folder / "finished.json"
@@ -89,9 +90,9 @@ class StepRun:
             device=self.runtime.device,
             log=self.runtime.log,
         )
-        if trainer.is_first_process():
+        if processes.is_first_process():
             write_json(finished, {"checkpoint": f"checkpoint-{best}", "step": best, "seconds": seconds})
-        trainer.barrier()
+        processes.barrier()
 
     def seconds(self) -> float:
         """Time spent on the finished phases."""
@@ -176,7 +177,7 @@ def default_device() -> str:
     """The accelerator if there is one, else the CPU."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
 
 
 def check_device(name: str | None) -> None:

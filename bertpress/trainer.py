@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from bertpress.files import sync_folder, write_json, write_text
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.method import Training
 from bertpress.objective import Objective
+from bertpress.processes import barrier, is_first_process, world_size
 
 if TYPE_CHECKING:
     from bertpress.tasks.task import Task
@@ -272,19 +272,3 @@ def remove_unfinished(folder: Path) -> None:
 def write_log(folder: Path, history: list[dict[str, Any]]) -> None:
     """Write the whole log, one JSON object per line; rewritten, so a resumed run has no line twice."""
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
-
-
-def world_size() -> int:
-    """Number of processes that train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first_process() -> bool:
-    """True in the process that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def barrier() -> None:
-    """Wait for all processes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

@@ -13,6 +13,7 @@ from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods import METHODS, method_named
 from bertpress.methods.method import Method
 from bertpress.options import CommonOptions, OutOption, TaskOption, TrainOptions, split_list, with_options
+from bertpress.processes import is_first_process
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="model folder, run, or hub name")]
 
@@ -112,7 +113,10 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
         summary = api.sweep(values, grid, out, runtime)
         _print_report(api.report(out)[0], options, extra=summary)
         return
-    _print_report(api.run_recipe(recipe, out, runtime).report, options)
+    report = api.run_recipe(recipe, out, runtime).report
+    if not is_first_process():
+        return
+    _print_report(report, options)
     if not options.json_output:
         print(f"{out}/report.html")
 

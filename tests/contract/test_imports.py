@@ -20,12 +20,12 @@ PACKAGE = ROOT / "bertpress"
 # From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
 LAYERS = (
     ("errors",),
-    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels"),
+    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
     ("recipe",),
-    ("rendering", "measuring", "planning"),
+    ("rendering", "measuring", "planning", "importing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("api",),
     ("demo", "options"),

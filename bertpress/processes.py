@@ -1,0 +1,40 @@
+"""Several processes that train together, as `torchrun` or `accelerate launch` start them: who writes, who waits.
+
+Every process carries out the same recipe and takes part in each training; the first one alone scores, measures and
+writes, and the others wait for it after each step.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """Number of this process among those of its machine; also that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """True in the process that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def join(device: str | None) -> None:
+    """Connect the processes, before the first of them writes; nothing to do if there is only one."""
+    if world_size() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device == "cpu")
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

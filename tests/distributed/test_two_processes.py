@@ -1,0 +1,101 @@
+"""Two processes on one machine against one: the real command under torchrun, gloo on CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_model, without_dropout
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.slow
+
+ONE = [sys.executable, "-m"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m"]
+RAMP = ["--set", "rate.linear.base=0.4", "--set", "rate.linear.full_at=0.7"]
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without dropout: its draws are each process's own."""
+    folder = tmp_path_factory.mktemp("model")
+    make_model(**without_dropout()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def command(model: Path, tiny_data_folder: Path, tmp_path: Path) -> Any:
+    """The command line of a run of Theseus, and its folder."""
+
+    def make(start: list[str], name: str, batch: int, *more: str) -> tuple[list[str], Path]:
+        out = tmp_path / name
+        flags = ["--model", str(model), "--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text"]
+        flags += ["--out", str(out), "--batch-size", str(batch), "--learning-rate", "1e-3", "--device", "cpu"]
+        return [*start, "bertpress", "theseus", *flags, "--no-baseline", "--quiet", *more], out
+
+    return make
+
+
+def run(line: list[str], out: Path) -> Path:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "00-theseus" / "model" / "model.safetensors")
+
+
+def log(out: Path) -> list[dict[str, Any]]:
+    lines = (out / "00-theseus" / "replacing" / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(command: Any) -> None:
+    two = run(*command(TWO, "two", 8, "--epochs", "2", *RAMP))
+    one = run(*command(ONE, "one", 16, "--epochs", "2", *RAMP))
+    assert len(log(two)) == len(log(one)) > 5
+    for ours, theirs in zip(log(two), log(one), strict=True):
+        assert ours["step"] == theirs["step"]
+        for name in theirs.keys() & {"replace_rate", "replaced_0", "replaced_1", "learning_rate", "eval_accuracy"}:
+            assert ours[name] == theirs[name], name
+        if "loss" in theirs:
+            assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+            assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_hundred_steps_that_mostly_replace_nothing_end(command: Any, model: Path) -> None:
+    rate = ["--set", "rate.constant.rate=0.05", "--set", "rate.constant.switch_after=never"]
+    out = run(*command(TWO, "idle", 4, "--set", "replacing.max_steps=100", *rate))
+    before = load_file(model / "model.safetensors")["bert.encoder.layer.0.output.dense.weight"]
+    assert not torch.equal(weights(out)["bert.encoder.layer.0.output.dense.weight"], before)
+    replaced = [entry["replaced_0"] for entry in log(out) if "replaced_0" in entry]
+    assert 0 < sum(replaced) < 0.2 * len(replaced)
+
+
+def test_a_killed_run_of_two_goes_on_to_the_same_weights(command: Any) -> None:
+    whole = run(*command(TWO, "whole", 8, "--epochs", "6", *RAMP))
+    line, out = command(TWO, "killed", 8, "--epochs", "6", *RAMP)
+    killed = subprocess.Popen(line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not list(out.glob("00-theseus/replacing/checkpoint-*/complete")) and killed.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (out / "00-theseus" / "result.json").exists()
+    run(line, out)
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(out)[name], value), name
