@@ -25,7 +25,7 @@ from bertpress.tasks.classification import Classification
 from bertpress.tasks.task import Task
 
 METHOD = Theseus(rate=Linear())
-REPEATS = 2
+REPEATS = 6
 MASKS = list(itertools.product((False, True), repeat=3))
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.methods.method import Method
-from bertpress.recipe import Recipe, TaskSpec, make_recipe, override
+from bertpress.recipe import Recipe, TaskSpec, make_recipe, override, task_values
 from bertpress.run import Runtime, check_device, default_device
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def compress(
     Raises:
         RequestError: the request was wrong; nothing was written.
     """
-    recipe = Recipe(model=str(model), task=task, steps=tuple(steps), **fields)
+    recipe = build(Recipe, {"model": str(model), "task": task, "steps": tuple(steps), **fields})
     return run_recipe(recipe, out, runtime)
 
 
@@ -80,6 +81,8 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
     """Carry out a recipe, or go on with it."""
     from bertpress.pipeline import carry_out, prepare
 
+    if (Path(out) / "cells").is_dir():
+        raise RequestError(f"{out} holds a sweep; choose another --out.")
     job = prepare(recipe, runtime or Runtime())
     return Result(Path(out), carry_out(job, Path(out)))
 
@@ -116,8 +119,10 @@ def sweep(
     """
     import statistics
 
+    from bertpress import reporting
     from bertpress.pipeline import prepare
-    from bertpress.run import open_run
+    from bertpress.processes import barrier, is_first_process
+    from bertpress.run import Stopped, open_run
 
     out = Path(out)
     runtime = runtime or Runtime()
@@ -129,14 +134,26 @@ def sweep(
     for _, recipe in recipes:  # a mistake in the last cell should not wait for the others
         job = prepare(recipe, runtime)
         job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    open_run(out, make_recipe(values))
-    cells = []
+    if (out / "recipe.yaml").is_file() and not (out / "cells").is_dir():
+        raise RequestError(f"{out} holds a run of its own; choose another --out for the sweep.")
+    if is_first_process():
+        open_run(out, make_recipe(values))
+        (out / "cells").mkdir(exist_ok=True)
+    barrier()
+    cells: list[dict[str, Any]] = []
+    stopped = None
     for settings, recipe in recipes:
         name = ",".join(f"{path.rpartition('.')[2]}={value}" for path, value in settings.items())
         runtime.say(f"cell {name}")
-        result = run_recipe(recipe, out / "cells" / name, runtime)
+        try:
+            result = run_recipe(recipe, out / "cells" / name, runtime)
+        except Stopped as stop:  # after the phases that were asked for; the other cells have theirs to do
+            stopped = stop
+            continue
         last = [row for row in result.report["rows"] if row["folder"] != "baseline"][-1]
         cells.append({"settings": settings, "folder": f"cells/{name}", "score": last["score"]})
+    if stopped:
+        raise stopped
     scores = [cell["score"] for cell in cells]
     summary = {
         "cells": cells,
@@ -146,13 +163,16 @@ def sweep(
         "high": max(scores),
         "primary_metric": result.report["primary_metric"],
     }
-    write_json(out / "summary.json", summary)
+    if is_first_process():
+        write_json(out / "summary.json", summary)
+        reporting.write(out)
+    barrier()
     return summary
 
 
 def _open(
     model: str,
-    task: str | TaskSpec,
+    task: str | Mapping[str, Any] | TaskSpec,
     max_length: int,
     limit: Mapping[str, int] | None,
     runtime: Runtime,
@@ -165,7 +185,7 @@ def _open(
 
     quieten(runtime.threads)
     check_device(runtime.device)
-    spec = TaskSpec(name=task) if isinstance(task, str) else task
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
     return _load(model, data, runtime, head_labels)
 
@@ -186,7 +206,7 @@ def _load(
 
 def evaluate(
     model: str,
-    task: str | TaskSpec,
+    task: str | Mapping[str, Any] | TaskSpec,
     split: str | None = None,
     *,
     max_length: int = 128,
@@ -204,7 +224,7 @@ def evaluate(
 
 def predict(
     model: str,
-    task: str | TaskSpec,
+    task: str | Mapping[str, Any] | TaskSpec,
     split: str = "test",
     *,
     max_length: int = 128,
@@ -241,24 +261,25 @@ def predict_texts(
 def measure(
     model: str,
     against: str | None,
-    task: str | TaskSpec,
+    task: str | Mapping[str, Any] | TaskSpec,
     *,
     batch_size: int = 32,
     max_length: int = 128,
     limit: Mapping[str, int] | None = None,
     seconds: float = 6.0,
     runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
 ) -> list[dict[str, Any]]:
     """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals."""
     from bertpress.latency import latency_rows
     from bertpress.measuring import latency_batches
 
     runtime = runtime or Runtime()
-    loaded, data = _open(model, task, max_length, limit, runtime)
+    loaded, data = _open(model, task, max_length, limit, runtime, head_labels)
     batches = latency_batches(data, (1, batch_size), loaded.device)
     if against is None:
         return latency_rows(loaded, None, batches, seconds=seconds)
-    other, _ = _open(against, task, max_length, limit, runtime)
+    other, _ = _open(against, task, max_length, limit, runtime, head_labels)
     return latency_rows(other, loaded, batches, seconds=seconds)
 
 

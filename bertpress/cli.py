@@ -1,4 +1,4 @@
-"""The command line: each command calls one function of `api` and prints what it returns.
+"""The command line: each command calls a function and prints what it returns.
 
 Exit codes: 0 done; 2 the request was wrong; 3 it ran and the answer is no; 1 anything else.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:
-            print("Interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+            print("Interrupted; the same command goes on where it was.", file=sys.stderr)
         sys.exit(code or 0)
     except typer.TyperException as error:  # a flag or an argument that there is not
         _fail(RequestError(" ".join(error.format_message().split())), 2)
@@ -126,6 +126,10 @@ def predict(
     from bertpress import api, predictions
 
     if text is not None or file is not None:
+        if out is not None or zip_files or task is not None or options.limit or (text is not None and file is not None):
+            raise RequestError(
+                "--text, or --input, prints its predictions; leave out --out, --zip, --task and --limit."
+            )
         texts = (
             predictions.typed_texts(text, text_pair)
             if file is None
@@ -157,8 +161,7 @@ def measure(
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
     from bertpress import api, latency
 
-    arguments = {name: value for name, value in _data_arguments(options).items() if name != "head_labels"}
-    rows = api.measure(model, against, _task_spec(task, options), batch_size=batch_size, **arguments)
+    rows = api.measure(model, against, _task_spec(task, options), batch_size=batch_size, **_data_arguments(options))
     if json_output:
         print(json.dumps(rows, indent=2))
         return

@@ -37,7 +37,7 @@ class Screen:
         """Show where a phase is; called at each step."""
         if self.phase != (phase, total):
             self.close()
-            self.phase, self.began, self.first_step = (phase, total), time.perf_counter(), step - 1
+            self.phase, self.began, self.first_step = (phase, total), time.perf_counter(), step
             self.shown = ""
             if self.console.is_terminal:
                 self._open(phase, total)
@@ -77,7 +77,9 @@ class Screen:
 
     def _remaining(self, step: int, total: int) -> str:
         done = step - self.first_step
-        seconds = (time.perf_counter() - self.began) / max(1, done) * (total - step)
+        if not done:
+            return "..."
+        seconds = (time.perf_counter() - self.began) / done * (total - step)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
 
 

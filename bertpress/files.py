@@ -1,4 +1,4 @@
-"""Atomic writes: a temporary name, fsync, rename. A killed process leaves either the old file or the new one."""
+"""Atomic writes: a temporary name, fsync, rename. A killed process leaves no half file and no half folder."""
 
 from __future__ import annotations
 

@@ -65,8 +65,11 @@ def read_weights(file: Path) -> State:
         raise RequestError(f"There is no {file.name} in {file.parent}.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
-        raise RequestError(f"{file} cannot be read as tensors only, so it is refused; nothing in it was run.") from None
+    except pickle.UnpicklingError:
+        raise RequestError(f"{file} holds more than tensors, so it is refused; nothing in it was run.") from None
+    except Exception as error:  # whatever a broken or hostile file makes the reader raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RequestError(f"{file} is no readable PyTorch file ({first}); download it again.") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise RequestError(f"{file} does not hold a mapping of names to tensors.")
     return state
@@ -94,6 +97,7 @@ def import_theseus(
     kept = {name: value for name, value in state.items() if not re.search(r"encoder\.layer\.\d+\.", name)}
     renamed = {name.replace(".scc_layer.", ".layer."): value for name, value in kept.items()}
     config = with_depth(config, depth)
+    config.output_hidden_states = config.output_attentions = False  # switched on in the original's checkpoints
     _name_labels(config, renamed, head_labels)
     model = AutoModelForSequenceClassification.from_config(config)
     missing, unexpected = model.load_state_dict(renamed, strict=False)

@@ -42,7 +42,7 @@ class CpuKernels(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         substitute = SUBSTITUTES.get(function)
-        if substitute and _fits(args[0]):
+        if substitute and args and _fits(args[0]):
             function = substitute
         return function(*args, **(kwargs or {}))
 

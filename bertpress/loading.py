@@ -147,7 +147,12 @@ def load_for_task(
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise RequestError(_cannot_load(name, error)) from None
     remarks = _weights_remarks(Path(model_folder(name)))
-    missing = sorted(info["missing_keys"])
+    missing = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+    if lacking := [name for name in missing if name.split(".")[0] not in encoder.head and "pooler" not in name]:
+        raise RequestError(
+            f"{name} lacks {len(lacking)} encoder weights that its config.json asks for (the first: {lacking[0]}); "
+            "give a complete model."
+        )
     if missing and not new_head:
         raise RequestError(
             f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "

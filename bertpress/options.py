@@ -25,7 +25,7 @@ def _option(text: str, *names: str, **settings: Any) -> Any:
 class CommonOptions:
     """Every command that loads a model."""
 
-    device: Annotated[str | None, _option("cpu, cuda, cuda:1; default: an accelerator if there is one")] = None
+    device: Annotated[str | None, _option("cpu or cuda; default: a GPU if there is one")] = None
     threads: Annotated[int | None, _option("CPU threads", min=1)] = None
     trust_remote_code: Annotated[bool, _option("run modelling code that comes with the model")] = False
     quiet: Annotated[bool, _option("print results only")] = False
@@ -55,11 +55,11 @@ class DataOptions(CommonOptions):
     head_labels: Annotated[
         str | None, _option("label names in the order of the model's head, where its config does not tell")
     ] = None
-    max_length: Annotated[int | None, _option("longest input in tokens (default: 128)")] = None
+    max_length: Annotated[int | None, _option("longest input in tokens (default: 128)", min=4)] = None
     limit: Annotated[list[str] | None, _option("at most that many rows of a split: train=10000")] = None
 
-    def task_values(self, task: str | None) -> Any:
-        """The recipe's task, as plain values."""
+    def task_values(self, task: str | None, known: Any = None) -> Any:
+        """The recipe's task as plain values: of the name `task`, or `known` with what these flags change."""
         given = {
             "data_dir": self.data_dir,
             "columns": split_list(self.columns),
@@ -67,7 +67,11 @@ class DataOptions(CommonOptions):
             "kind": self.kind,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        return {"name": task, **given} if task is not None else None
+        if task is not None:
+            return {"name": task, **given}
+        if known is None or not given:
+            return known
+        return {**({"name": known} if isinstance(known, str) else known), **given}
 
     def limits(self) -> dict[str, int]:
         """Split to largest number of rows."""

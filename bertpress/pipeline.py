@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     quieten(runtime.threads)
     check_device(runtime.device)
     check_tracker(runtime.log)
+    if recipe.precision == "fp16" and (runtime.device or default_device()) == "cpu":
+        raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
     join(runtime.device)
     from bertpress.loading import load_config
 
@@ -85,8 +88,9 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         raise RequestError(f"max_length {recipe.max_length} is more than the {positions} positions of the model.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit)
-    if "train" not in task.splits:
-        raise RequestError(f"{task.name} has no train split; it has {', '.join(task.splits)}.")
+    for split in ("train", "validation"):
+        if not any(name.startswith(split) for name in task.splits):
+            raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.")
     plans = planning.plan_steps(recipe, config, len(task.splits["train"]), world_size())
     return Job(recipe, runtime, tokenizer, task, plans)
 
@@ -124,6 +128,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
             runtime.say(note)
         if not job.starts_with_finetuning:
             _record_start(job, model, task, folder)
+    del model
     barrier()
     for plan in job.plans:
         for line in plan.method.warnings(plan.before, plan.steps):
@@ -169,7 +174,9 @@ def _warn_near_chance(job: Job, task: Task, result: dict[str, Any]) -> None:
 
 def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: str) -> None:
     """Carry out one step in all processes, and finish it in the first."""
-    step = StepRun(folder / plan.folder, job.recipe, job.runtime, lambda: job.open_model(start)[0])
+    # Phases were asked for of the steps; once these are done, the baseline is too.
+    runtime = dataclasses.replace(job.runtime, phases=None) if plan.folder == "baseline" else job.runtime
+    step = StepRun(folder / plan.folder, job.recipe, runtime, lambda: job.open_model(start)[0])
     done = (step.folder / "result.json").is_file()
     barrier()  # all have looked before the first one may write
     if not done:
@@ -188,8 +195,8 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
-    card = _card(job, method, scores)
     encoder_only = isinstance(method, Finetune) and method.encoder_only
+    card = _card(job, method, scores, encoder_only)
     save_model(result, job.tokenizer, step.folder / "model", card, encoder_only)
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
@@ -215,17 +222,19 @@ def _copy_start(step: Path, result: dict[str, Any]) -> None:
     write_json(start / "result.json", result)
 
 
-def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
+def _card(job: Job, method: Method, result: dict[str, Any], encoder_only: bool) -> str:
+    auto = "AutoModel" if encoder_only else "AutoModelForSequenceClassification"
+    without = "- saved without its head; the scores are those with it\n" if encoder_only else ""
     scores = "\n".join(
         f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
         for split, values in result["metrics"].items()
     )
     return (
         f"# A model pressed by bertpress\n\nMade from `{job.recipe.model}` on `{job.task.name}` by `{method.name}` "
-        f"(seed {job.recipe.seed}).\n\n{scores}\n- {result['layers']} layers, "
+        f"(seed {job.recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
         f"{result['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
-        "AutoModelForSequenceClassification, AutoTokenizer\n\nmodel = AutoModelForSequenceClassification"
-        '.from_pretrained("FOLDER")\ntokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n\n'
+        f'{auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained("FOLDER")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n\n'
         "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
         f"```yaml\n{job.recipe.to_yaml()}```\n"
     )

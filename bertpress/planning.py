@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bertpress import cost
 from bertpress.encoders import encoder_of
 from bertpress.methods.finetune import Finetune
@@ -70,7 +72,7 @@ def _plan(folder: str, method: Method, config: PretrainedConfig, examples: int, 
 
 
 def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processes: int) -> StepPlan | None:
-    """The bottom layers of the start model, trained as long as the last step that changes the depth."""
+    """The bottom layers of the start model, trained as long as all steps together that change the depth."""
     changing = [
         plan
         for plan in plans
@@ -91,7 +93,7 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     from bertpress.objective import Supervised
 
     rows = task.encoded("train")
-    middle = sorted(range(len(rows)), key=lambda row: rows[row]["length"])[len(rows) // 2 :][:batch_size]
+    middle = np.argsort(rows["length"], kind="stable")[len(rows) // 2 :][:batch_size].tolist()
     batch = {name: value.to(model.device) for name, value in task.collate([rows[row] for row in middle]).items()}
     objective = Supervised(model, task).train()
     times = []

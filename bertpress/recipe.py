@@ -43,7 +43,8 @@ class TaskSpec(Config):
     """default: regression where the labels are numbers with decimals"""
 
 
-def _task_from(value: Any) -> Any:
+def task_values(value: Any) -> Any:
+    """Plain values of a task that is written as its name, or as ``{files: FOLDER, ...}``."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, Mapping) and "files" in value:
@@ -65,7 +66,7 @@ class Recipe(Config):
 
     model: str
     """start model: a folder, a run, a hub name, or packaged-minilm"""
-    task: Annotated[TaskSpec, BeforeValidator(_task_from), PlainSerializer(_task_to)]
+    task: Annotated[TaskSpec, BeforeValidator(task_values), PlainSerializer(_task_to)]
     """task name, or a mapping that says where your own data are"""
     steps: tuple[Step, ...] = Field(min_length=1)
     """the methods, applied one after the other"""
@@ -172,8 +173,9 @@ def _assign(target: Any, path: list[str], value: Any) -> None:
         if last:
             target[key] = value
             return
-        if not isinstance(target, list) and not isinstance(target.get(key), dict | list):
-            target[key] = {} if target.get(key) is None or not isinstance(target.get(key), str) else {target[key]: {}}
+        inner = target[int(key)] if isinstance(target, list) else target.get(key)
+        if not isinstance(inner, dict | list):  # a choice may be written as its bare name
+            target[key] = {inner: {}} if isinstance(inner, str) else {}
         target = target[key]
 
 

@@ -14,7 +14,7 @@ import yaml
 from bertpress.errors import RequestError, nearest
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
-from bertpress.processes import local_rank
+from bertpress.processes import local_rank, world_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class Runtime:
     """How a recipe is carried out; none of it changes which run it is."""
 
     device: str | None = None
-    """cpu, cuda, cuda:1, ...; default: an accelerator if there is one"""
+    """cpu or cuda; default: a GPU if there is one"""
     threads: int | None = None
     phases: tuple[str, ...] | None = None
     """run only these phases"""
@@ -87,7 +87,7 @@ class StepRun:
             self.seed,
             report=lambda step, total, logs: self.runtime.progress(phase, step, total, logs),
             precision=self.recipe.precision,
-            device=self.runtime.device,
+            device=self.runtime.device or default_device(),
             log=self.runtime.log,
         )
         if processes.is_first_process():
@@ -191,8 +191,11 @@ def check_device(name: str | None) -> None:
     try:
         torch.empty(0, device=name or "cpu")
     except (RuntimeError, AssertionError):
-        known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise RequestError(f"There is no device '{name}' here; there is {', '.join(known)}.") from None
+        known = ["cpu", *["cuda"] * torch.cuda.is_available()]
+        raise RequestError(f"There is no device '{name}' here; there is {' and '.join(known)}.") from None
+    number = torch.device(name or "cpu").index
+    if number and world_size() == 1:  # the Trainer always takes the first one that it sees
+        raise RequestError(f"For '{name}', set CUDA_VISIBLE_DEVICES={number} and give --device cuda.")
 
 
 def check_tracker(name: str) -> None:

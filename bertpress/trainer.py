@@ -92,6 +92,12 @@ class Clock(TrainerCallback):
         self.report(state.global_step, state.max_steps, {})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of {self.folder.name} is {loss} at step {state.global_step}; lower the learning rate "
+                f"(now {args.learning_rate:g}) or raise warmup"
+            )
         self.report(state.global_step, state.max_steps, dict(logs or {}))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -156,7 +162,7 @@ def training_arguments(
     total: int,
     seed: int,
     precision: str,
-    device: str | None,
+    device: str,
     log: str,
 ) -> TrainingArguments:
     """The Trainer's settings for one phase."""
@@ -167,7 +173,7 @@ def training_arguments(
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
         learning_rate=training.learning_rate,
-        lr_scheduler_type=training.decay,
+        lr_scheduler_type="constant_with_warmup" if training.decay == "constant" else training.decay,
         warmup_steps=math.ceil(training.warmup * total),
         weight_decay=training.weight_decay,
         max_grad_norm=training.clip,
@@ -188,7 +194,7 @@ def training_arguments(
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
         ddp_find_unused_parameters=objective.unused_parameters,
-        dataloader_pin_memory=device != "cpu" and torch.cuda.is_available(),
+        dataloader_pin_memory=device != "cpu",
         report_to=log,
         disable_tqdm=True,
         use_cpu=device == "cpu",
@@ -207,7 +213,7 @@ def train(
     seed: int,
     report: Report,
     precision: str = "fp32",
-    device: str | None = None,
+    device: str = "cpu",
     log: str = "none",
 ) -> tuple[int, float]:
     """Train `objective` in `folder`, going on from its last complete checkpoint, and leave it at its best tenth.

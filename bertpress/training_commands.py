@@ -1,8 +1,9 @@
-"""The commands that train: one per method, `compress` and `demo`. All end in `_train`."""
+"""The commands that train: one per method, `compress` and `demo`."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,8 +64,7 @@ def compress(
     values = read_recipe(recipe)
     if model is not None:
         values["model"] = model
-    if task is not None:
-        values["task"] = options.task_values(task)
+    values["task"] = options.task_values(task, values.get("task"))
     _train(values, "", out, options)
 
 
@@ -87,7 +87,7 @@ def demo(
 
 def _train(values: dict[str, Any], prefix: str, out: Path | None, options: TrainOptions) -> None:
     """Carry out, plan or print a recipe; the common end of every command here."""
-    from bertpress import api
+    from bertpress import api, reporting
     from bertpress.recipe import make_recipe, override
 
     values = override({**values, **options.recipe_fields()}, [])
@@ -99,37 +99,37 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
     values = override(values, options.assignments or [], prefix)
     recipe = make_recipe(values)
     _check_phases(options.phases, recipe.steps)
+    grid = _grid(options, prefix)
+    if grid and options.print_recipe:
+        raise RequestError("--print shows one recipe; leave out --sweep and --seeds.")
     if options.print_recipe:
         print(recipe.to_yaml(), end="")
         return
     runtime = options.runtime()
     if options.dry_run:
-        _print_plan(api.dry_run(recipe, runtime), options.json_output)
+        _print_plan(api.dry_run(recipe, runtime), options.json_output, math.prod(map(len, grid.values())))
         return
     if out is None:
         raise RequestError("Name the folder of the run with --out.")
-    grid = _grid(options, prefix)
-    if grid:
-        summary = api.sweep(values, grid, out, runtime)
-        _print_report(api.report(out)[0], options, extra=summary)
-        return
-    report = api.run_recipe(recipe, out, runtime).report
-    if not is_first_process():
-        return
-    _print_report(report, options)
-    if not options.json_output:
-        print(f"{out}/report.html")
+    summary = api.sweep(values, grid, out, runtime) if grid else None
+    report = reporting.build(out) if grid else api.run_recipe(recipe, out, runtime).report
+    if is_first_process():
+        _print_report(report, options, summary)
+        if not options.json_output:
+            print(f"{out}/report.html")
 
 
 def _only_step(values: dict[str, Any]) -> dict[str, Any]:
     steps = values.get("steps") or []
-    if len(steps) != 1:
+    if not isinstance(steps, list) or len(steps) != 1:
         raise RequestError(
             "--epochs, --learning-rate, --batch-size and --accumulation set the first phase of a one-step recipe; "
-            f"this one has {len(steps)} steps: use --set steps.0.METHOD.PHASE.FIELD=VALUE."
+            "this one has not one step: use --set steps.0.METHOD.PHASE.FIELD=VALUE."
         )
-    step = steps[0]
-    steps[0] = {step: {}} if isinstance(step, str) else {name: fields or {} for name, fields in step.items()}
+    step = {steps[0]: {}} if isinstance(steps[0], str) else steps[0]
+    if not isinstance(step, dict) or len(step) != 1:
+        raise RequestError(f"A step should be a method's name or a mapping with that one key, got {step}.")
+    steps[0] = {name: fields or {} for name, fields in step.items()}
     return dict(steps[0])
 
 
@@ -143,15 +143,15 @@ def _check_phases(phases: str | None, steps: Sequence[Method]) -> None:
 
 
 def _grid(options: TrainOptions, prefix: str) -> dict[str, list[Any]]:
-    from bertpress.recipe import Recipe, parse_yaml
+    from bertpress.recipe import parse_yaml
 
     grid: dict[str, list[Any]] = {}
     for entry in options.sweep or []:
         path, sign, values = entry.partition("=")
         if not sign or not values:
             raise RequestError(f"--sweep expects path=a,b, got '{entry}'.")
-        whole = path if path.partition(".")[0] in Recipe.model_fields or not prefix else f"{prefix}.{path}"
-        grid[whole] = [parse_yaml(value, entry) for value in values.split(",")]
+        seed = path == "seed"  # --seeds in another form
+        grid[path if seed or not prefix else f"{prefix}.{path}"] = parse_yaml(f"[{values}]", entry)
     if options.seeds is not None:
         grid["seed"] = list(range(1, options.seeds + 1))
     return grid
@@ -170,7 +170,7 @@ def _print_report(report: dict[str, Any], options: TrainOptions, extra: dict[str
         print(f"best: {extra['best']}")
 
 
-def _print_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _print_plan(rows: list[dict[str, Any]], as_json: bool, cells: int) -> None:
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -191,6 +191,8 @@ def _print_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
         )
     Console(highlight=False).print(table)
     print(f"MACs at {rows[0]['tokens']} tokens, the mean length; seconds predicted from three training steps here.")
+    if cells > 1:
+        print(f"{cells} cells, each about as above with its own settings.")
     for row in rows:
         for note in row["notes"]:
             print(f"{row['step']}: {note}")

@@ -102,6 +102,7 @@ def test_what_does_not_fit_goes_the_stock_way() -> None:
         assert functional.linear(torch.randn(4), weight).shape == (3,)
         assert functional.linear(torch.randn(0, 4), weight).shape == (0, 3)
         assert functional.linear(torch.randn(2, 4).double(), weight.double()).dtype == torch.float64
+        assert functional.linear(input=torch.randn(2, 4), weight=weight).shape == (2, 3)
         with torch.autocast("cpu", torch.bfloat16):
             assert functional.linear(torch.randn(2, 4), weight).dtype == torch.bfloat16
 

@@ -129,3 +129,21 @@ def test_what_a_training_leaves(text_data: Callable[..., Any], tokenizer: Any, t
 
     again = Supervised(make_model(), task)
     assert train(again, task, training, tmp_path, 1, never, device="cpu")[0] == best
+
+
+@pytest.mark.slow
+def test_a_constant_rate_warms_up_too(text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
+    task = small(text_data, tokenizer)
+    training = Training(batch_size=16, max_steps=10, learning_rate=1e-3, warmup=0.5, decay="constant")
+    train(Supervised(make_model(), task), task, training, tmp_path, 1, lambda *_: None)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rates = {entry["step"]: entry["learning_rate"] for entry in log if "learning_rate" in entry}
+    assert rates[1] < rates[3] < rates[7] == rates[10] == 1e-3
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_stops(text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
+    task = small(text_data, tokenizer)
+    training = Training(batch_size=16, max_steps=20, learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match=r"is nan at step .*lower the learning rate \(now 1e\+30\)"):
+        train(Supervised(make_model(), task), task, training, tmp_path, 1, lambda *_: None)

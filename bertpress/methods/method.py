@@ -42,7 +42,8 @@ class Training(Config):
     def steps(self, examples: int, processes: int = 1) -> int:
         """Number of optimizer steps on that many training examples.
 
-        Incomplete global batches are dropped where the data hold at least one whole batch, as the engine does.
+        An incomplete batch (of all processes together) is dropped where the data hold at least one whole global batch,
+        as the engine does.
         """
         if self.max_steps is not None:
             return self.max_steps
@@ -56,7 +57,7 @@ class Method(Config, ABC):
     """One way to make an encoder smaller.
 
     A subclass names itself and its phases, tells the shape of its result before anything trains (`plan`) and makes it
-    (`compress`).
+    (`compress`); `trainings` and `layer_passes` tell how long that takes.
     """
 
     name: ClassVar[str]

@@ -64,8 +64,10 @@ def load_task(
 def _read(spec: TaskSpec) -> TextData:
     if spec.name not in TASKS:
         raise RequestError(f"There is no task '{spec.name}'{nearest(spec.name, list(TASKS))}.")
-    if spec.name != "files" and (spec.columns or spec.kind):
-        raise RequestError(f"--columns and --kind describe your own data (--task files), not {spec.name}.")
+    if spec.name != "files" and (spec.columns or spec.kind or spec.label != "label"):
+        raise RequestError(f"--columns, --label and --kind describe your own data (--task files), not {spec.name}.")
+    if spec.name == "pydoc" and spec.data_dir:
+        raise RequestError("pydoc comes from the installed Python; leave out --data-dir.")
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 

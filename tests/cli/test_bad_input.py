@@ -71,7 +71,7 @@ SETTINGS = {
     "learning rate nan": (["--learning-rate", "nan"], ["learning_rate", "finite number"]),
     "precision": (["--precision", "fp8"], ["precision", "fp8"]),
     "max length above positions": (["--max-length", "65"], ["65", "64 positions"]),
-    "max length too small": (["--max-length", "0"], ["max_length", "greater than or equal to 4"]),
+    "max length too small": (["--max-length", "0"], ["--max-length", "greater than or equal to 4"]),
     "limit without number": (["--limit", "train"], ["--limit expects split=rows"]),
     "limit of nonsense": (["--limit", "train=many"], ["--limit expects split=rows", "many"]),
     "limit zero": (["--limit", "train=0"], ["--limit expects split=rows"]),
@@ -85,6 +85,8 @@ SETTINGS = {
     "device without hardware": (["--device", "cuda:99"], ["cuda:99"]),
     "text column": (["--columns", "txt"], ["txt", "text"]),
     "label column": (["--label", "lable"], ["lable", "label"]),
+    "fp16 on a CPU": (["--precision", "fp16"], ["fp16 needs a GPU"]),
+    "print of a sweep": (["--seeds", "2", "--print"], ["--print shows one recipe"]),
     "kind": (["--kind", "classificaton"], ["kind", "classification"]),
 }
 
@@ -406,3 +408,50 @@ def test_usage_errors(arguments: list[str], bertpress: Call) -> None:
     assert len(outcome.lines) == 1, "one sentence, as of any wrong request"
     assert outcome.err.startswith("bertpress: ")
     assert any(word in outcome.err for word in arguments)
+
+
+def test_a_model_that_lacks_encoder_weights(theseus: Call, bertpress: Call, model: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    cut = tmp_path / "cut"
+    shutil.copytree(model, cut)
+    state = load_file(cut / "model.safetensors")
+    kept = {name: value for name, value in state.items() if "layer.3." not in name}
+    save_file(kept, cut / "model.safetensors", metadata={"format": "pt"})
+    refused(theseus(model=cut), "lacks 16 encoder weights", "bert.encoder.layer.3.", "complete model")
+
+
+def test_flags_that_do_not_belong_to_the_task(theseus: Call) -> None:
+    refused(theseus(task="glue/mrpc", columns=None, label="grade"), "--label", "not glue/mrpc")
+    refused(theseus(task="pydoc", columns=None), "leave out --data-dir")
+
+
+def test_texts_are_printed(bertpress: Call, model: Path, tmp_path: Path) -> None:
+    refused(bertpress("predict", model, "--text", "a film", "--out", tmp_path / "out"), "leave out --out")
+
+
+def test_data_without_a_validation_split(theseus: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "rte"
+    folder.mkdir()
+    row = '{"sentence1": "a", "sentence2": "b", "label": 0}'
+    (folder / "train.jsonl").write_text(f"{row}\n" * 4)
+    refused(theseus(task="glue/rte", data_dir=folder, columns=None), "no validation split")
+
+
+def test_a_step_may_be_its_bare_name(bertpress: Call, tmp_path: Path, model: Path, data: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"model: {model}\ntask: {{files: {data}, columns: [text]}}\nsteps: [theseus]\n")
+    printed = bertpress("compress", recipe, "--set", "steps.0.theseus.successor_layers=3", "--epochs", "2", "--print")
+    assert printed.code == 0
+    assert "successor_layers: 3" in printed.out
+    recipe.write_text(f"model: {model}\ntask: pydoc\nsteps: {{theseus: {{}}}}\n")
+    refused(bertpress("compress", recipe, "--epochs", "2", "--out", tmp_path / "out"), "--set steps.0")
+
+
+def test_a_sweep_takes_lists_and_a_folder_of_its_own(theseus: Call, tmp_path: Path) -> None:
+    lists = ["--sweep", "initialisation=[0,2],bottom", "--set", "replacing.max_steps=2", "--dry-run"]
+    planned = theseus(*lists)
+    assert planned.code == 0, planned.err
+    assert "2 cells" in planned.out
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    refused(theseus(), "holds a sweep")

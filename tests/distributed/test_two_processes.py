@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.slow
 
 ONE = [sys.executable, "-m"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 RAMP = ["--set", "rate.linear.base=0.4", "--set", "rate.linear.full_at=0.7"]
 
 
@@ -39,7 +39,18 @@ def command(model: Path, tiny_data_folder: Path, tmp_path: Path) -> Any:
     def make(start: list[str], name: str, batch: int, *more: str) -> tuple[list[str], Path]:
         out = tmp_path / name
         flags = ["--model", str(model), "--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text"]
-        flags += ["--out", str(out), "--batch-size", str(batch), "--learning-rate", "1e-3", "--device", "cpu"]
+        flags += [
+            "--out",
+            str(out),
+            "--batch-size",
+            str(batch),
+            "--learning-rate",
+            "1e-3",
+            "--device",
+            "cpu",
+            "--max-length",
+            "32",
+        ]
         return [*start, "bertpress", "theseus", *flags, "--no-baseline", "--quiet", *more], out
 
     return make

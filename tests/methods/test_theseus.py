@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 from typing import Any
@@ -15,6 +16,7 @@ from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
+from bertpress.methods.method import Training
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.modules import Module, describe, even_modules, parse_modules, sources
 from bertpress.methods.theseus.rates import Constant, Custom, Linear
@@ -148,6 +150,30 @@ def test_a_custom_rate_below_0_names_the_step(value: Any) -> None:
 def test_a_custom_rate_above_1_counts_as_1() -> None:
     assert Custom(function=lambda step, total: 3.0).at(0, 1, 2) == (1.0, 1.0)
     assert Custom(function=lambda step, total: [0.2, 4]).at(0, 1, 2) == (0.2, 1.0)
+
+
+def test_a_custom_rate_is_known_by_what_it_does() -> None:
+    def stored(function: Any) -> str:
+        return str(Custom(function=function).model_dump(mode="json")["function"])
+
+    assert stored(lambda step, total: step / total) != stored(lambda step, total: step / total / 2)
+    assert stored(lambda step, total: 0.5) == stored(lambda step, total: 0.5)
+    with pytest.raises(ValueError, match="made by def or lambda"):
+        Custom(function=functools.partial(max, 0))
+
+
+def test_a_constant_rate_of_0_may_switch_later() -> None:
+    assert Theseus(rate=Constant(rate=0, switch_after=10))
+    with pytest.raises(ValueError, match="would train nothing"):
+        Theseus(rate=Constant(rate=0, switch_at=1))
+
+
+def test_with_accumulation_a_step_is_empty_only_if_all_its_draws_are() -> None:
+    config, rate = make_model().config, Constant(rate=0.2, switch_at=1)
+    one = Theseus(rate=rate).warnings(config, {"replacing": 100})
+    assert any("about 64 of 100" in remark for remark in one)
+    four = Theseus(rate=rate, replacing=Training(accumulation=4)).warnings(config, {"replacing": 100})
+    assert not any("replace nothing" in remark for remark in four)
 
 
 def test_warnings() -> None:

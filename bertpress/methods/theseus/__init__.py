@@ -71,7 +71,7 @@ class Theseus(Method):
             raise ValueError("give successor_layers or modules, not both")
         if self.scope == "all" and self.finetuning is None:
             raise ValueError("scope 'all' needs a second stage: set finetuning, for example finetuning: {epochs: 3}")
-        if isinstance(self.rate, Constant) and not self.rate.switch(1) < 1:
+        if isinstance(self.rate, Constant) and (self.rate.switch_after == "never" or self.rate.switch_at == 1):
             never = self.rate.rate if isinstance(self.rate.rate, tuple) else (self.rate.rate,)
             if max(never) == 0:
                 raise ValueError("a constant rate of 0 until the end would train nothing")
@@ -124,7 +124,8 @@ class Theseus(Method):
         last = min(self.rates(total - 1, total, layout))
         if last < 1 and not self.finetuning:
             remarks.append(f"the run ends at replace rate {last:.2f}: the successor is never trained as a whole.")
-        empty = sum(math.prod(1 - rate for rate in self.rates(step, total, layout)) for step in range(total))
+        draws = self.replacing.accumulation
+        empty = sum(math.prod(1 - rate for rate in self.rates(step, total, layout)) ** draws for step in range(total))
         if self.empty_mask == "skip" and empty > total / 4:
             remarks.append(f"about {empty:.0f} of {total} steps will replace nothing and so train nothing.")
         return remarks
@@ -138,6 +139,7 @@ class Theseus(Method):
         objective = Replacing(copy.deepcopy(model), task, self, seed=run.seed)
         run.train(objective, task, self.replacing, "replacing")
         successor = objective.successor()
+        del objective  # and with it the predecessor
         if self.finetuning:
             if self.scope == "all":  # else only the substitutes are trainable, as they were while replacing
                 successor.requires_grad_(True)

@@ -7,12 +7,14 @@ one step by default, a ramp whose default slope is 0).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from types import CodeType, FunctionType
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from bertpress import schedules
 from bertpress.config import Config, choice
@@ -109,14 +111,25 @@ class Constant(RateSchedule):
         return tuple(schedules.constant(step, rate, switch) for rate in _spread(self.rate, modules))
 
 
-def _qualified_name(function: Any) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+def _identity(function: Any) -> str:
+    """Name of a function and a short hash of what it does, so that another schedule is another recipe."""
+    code = function.__code__
+    content = repr((code.co_code, [item for item in code.co_consts if not isinstance(item, CodeType)], code.co_names))
+    return f"{function.__module__}.{function.__qualname__} {hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def _plain_function(function: Any) -> Any:
+    if not isinstance(function, FunctionType):
+        raise ValueError("expected a function made by def or lambda, so that a changed one can be told apart")
+    return function
 
 
 class Custom(RateSchedule):
     """Any Python function ``(step, total_steps) -> rate`` or one rate per module; a recipe file cannot hold it."""
 
-    function: Annotated[Callable[[int, int], Any], PlainSerializer(_qualified_name, return_type=str)]
+    function: Annotated[
+        Callable[[int, int], Any], AfterValidator(_plain_function), PlainSerializer(_identity, return_type=str)
+    ]
     """values above 1 count as 1; a value below 0 or NaN stops the run, naming the step"""
 
     def at(self, step: int, total_steps: int, modules: int) -> tuple[float, ...]:
