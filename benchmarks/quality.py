@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from results import HERE, RESULTS, number, write_result
 
 from bertpress import Finetune, Runtime, Theseus, Training, compress
@@ -108,16 +109,45 @@ def summary(task: str, start: dict[str, Any], cells: list[dict[str, Any]]) -> li
     return lines
 
 
+def claims(starts: list[dict[str, Any]], cells: list[dict[str, Any]]) -> dict[str, tuple[float, float, float]]:
+    """Each claim's value from the medians over seeds, and its range where every task has the scores of one seed."""
+    tasks = [start["task"] for start in starts]
+    seeds = range(1, min(TASKS[task][1] for task in tasks) + 1)
+
+    def of(task: str, row: str, seed: int | None) -> list[float]:
+        own = [one for one in cells if (one["task"], one["row"]) == (task, row)]
+        return [one["score"] for one in own if seed in (None, one["seed"])]
+
+    def mean(row: str, seed: int | None) -> np.ndarray:
+        return np.array([statistics.median(of(task, row, seed)) for task in tasks])
+
+    predecessor = np.array([start["score"] for start in starts])
+
+    def values(seed: int | None) -> dict[str, float]:
+        linear, truncated, constant = (mean(row, seed) for row in ("linear", "truncated", "constant"))
+        return {
+            "quality-recovered": float(((linear - truncated) / (predecessor - truncated)).mean()),
+            "quality-beats-constant": float((linear - constant).mean()),
+            "quality-kept": float(linear.mean() / predecessor.mean()),
+        }
+
+    whole = values(None)
+    each = [whole, *map(values, seeds)]
+    return {name: (whole[name], min(one[name] for one in each), max(one[name] for one in each)) for name in whole}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "quality", help="folder of the models")
     options = parser.parse_args()
-    lines = []
-    for task in options.tasks.split(","):
-        start = predecessor(task, options.runs)
-        lines += summary(task, start, list(successors(task, options.runs)))
-    write_result("quality", "python benchmarks/quality.py", lines, {})
+    tasks = options.tasks.split(",")
+    starts, cells, lines = [], [], []
+    for task in tasks:
+        starts.append(predecessor(task, options.runs))
+        cells += list(successors(task, options.runs))
+        lines += summary(task, starts[-1], [one for one in cells if one["task"] == task])
+    write_result("quality", "python benchmarks/quality.py", lines, claims(starts, cells) if tasks == [*TASKS] else {})
 
 
 if __name__ == "__main__":

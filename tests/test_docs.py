@@ -33,6 +33,10 @@ def test_the_loop_of_the_theseus_card_runs(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith("2 layers, loss ")
 
 
+def test_the_theseus_card_shows_the_loop() -> None:
+    assert '\n--8<-- "examples/own_loop.py"\n' in _text("docs/methods/theseus.md"), "spelt as the snippets want it"
+
+
 @pytest.mark.parametrize("name", bertpress._HOME)
 def test_every_public_name_has_its_place_in_the_reference(name: str) -> None:
     assert f"::: {bertpress._HOME[name]}.{name}\n" in _text("docs/api.md")
