@@ -115,10 +115,10 @@ def load_for_task(
     from transformers import AutoModelForSequenceClassification
 
     from bertpress.encoders import encoder_of
-    from bertpress.encoders.surgery import fresh
+    from bertpress.encoders.surgery import renew_head
 
     config = load_config(name, trust_remote_code)
-    encoder = encoder_of(config)
+    encoder_of(config)
     if head_labels is not None:
         if len(head_labels) != config.num_labels:
             raise RequestError(
@@ -153,8 +153,7 @@ def load_for_task(
     if fits and not missing:
         return model, task, None
     task.configure(model.config)
-    for part in encoder.head:
-        model.set_submodule(part, fresh(model.get_submodule(part), model))
+    renew_head(model)
     return model, task, f"{name} has no trained head for the labels of {task.name}; a new one is trained."
 
 
