@@ -59,7 +59,10 @@ FAMILIES: dict[str, Family] = {
             # not the stock pattern, so that a result which falls back to it shows; a window of 4 to each side
             "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
             "local_attention": 8,
-            **{f"{name}_token_id": number for name, number in (("pad", 0), ("bos", 2), ("cls", 2), ("eos", 3), ("sep", 3))},
+            **{
+                f"{name}_token_id": number
+                for name, number in (("pad", 0), ("bos", 2), ("cls", 2), ("eos", 3), ("sep", 3))
+            },
         },
         inputs=("input_ids", "attention_mask"),
         dropouts=("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"),
