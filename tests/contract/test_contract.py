@@ -66,7 +66,7 @@ def run_case(carry_out: Callable[..., Path], folder_of: Callable[[str], Path]) -
     """Runs a case in a folder."""
 
     def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
-        return run_case(case, folder, progress, **{"model": str(folder_of(case.family)), **fields})
+        return carry_out(case.step, folder, progress, **{"model": str(folder_of(case.family)), **fields})
 
     return run
 
