@@ -191,6 +191,29 @@ def test_replacing_trains_inside_our_kernels_with_dropout(family: str, task_of: 
     assert all(value.grad is None for value in objective.hybrid.substitutes(1).parameters())
 
 
+@each_family
+def test_gradient_checkpointing_gives_the_same_gradients(family: str, task_of: Tasks) -> None:
+    task = task_of(family)
+
+    def gradients(checkpointing: bool) -> tuple[dict[str, torch.Tensor], int]:
+        model = make_model(family=family, **without_dropout(family))
+        objective = Replacing(model, task, Theseus(), seed=1)
+        if checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        calls: list[int] = []
+        linear = next(part for part in objective.hybrid.substitutes(1).modules() if isinstance(part, nn.Linear))
+        linear.register_forward_pre_hook(lambda *_: calls.append(1))
+        objective.train().impose((False, True))
+        objective(**batch_of(task))["loss"].backward()
+        return {name: value.grad for name, value in objective.named_parameters() if value.grad is not None}, len(calls)
+
+    (plain, once), (recomputed, twice) = gradients(False), gradients(True)
+    assert twice == 2 * once, "the layer did run again"
+    assert plain.keys() == recomputed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, rtol=1e-6, atol=1e-8)
+
+
 # ModernBERT: kinds of attention, and a first layer that differs
 
 
