@@ -179,12 +179,15 @@ def _open(
     head_labels: tuple[str, ...] | None = None,
 ) -> tuple[PreTrainedModel, Task]:
     """A model with a trained head, and the task in its order of labels."""
-    from bertpress.loading import load_tokenizer
+    from bertpress.encoders import check_length, encoder_of
+    from bertpress.loading import load_config, load_tokenizer
     from bertpress.pipeline import quieten
     from bertpress.tasks import load_task
 
     quieten(runtime.threads)
     check_device(runtime.device)
+    config = load_config(model, runtime.trust_remote_code)
+    check_length(max_length, encoder_of(config).positions(config))
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
     return _load(model, data, runtime, head_labels)

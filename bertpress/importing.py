@@ -88,7 +88,7 @@ def import_theseus(
     """
     from transformers import AutoModelForSequenceClassification
 
-    from bertpress.encoders.surgery import with_depth
+    from bertpress.encoders.surgery import with_layers
 
     successor = {name for name in state if ".scc_layer." in name}
     depth = len({re.search(r"\.scc_layer\.(\d+)\.", name)[1] for name in successor})  # type: ignore[index]
@@ -96,7 +96,7 @@ def import_theseus(
         raise RequestError("The checkpoint has no successor layers (names with scc_layer), so it is not from Theseus.")
     kept = {name: value for name, value in state.items() if not re.search(r"encoder\.layer\.\d+\.", name)}
     renamed = {name.replace(".scc_layer.", ".layer."): value for name, value in kept.items()}
-    config = with_depth(config, depth)
+    config = with_layers(config, [(index,) for index in range(depth)])
     config.output_hidden_states = config.output_attentions = False  # switched on in the original's checkpoints
     _name_labels(config, renamed, head_labels)
     model = AutoModelForSequenceClassification.from_config(config)

@@ -110,24 +110,13 @@ def load_for_task(
     Raises:
         RequestError: no such model, or no trained head for these labels while `new_head` is off.
     """
-    from pickle import UnpicklingError
-
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-
     from bertpress.encoders import encoder_of
-    from bertpress.encoders.surgery import fresh
+    from bertpress.encoders.surgery import renew_head
 
     config = load_config(name, trust_remote_code)
-    encoder = encoder_of(config)
+    encoder_of(config)
     if head_labels is not None:
-        if len(head_labels) != config.num_labels:
-            raise RequestError(
-                f"--head-labels names {len(head_labels)} labels, but {name} has a head of {config.num_labels} outputs."
-            )
-        config.id2label = dict(enumerate(head_labels))
-        config.label2id = {label: index for index, label in enumerate(head_labels)}
+        _name_outputs(config, name, head_labels)
     try:
         task, fits = task.aligned(config), True
     except RequestError:
@@ -135,6 +124,46 @@ def load_for_task(
             raise
         fits = False
         task.configure(config)
+    model, missing = _load_weights(name, config, fits, trust_remote_code)
+    if missing and not new_head:
+        raise RequestError(
+            f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
+            f"fine-tune it first: bertpress finetune --model {name} --task NAME --out FOLDER"
+        )
+    remarks = _weights_remarks(Path(model_folder(name)))
+    if fits and not missing:
+        return model, task, remarks
+    task.configure(model.config)
+    renew_head(model)
+    return model, task, [*remarks, f"{name} has no trained head for the labels of {task.name}; a new one is trained."]
+
+
+def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+    if len(labels) != config.num_labels:
+        raise RequestError(
+            f"--head-labels names {len(labels)} labels, but {name} has a head of {config.num_labels} outputs."
+        )
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+def _load_weights(
+    name: str, config: PretrainedConfig, fits: bool, trust_remote_code: bool
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model in float32, and the weights of its head that it does not have.
+
+    Args:
+        fits: the head has the labels that `config` names; else one of another size is left out.
+
+    Raises:
+        RequestError: no such model, or one that lacks weights of the encoder.
+    """
+    from pickle import UnpicklingError
+
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             model_folder(name),
@@ -144,26 +173,18 @@ def load_for_task(
             ignore_mismatched_sizes=not fits,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
+    except UnpicklingError:
+        raise RequestError(f"{name} holds more than tensors, so it is refused; nothing in it was run.") from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RequestError(_cannot_load(name, error)) from None
-    remarks = _weights_remarks(Path(model_folder(name)))
-    missing = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
-    if lacking := [name for name in missing if name.split(".")[0] not in encoder.head and "pooler" not in name]:
+    missing = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
+    if encoder:
         raise RequestError(
-            f"{name} lacks {len(lacking)} encoder weights that its config.json asks for (the first: {lacking[0]}); "
+            f"{name} lacks {len(encoder)} encoder weights that its config.json asks for (the first: {encoder[0]}); "
             "give a complete model."
         )
-    if missing and not new_head:
-        raise RequestError(
-            f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
-            f"fine-tune it first: bertpress finetune --model {name} --task {task.name} --out FOLDER"
-        )
-    if fits and not missing:
-        return model, task, remarks
-    task.configure(model.config)
-    for part in encoder.head:
-        model.set_submodule(part, fresh(model.get_submodule(part), model))
-    return model, task, [*remarks, f"{name} has no trained head for the labels of {task.name}; a new one is trained."]
+    return model, missing
 
 
 def _weights_remarks(folder: Path) -> list[str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from bertpress.encoders import encoder_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -114,10 +116,12 @@ def choose_attention(model: PreTrainedModel, training: bool) -> None:
 
     On CPU, scaled-dot-product attention with dropout takes an unfused path with the stock dropout inside, so training
     there uses eager attention, whose dropout `CpuKernels` can replace; without dropout, and on other devices, the fused
-    path is taken. `benchmarks/kernels.py` compares them.
+    path is taken. `benchmarks/kernels.py` compares them. An architecture with an attention of its own keeps it.
     """
     config = model.config
-    dropout = float(getattr(config, "attention_probs_dropout_prob", 0) or 0)
+    if not model._supports_sdpa:
+        return
+    dropout = getattr(config, encoder_of(config).attention_dropout)
     wanted = "eager" if training and dropout > 0 and model.device.type == "cpu" else "sdpa"
     if config._attn_implementation != wanted:
         model.set_attn_implementation(wanted)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress import cost, planning, reporting
-from bertpress.encoders import encoder_of
+from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.loading import load_for_task, load_tokenizer
@@ -79,13 +79,10 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     from bertpress.loading import load_config
 
     config = load_config(recipe.model, runtime.trust_remote_code)
-    encoder_of(config)
+    check_length(recipe.max_length, encoder_of(config).positions(config))
     for method in recipe.steps:
         if isinstance(method, Finetune) and method.encoder_only and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and recipe.max_length > positions:
-        raise RequestError(f"max_length {recipe.max_length} is more than the {positions} positions of the model.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit)
     for split in ("train", "validation"):

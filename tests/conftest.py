@@ -1,8 +1,9 @@
-"""A tiny model with everything random, and tiny data, so that whole recipes run in about a second."""
+"""Tiny models with everything random, and tiny data, so that whole recipes run in about a second."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from families import FAMILIES
 
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
+
+torch.set_num_threads(1)  # tiny models gain nothing from threads; tests side by side wait for each other's
 
 LABELS = ("bad", "good")
 WORDS = {
@@ -41,47 +45,44 @@ ROWS = {split: _rows(count, seed) for seed, (split, count) in enumerate(SPLITS.i
 def randomise(model: torch.nn.Module, seed: int = 0) -> None:
     """Large random weights everywhere, norms and biases included, so that a wrong or missing one shows."""
     generator = torch.Generator().manual_seed(seed)
+    norms = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.LayerNorm)}
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            is_norm = "LayerNorm.weight" in name
-            parameter.copy_(1 + 0.2 * noise if is_norm else 0.2 * noise)
+            parameter.copy_(1 + 0.2 * noise if id(parameter) in norms else 0.2 * noise)
 
 
-def make_model(seed: int = 0, **fields: Any) -> Any:
-    """A BERT of 4 layers with random parameters; `fields` change its configuration."""
-    from transformers import BertConfig, BertForSequenceClassification
+def make_config(family: str = "bert", **fields: Any) -> Any:
+    """The configuration of 4 tiny layers; `fields` change it."""
+    from transformers import AutoConfig
 
-    config = BertConfig(
-        **{
-            "vocab_size": 100,
-            "hidden_size": 16,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "intermediate_size": 24,
-            "max_position_embeddings": 64,
-            "id2label": dict(enumerate(LABELS)),
-            "label2id": {name: index for index, name in enumerate(LABELS)},
-            **fields,
-        }
-    )
-    model = BertForSequenceClassification(config)
+    row = FAMILIES[family]
+    labels = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
+    return AutoConfig.for_model(family, **{**row.fields, **row.dropout_fields, **labels, **fields})
+
+
+def make_model(seed: int = 0, family: str = "bert", **fields: Any) -> Any:
+    """A model of 4 layers with random parameters; `fields` change its configuration."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_config(make_config(family, **fields))
     randomise(model, seed)
     return model.eval()
 
 
-def without_dropout(**fields: Any) -> dict[str, Any]:
+def without_dropout(family: str = "bert", **fields: Any) -> dict[str, Any]:
     """Configuration fields that switch dropout off."""
-    return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **fields}
+    return {**dict.fromkeys(FAMILIES[family].dropouts, 0.0), **fields}
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Any:
+@functools.cache
+def make_tokenizer(family: str = "bert") -> Any:
     """A fast WordPiece tokenizer over the words of the data."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special.insert(FAMILIES[family].pad, "[PAD]")
     words = [*special, *FILLERS, *WORDS[0], *WORDS[1], *"abcdefghijklmnopqrstuvwxyz"]
     words += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
@@ -102,17 +103,34 @@ def tokenizer() -> Any:
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=list(FAMILIES[family].inputs),
     )
 
 
 @pytest.fixture(scope="session")
-def tiny_model_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved 4-layer model with its tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def tokenizer() -> Any:
+    """That of BERT."""
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Saves a 4-layer model of a family with its tokenizer, once."""
+
+    @functools.cache
+    def save(family: str) -> Path:
+        folder = tmp_path_factory.mktemp("models") / family
+        make_model(family=family).save_pretrained(folder)
+        make_tokenizer(family).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(folder_of: Callable[[str], Path]) -> Path:
+    """A saved BERT of 4 layers with its tokenizer."""
+    return folder_of("bert")
 
 
 @pytest.fixture(scope="session")
@@ -132,16 +150,27 @@ def text_data() -> Callable[..., TextData]:
 
 
 @pytest.fixture(scope="session")
-def task(text_data: Callable[..., TextData], tokenizer: Any) -> Classification:
-    """The rows as a task."""
-    return Classification(text_data(), tokenizer, 32)
+def task_of(text_data: Callable[..., TextData]) -> Callable[[str], Classification]:
+    """The rows as a task for a family, encoded once."""
+    return functools.cache(lambda family: Classification(text_data(), make_tokenizer(family), 32))
+
+
+@pytest.fixture(scope="session")
+def task(task_of: Callable[[str], Classification]) -> Classification:
+    """The rows as a task for BERT."""
+    return task_of("bert")
+
+
+def batch_of(task: Classification) -> dict[str, torch.Tensor]:
+    """Eight encoded training rows of different lengths."""
+    rows = task.encoded("train")
+    return task.collate([rows[index] for index in range(8)])
 
 
 @pytest.fixture(scope="session")
 def batch(task: Classification) -> dict[str, torch.Tensor]:
-    """Eight encoded training rows of different lengths."""
-    rows = task.encoded("train")
-    return task.collate([rows[index] for index in range(8)])
+    """Eight rows for BERT."""
+    return batch_of(task)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import typer.main
 
 import bertpress
 from bertpress import cli
+from bertpress.encoders import ENCODERS
 from bertpress.methods import METHODS
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
 
@@ -86,3 +87,15 @@ def test_commands_and_their_flags_exist(page: Path) -> None:
         name, *words = shlex.split(line, comments=True)
         known = {flag for parameter in commands[name].params for flag in parameter.opts}
         assert [word for word in words if word.startswith("--") and word not in known] == [], line
+
+
+def test_the_table_of_encoders_is_complete() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in _text("docs/encoders.md").splitlines()
+        if line.startswith("| `")
+    ]
+    heads, *cells = rows
+    assert heads[2:-1] == [f"`{method.name}`" for method in METHODS]
+    assert [row[0] for row in cells] == [f"`{name}`" for name in ENCODERS]
+    assert all(mark == "yes" for row in cells for mark in row[2:-1]), "the contract tests run every pair"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError
@@ -22,26 +22,87 @@ class Encoder:
     depth_field: str
     """the configuration's number of layers"""
     head: tuple[str, ...]
-    """modules of the sequence-classification head that a bare encoder lacks"""
+    """modules of the sequence classifier, from its top, that are made anew for other labels"""
+    attention_dropout: str = "attention_probs_dropout_prob"
+    """the configuration's dropout inside of attention"""
+    positions_after: str | None = None
+    """the configuration's row of the position table after which positions begin, where they do not begin at row 0"""
+    per_layer: tuple[str, ...] = ()
+    """lists of the configuration with an entry for each layer"""
+    first_layer: str | None = None
+    """how layer 0 is built otherwise than the others, where it is"""
 
     def depth(self, config: PretrainedConfig) -> int:
         """Number of layers."""
         return int(getattr(config, self.depth_field))
 
+    def positions(self, config: PretrainedConfig) -> int:
+        """Longest input in tokens, special ones included."""
+        unusable = 0 if self.positions_after is None else getattr(config, self.positions_after) + 1
+        return int(config.max_position_embeddings) - unusable
+
     def layer_list(self, model: PreTrainedModel) -> nn.Module:
         """The module that the encoder walks over."""
-        layers: nn.Module = attrgetter(self.layers)(model.base_model)
+        layers: nn.Module = model.base_model.get_submodule(self.layers)
         return layers
 
     def set_layer_list(self, model: PreTrainedModel, layers: nn.Module) -> None:
         """Let the encoder walk over `layers` instead."""
-        parent, _, name = self.layers.rpartition(".")
-        setattr(attrgetter(parent)(model.base_model), name, layers)
+        model.base_model.set_submodule(self.layers, layers)
 
+    def check_places(self, origins: Sequence[Sequence[int]]) -> None:
+        """Refuse layers that would stand where the architecture builds them otherwise.
+
+        Args:
+            origins: for each layer of the result, the layers it is made of.
+
+        Raises:
+            RequestError: names what is special about the first layer.
+        """
+        if self.first_layer is None:
+            return
+        first, *others = (tuple(origin) for origin in origins)
+        if first != (0,) or any(0 in origin for origin in others):
+            made_of = ", ".join("+".join(map(str, origin)) for origin in (first, *others))
+            raise RequestError(
+                f"{self.first_layer}, so the first layer of the result, and no other, must be made of layer 0 alone; "
+                f"got layers made of {made_of}."
+            )
+
+
+_ROBERTA = Encoder(
+    layers="encoder.layer",
+    depth_field="num_hidden_layers",
+    head=("classifier",),
+    positions_after="pad_token_id",
+)
 
 ENCODERS: dict[str, Encoder] = {
     "bert": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("classifier",)),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": Encoder(
+        layers="transformer.layer",
+        depth_field="n_layers",
+        head=("pre_classifier", "classifier"),
+        attention_dropout="attention_dropout",
+    ),
+    "electra": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("classifier",)),
+    "modernbert": Encoder(
+        layers="layers",
+        depth_field="num_hidden_layers",
+        head=("classifier",),  # what stands below it was trained with the masked-language model, like BERT's pooler
+        attention_dropout="attention_dropout",
+        per_layer=("layer_types",),
+        first_layer="layer 0 of a ModernBERT has no norm before its attention",
+    ),
+    "deberta-v2": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("pooler", "classifier")),
 }
+
+REFUSED: dict[str, str] = {
+    "albert": "its layers share their parameters, so there are no modules to replace and none to leave out",
+}
+"""Why an architecture cannot be supported, where it is not just that nobody has written its row."""
 
 
 def encoder_of(config: PretrainedConfig) -> Encoder:
@@ -50,8 +111,18 @@ def encoder_of(config: PretrainedConfig) -> Encoder:
     Raises:
         RequestError: an architecture without a row.
     """
-    if config.model_type not in ENCODERS:
-        raise RequestError(
-            f"Models of type '{config.model_type}' are not supported yet; supported: {', '.join(ENCODERS)}."
-        )
-    return ENCODERS[config.model_type]
+    kind = config.model_type
+    if kind in ENCODERS:
+        return ENCODERS[kind]
+    why = f" ({REFUSED[kind]})" if kind in REFUSED else ""
+    raise RequestError(f"Models of type '{kind}' are not supported{why}; supported: {', '.join(ENCODERS)}.")
+
+
+def check_length(max_length: int, positions: int) -> None:
+    """Refuse inputs that are longer than a model or a tokenizer allows.
+
+    Raises:
+        RequestError: names both numbers.
+    """
+    if max_length > positions:
+        raise RequestError(f"--max-length {max_length} is more than the {positions} positions of the model.")

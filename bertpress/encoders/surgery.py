@@ -14,16 +14,36 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-def with_depth(config: PretrainedConfig, layers: int) -> PretrainedConfig:
-    """A copy of `config` for an encoder of that many layers."""
+def with_layers(config: PretrainedConfig, origins: Sequence[Sequence[int]]) -> PretrainedConfig:
+    """A copy of `config` for an encoder of other layers.
+
+    Args:
+        origins: for each layer of the result, the layers it is made of; the first of them gives its form, such as the
+            kind of its attention.
+
+    Raises:
+        RequestError: layers that cannot stand there.
+    """
+    encoder = encoder_of(config)
+    encoder.check_places(origins)
     result = copy.deepcopy(config)
-    setattr(result, encoder_of(config).depth_field, layers)
+    setattr(result, encoder.depth_field, len(origins))
+    for name in encoder.per_layer:
+        values = getattr(config, name)
+        setattr(result, name, [values[origin[0]] for origin in origins])
     return result
 
 
-def put_layers(model: PreTrainedModel, layers: Iterable[nn.Module]) -> PreTrainedModel:
-    """Make `layers` the encoder's layers, in place: indices renumbered, configuration adapted, no stale hooks."""
+def put_layers(
+    model: PreTrainedModel, layers: Iterable[nn.Module], origins: Sequence[Sequence[int]]
+) -> PreTrainedModel:
+    """Make `layers` the encoder's layers, in place: indices renumbered, configuration adapted, no stale hooks.
+
+    Args:
+        origins: for each of them, the layers of `model` that it is made of, as for `with_layers`.
+    """
     encoder = encoder_of(model.config)
+    config = with_layers(model.config, origins)
     chosen = nn.ModuleList(layers)
     for index, layer in enumerate(chosen):
         for module in layer.modules():
@@ -32,7 +52,7 @@ def put_layers(model: PreTrainedModel, layers: Iterable[nn.Module]) -> PreTraine
             # Hidden states are captured by hooks that transformers installs once; copied layers would carry them twice.
             module._forward_hooks.clear()
     encoder.set_layer_list(model, chosen)
-    model.config = with_depth(model.config, len(chosen))
+    model.config = config
     share_config(model)
     for module in model.modules():
         if hasattr(module, "_output_capturing_hooks_installed"):
@@ -51,7 +71,7 @@ def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> PreTrainedMod
     """A copy of `model` with only the layers of those indices, in that order."""
     result = copy.deepcopy(model)
     layers = list(encoder_of(model.config).layer_list(result).children())
-    return put_layers(result, [copy.deepcopy(layers[index]) for index in indices])
+    return put_layers(result, [copy.deepcopy(layers[index]) for index in indices], [(index,) for index in indices])
 
 
 def mean_layer(layers: Sequence[nn.Module]) -> nn.Module:
@@ -68,3 +88,10 @@ def fresh(module: nn.Module, model: PreTrainedModel) -> nn.Module:
     result = copy.deepcopy(module)  # a copied parameter is not marked as loaded, so that `_init_weights` fills it
     result.apply(model._init_weights)
     return result
+
+
+def renew_head(model: PreTrainedModel) -> None:
+    """Draw the weights of the classification head anew, in place."""
+    for part in encoder_of(model.config).head:
+        model.set_submodule(part, fresh(model.get_submodule(part), model))
+    model._init_weights(model)  # some architectures have a rule of their own for the head of a whole model

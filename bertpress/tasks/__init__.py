@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bertpress.encoders import check_length
 from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ def load_task(
     from bertpress.tasks.classification import Classification
     from bertpress.tasks.data import limit as limited
 
-    positions = tokenizer.model_max_length
-    if max_length > positions:
-        raise RequestError(f"--max-length {max_length} is more than the {positions} positions of the model.")
+    check_length(max_length, tokenizer.model_max_length)
     data = _read(spec)
     if limit:
         data = dataclasses.replace(data, splits=limited(data.splits, limit, seed=0))

@@ -275,6 +275,8 @@ def test_unknown_model_type(theseus: Call, model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, folder)
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
     refused(theseus(model=folder), "gpt2", "bert")
+    (folder / "config.json").write_text('{"model_type": "albert"}')
+    refused(theseus(model=folder), "albert", "share their parameters", "modernbert")
     (folder / "config.json").write_text('{"model_type": "nonsense"}')
     refused(theseus(model=folder), "nonsense")
     (folder / "config.json").write_text("{broken")

@@ -1,9 +1,11 @@
-"""One entry per method; every contract test runs on each of them."""
+"""One entry per method; every contract test runs on each of them, most with every architecture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from families import FAMILIES
 
 # 96 training rows in batches of 16: 6 steps an epoch, 18 steps, a checkpoint every second step.
 TRAINING = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}
@@ -25,6 +27,13 @@ class Case:
     """the draw for the test that compares batch sizes"""
     one_step: dict[str, Any] = field(default_factory=dict)
     """further fields for a run of one step"""
+    family: str = "bert"
+    """architecture of the tiny model"""
+
+    @property
+    def id(self) -> str:
+        """Method and architecture."""
+        return f"{self.name}-{self.family}"
 
     @property
     def step(self) -> dict[str, Any]:
@@ -55,3 +64,5 @@ CASES = (
         one_step={"finetuning": None},
     ),
 )
+
+PAIRS = tuple(replace(case, family=family) for case in CASES for family in FAMILIES)

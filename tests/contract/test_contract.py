@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROWS, make_model, without_dropout
-from contract.cases import CASES, Case
+from conftest import ROWS, make_config, make_model, without_dropout
+from contract.cases import CASES, PAIRS, Case
 
 from bertpress import cost, trainer
 from bertpress.config import build
@@ -24,6 +24,7 @@ from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIRS])
 
 RELOAD = """
 import json, sys
@@ -61,17 +62,34 @@ def log_of(run: Path, case: Case) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def finished(carry_out: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The finished run of every case."""
-    root = tmp_path_factory.mktemp("finished")
-    return {case.name: carry_out(case.step, root / case.name) for case in CASES}
+def run_case(carry_out: Callable[..., Path], folder_of: Callable[[str], Path]) -> Callable[..., Path]:
+    """Runs a case in a folder."""
+
+    def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
+        return carry_out(case.step, folder, progress, **{"model": str(folder_of(case.family)), **fields})
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def reloaded(finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def finished(run_case: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
+    """The finished run of a case, carried out once."""
+    root = tmp_path_factory.mktemp("finished")
+    runs: dict[str, Path] = {}
+
+    def run(case: Case) -> Path:
+        if case.id not in runs:
+            runs[case.id] = run_case(case, root / case.id)
+        return runs[case.id]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def reloaded(finished: Callable[[Case], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """Logits of the validation texts by every result, from one fresh process without this package."""
     out = tmp_path_factory.mktemp("reloaded") / "logits.npz"
-    folders = {case.name: str(result_of(finished[case.name], case) / "model") for case in CASES}
+    folders = {case.id: str(result_of(finished(case), case) / "model") for case in PAIRS}
     texts = [text for text, _ in ROWS["validation"]]
     request = json.dumps([list(folders.values()), texts, str(out)])
     subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
@@ -80,36 +98,36 @@ def reloaded(finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
-@each_case
+@each_pair
 def test_a_fresh_process_gives_the_same_logits(
-    case: Case, finished: dict[str, Path], reloaded: dict[str, np.ndarray]
+    case: Case, finished: Callable[[Case], Path], reloaded: dict[str, np.ndarray]
 ) -> None:
     from pyarrow import parquet
 
-    table = parquet.read_table(result_of(finished[case.name], case) / "predictions" / "validation.parquet")
-    np.testing.assert_allclose(reloaded[case.name], table["logits"].to_pylist(), atol=1e-5)
+    table = parquet.read_table(result_of(finished(case), case) / "predictions" / "validation.parquet")
+    np.testing.assert_allclose(reloaded[case.id], table["logits"].to_pylist(), atol=1e-5)
 
 
 @pytest.mark.slow
-@each_case
-def test_the_plan_is_the_shape_of_the_result(case: Case, finished: dict[str, Path]) -> None:
+@each_pair
+def test_the_plan_is_the_shape_of_the_result(case: Case, finished: Callable[[Case], Path]) -> None:
     from transformers import AutoConfig
 
-    before = make_model().config
+    before = make_config(case.family)
     planned = build(method_named(case.name), case.fields).plan(before)
-    result = AutoConfig.from_pretrained(result_of(finished[case.name], case) / "model")
+    result = AutoConfig.from_pretrained(result_of(finished(case), case) / "model")
     encoder = encoder_of(before)
     assert encoder.depth(planned) == encoder.depth(result) == case.layers
     assert cost.parameters(planned) == cost.parameters(result)
-    saved = json.loads((result_of(finished[case.name], case) / "result.json").read_text())
+    saved = json.loads((result_of(finished(case), case) / "result.json").read_text())
     assert saved["layers"] == case.layers
     assert saved["cost"]["parameters"]["total"] == cost.parameters(planned).total
 
 
 @pytest.mark.slow
-@each_case
+@each_pair
 def test_stopped_and_resumed_equals_not_stopped(
-    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+    case: Case, finished: Callable[[Case], Path], run_case: Callable[..., Path], tmp_path: Path
 ) -> None:
     for stop in case.stops:
 
@@ -118,35 +136,35 @@ def test_stopped_and_resumed_equals_not_stopped(
                 raise Killed
 
         with pytest.raises(Killed):
-            carry_out(case.step, tmp_path / "run", progress)
+            run_case(case, tmp_path / "run", progress)
         assert not (result_of(tmp_path / "run", case) / "result.json").exists()
-    carry_out(case.step, tmp_path / "run")
-    assert weights_of(tmp_path / "run", case) == weights_of(finished[case.name], case)
-    log = log_of(finished[case.name], case)
+    run_case(case, tmp_path / "run")
+    assert weights_of(tmp_path / "run", case) == weights_of(finished(case), case)
+    log = log_of(finished(case), case)
     assert any("grad_norm" in entry for entry in log)
     assert log_of(tmp_path / "run", case) == log
 
 
 @pytest.mark.slow
-@each_case
+@each_pair
 def test_the_same_seed_gives_the_same_result_and_another_does_not(
-    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+    case: Case, finished: Callable[[Case], Path], run_case: Callable[..., Path], tmp_path: Path
 ) -> None:
-    again = carry_out(case.step, tmp_path / "again")
-    assert weights_of(again, case) == weights_of(finished[case.name], case)
-    other = carry_out(case.step, tmp_path / "other", seed=2)
-    assert weights_of(other, case) != weights_of(finished[case.name], case)
+    again = run_case(case, tmp_path / "again")
+    assert weights_of(again, case) == weights_of(finished(case), case)
+    other = run_case(case, tmp_path / "other", seed=2)
+    assert weights_of(other, case) != weights_of(finished(case), case)
 
 
 @pytest.mark.slow
-@each_case
-def test_the_declared_cost_never_goes_up(case: Case, finished: dict[str, Path]) -> None:
+@each_pair
+def test_the_declared_cost_never_goes_up(case: Case, finished: Callable[[Case], Path]) -> None:
     read = [
-        json.loads((finished[case.name] / part / "result.json").read_text())
+        json.loads((finished(case) / part / "result.json").read_text())
         for part in ("start", "00-" + case.name)
-        if (finished[case.name] / part / "result.json").is_file()
+        if (finished(case) / part / "result.json").is_file()
     ]
-    config = make_model().config
+    config = make_config(case.family)
     for result in read:
         assert result["cost"]["parameters"]["total"] <= cost.parameters(config).total
         tokens = result["cost"]["macs"]["tokens"]
@@ -190,11 +208,12 @@ def method_of_one_step(case: Case, batch_size: int, accumulation: int = 1) -> An
 
 
 @pytest.mark.slow
-@each_case
-def test_one_step_of_16_equals_four_of_4(case: Case, task: Any, tmp_path: Path) -> None:
+@each_pair
+def test_one_step_of_16_equals_four_of_4(case: Case, task_of: Callable[[str], Any], tmp_path: Path) -> None:
+    task = task_of(case.family)
     whole, parts = OneStep(tmp_path / "whole", case.imposed), OneStep(tmp_path / "parts", case.imposed)
-    method_of_one_step(case, 16).compress(make_model(**without_dropout()), task, whole)
-    method_of_one_step(case, 4, 4).compress(make_model(**without_dropout()), task, parts)
+    method_of_one_step(case, 16).compress(make_model(family=case.family, **without_dropout(case.family)), task, whole)
+    method_of_one_step(case, 4, 4).compress(make_model(family=case.family, **without_dropout(case.family)), task, parts)
     assert whole.gradients.keys() == parts.gradients.keys()
     moved = 0
     for name, before in whole.before.items():
@@ -212,13 +231,13 @@ def test_one_step_of_16_equals_four_of_4(case: Case, task: Any, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@each_case
-def test_the_given_model_is_unchanged(case: Case, task: Any, tmp_path: Path) -> None:
-    model = make_model()
+@each_pair
+def test_the_given_model_is_unchanged(case: Case, task_of: Callable[[str], Any], tmp_path: Path) -> None:
+    model = make_model(family=case.family)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     flags = {name: value.requires_grad for name, value in model.named_parameters()}
     config = model.config.to_dict()
-    result = method_of_one_step(case, 16).compress(model, task, OneStep(tmp_path, case.imposed))
+    result = method_of_one_step(case, 16).compress(model, task_of(case.family), OneStep(tmp_path, case.imposed))
     assert result is not model
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -246,16 +265,16 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(case: Case) -> None:
 
 
 @pytest.mark.slow
-@each_case
+@each_pair
 def test_a_finished_run_is_not_trained_again(
-    case: Case, finished: dict[str, Path], carry_out: Callable[..., Path], tmp_path: Path
+    case: Case, finished: Callable[[Case], Path], run_case: Callable[..., Path], tmp_path: Path
 ) -> None:
     copied = tmp_path / "run"
-    shutil.copytree(finished[case.name], copied)
+    shutil.copytree(finished(case), copied)
 
     def progress(*_: Any) -> None:
         raise Killed
 
-    carry_out(case.step, copied, progress)
-    assert weights_of(copied, case) == weights_of(finished[case.name], case)
+    run_case(case, copied, progress)
+    assert weights_of(copied, case) == weights_of(finished(case), case)
     assert not list(copied.glob("*/*/checkpoint-*"))

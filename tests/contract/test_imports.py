@@ -20,6 +20,7 @@ PACKAGE = ROOT / "bertpress"
 # From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
 LAYERS = (
     ("errors",),
+    ("shapes",),
     ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),

@@ -9,7 +9,7 @@ from conftest import make_model
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.layers import ChosenLayers
-from bertpress.encoders.surgery import fresh, keep_layers, mean_layer, put_layers, with_depth
+from bertpress.encoders.surgery import fresh, keep_layers, mean_layer, put_layers, with_layers
 from bertpress.errors import RequestError
 
 
@@ -26,13 +26,20 @@ def run(model: Any, batch: dict[str, torch.Tensor], **options: Any) -> Any:
 def test_an_unknown_architecture_is_refused() -> None:
     from transformers import GPT2Config
 
-    with pytest.raises(RequestError, match="type 'gpt2' are not supported yet; supported: bert"):
+    with pytest.raises(RequestError, match="type 'gpt2' are not supported; supported: bert, roberta"):
         encoder_of(GPT2Config())
 
 
-def test_with_depth_copies_the_configuration() -> None:
+def test_an_architecture_that_cannot_be_supported_is_refused_with_the_reason() -> None:
+    from transformers import AlbertConfig
+
+    with pytest.raises(RequestError, match=r"'albert' are not supported \(its layers share their parameters"):
+        encoder_of(AlbertConfig())
+
+
+def test_with_layers_copies_the_configuration() -> None:
     config = make_model().config
-    assert with_depth(config, 2).num_hidden_layers == 2
+    assert with_layers(config, [(0,), (2, 3)]).num_hidden_layers == 2
     assert config.num_hidden_layers == 4
 
 
@@ -98,7 +105,7 @@ def test_fresh_follows_the_architecture() -> None:
 def test_put_layers_in_place(batch: dict[str, torch.Tensor]) -> None:
     model = make_model()
     chosen = layers_of(model)[:2]
-    assert put_layers(model, chosen) is model
+    assert put_layers(model, chosen, [(0,), (1,)]) is model
     assert model.config.num_hidden_layers == 2
     assert len(run(model, batch, output_hidden_states=True).hidden_states) == 3
 

@@ -41,12 +41,12 @@ class Finetune(Method):
 
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
-        from bertpress.encoders.surgery import with_depth
+        from bertpress.encoders.surgery import with_layers
 
         depth = encoder_of(config).depth(config)
         if self.layers is not None and self.layers > depth:
             raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
-        return with_depth(config, self.layers or depth)
+        return with_layers(config, [(layer,) for layer in range(self.layers or depth)])
 
     def trainings(self) -> dict[str, Training]:
         return {"training": self.training}

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method, Training
-from bertpress.methods.theseus.modules import Initialisation, Module, describe, even_modules, parse_modules, sources
+from bertpress.methods.theseus.modules import Initialisation, Module, describe, even_modules, origins, parse_modules
 from bertpress.methods.theseus.rates import Constant, Custom, Linear, Rate
 
 if TYPE_CHECKING:
@@ -85,13 +85,15 @@ class Theseus(Method):
 
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
-        from bertpress.encoders.surgery import with_depth
+        from bertpress.encoders.surgery import with_layers
 
-        encoder = encoder_of(config)
-        layout = self.layout(encoder.depth(config))
-        sources(layout, self.initialisation)
+        layout = self.layout(encoder_of(config).depth(config))
+        chosen = origins(layout, self.initialisation)
         self.rates(0, 1, layout)
-        return with_depth(config, sum(module.substitutes for module in layout))
+        try:
+            return with_layers(config, chosen)
+        except RequestError as error:
+            raise RequestError(f"initialisation '{self.initialisation}': {error}") from None
 
     def rates(self, step: int, total_steps: int, layout: list[Module]) -> tuple[float, ...]:
         """Replace rate of each module that is not kept."""

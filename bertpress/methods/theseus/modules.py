@@ -112,6 +112,18 @@ def sources(modules: list[Module], start: Initialisation | tuple[int, ...]) -> l
     return chosen
 
 
+def origins(modules: list[Module], start: Initialisation | tuple[int, ...]) -> list[tuple[int, ...]]:
+    """For each layer of the successor, the predecessor layers it is made of; the first of them gives its form.
+
+    A fresh random layer has the form of the first layer it stands for.
+    """
+    return [
+        source or chunk[:1]
+        for module, chosen in zip(modules, sources(modules, start), strict=True)
+        for source, chunk in zip(chosen, split_evenly(module.layers, module.substitutes), strict=True)
+    ]
+
+
 def describe(modules: list[Module]) -> str:
     """The plan in its written form."""
     parts = []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bertpress.encoders import encoder_of
 from bertpress.encoders.layers import ChosenLayers
 from bertpress.encoders.surgery import fresh, mean_layer, put_layers, share_config
-from bertpress.methods.theseus.modules import sources
+from bertpress.methods.theseus.modules import origins
 from bertpress.objective import Objective
 
 if TYPE_CHECKING:
@@ -54,15 +54,17 @@ class Hybrid:
 
     def __init__(self, model: PreTrainedModel, method: Theseus, seed: int) -> None:
         self.model, self.method, self.seed = model, method, seed
+        method.plan(model.config)  # refuses what does not fit this model
         encoder = encoder_of(model.config)
         layers = list(encoder.layer_list(model).children())
         self.layout = method.layout(len(layers))
+        self.origins = origins(self.layout, method.initialisation)
+        following = iter(self.origins)
         old = [[layers[index] for index in module.layers] for module in self.layout]
+        starts = [[next(following) for _ in range(module.substitutes)] for module in self.layout]
         new = [
-            old[position] if module.kept else [self._substitute(layers, source) for source in starts]
-            for position, (module, starts) in enumerate(
-                zip(self.layout, sources(self.layout, method.initialisation), strict=True)
-            )
+            group if module.kept else [self._substitute(layers, origin) for origin in chosen]
+            for module, group, chosen in zip(self.layout, old, starts, strict=True)
         ]
         self.layers = ChosenLayers(old, new)
         encoder.set_layer_list(model, self.layers)
@@ -76,8 +78,10 @@ class Hybrid:
         """The successor layers of module `index`."""
         return self.layers.substitutes[index]
 
-    def _substitute(self, layers: list[nn.Module], source: tuple[int, ...]) -> nn.Module:
-        return mean_layer([layers[index] for index in source]) if source else fresh(layers[0], self.model)
+    def _substitute(self, layers: list[nn.Module], origin: tuple[int, ...]) -> nn.Module:
+        if self.method.initialisation == "random":
+            return fresh(layers[origin[0]], self.model)
+        return mean_layer([layers[index] for index in origin])
 
     def draw(self, step: int, total_steps: int, micro_batch: int = 0) -> Mask:
         """Draw and set the mask of the next forward pass, a function of (seed, step, micro-batch) alone."""
@@ -110,7 +114,7 @@ class Hybrid:
         encoder.set_layer_list(self.model, nn.ModuleList())
         result = copy.deepcopy(self.model)
         encoder.set_layer_list(self.model, self.layers)
-        return put_layers(result, [copy.deepcopy(layer) for layer in self.layers])
+        return put_layers(result, [copy.deepcopy(layer) for layer in self.layers], self.origins)
 
 
 class Replacing(Objective):
