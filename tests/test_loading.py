@@ -39,8 +39,8 @@ def in_head(family: str, name: str) -> bool:
 
 @each_family
 def test_a_head_that_fits_is_kept(family: str, folder_of: Callable[[str], Path], task_of: Tasks) -> None:
-    model, task, remark = load_for_task(str(folder_of(family)), task_of(family))
-    assert remark is None
+    model, task, remarks = load_for_task(str(folder_of(family)), task_of(family))
+    assert remarks == []
     assert task is task_of(family)
     expected = make_model(family=family).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
@@ -55,11 +55,11 @@ def test_other_labels_make_a_new_head_and_keep_the_encoder(
     with pytest.raises(RequestError, match="fine-tune the model on this task first"):
         load_for_task(str(folder_of(family)), task)
     torch.manual_seed(0)
-    model, _, remark = load_for_task(str(folder_of(family)), task, new_head=True)
+    model, _, remarks = load_for_task(str(folder_of(family)), task, new_head=True)
     torch.manual_seed(1)
     other, _, _ = load_for_task(str(folder_of(family)), task, new_head=True)
-    assert remark is not None
-    assert "a new one is trained" in remark
+    assert len(remarks) == 1
+    assert "a new one is trained" in remarks[0]
     assert tuple(model.config.id2label.values()) == labels
     old, again = make_model(family=family).state_dict(), other.state_dict()
     for name, value in model.state_dict().items():
@@ -79,8 +79,8 @@ def test_a_bare_encoder_gets_a_head(family: str, task_of: Tasks, tmp_path: Path)
     make_model(family=family).base_model.save_pretrained(tmp_path)
     with pytest.raises(RequestError):
         load_for_task(str(tmp_path), task_of(family))
-    model, _, remark = load_for_task(str(tmp_path), task_of(family), new_head=True)
-    assert remark is not None
+    model, _, remarks = load_for_task(str(tmp_path), task_of(family), new_head=True)
+    assert remarks
     expected = make_model(family=family).base_model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.base_model.state_dict().items())
 
