@@ -20,11 +20,12 @@ PACKAGE = ROOT / "bertpress"
 # From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
 LAYERS = (
     ("errors",),
-    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels"),
+    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "values"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
     ("recipe",),
+    ("comparing", "curves", "sections"),
     ("rendering", "measuring", "planning"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("api",),
