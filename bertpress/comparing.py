@@ -117,9 +117,9 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     """Difference of a metric, result minus other, with its interval; McNemar's test where rows are right or wrong.
 
     Returns:
-        `difference`, `low` and `high` as shares of 1; `differs` is True if the interval does not cover 0; `examples`
-        counts rows; `only_result` and `only_other` those that one model alone got right, with the `p` of McNemar's
-        test (all three None for regression).
+        `difference`, `low` and `high` as shares of 1; `differs` is True if the interval does not cover 0 (and, for
+        accuracy, McNemar's test agrees); `examples` counts rows; `only_result` and `only_other` those that one model
+        alone got right, with the `p` of McNemar's test (all three None for regression).
 
     Raises:
         NotComparable: other rows, other classes, or a metric without a weighted form.
@@ -137,12 +137,15 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
         return score(counts, labels, ours, result.positive) - score(counts, labels, theirs, result.positive)
 
     value, low, high = bootstrap_interval(difference, repeats, RESAMPLES, confidence=CONFIDENCE)
+    only_result = only_other = p = None
+    if result.names:
+        only_result, only_other = (int((a.right & ~b.right).sum()) for a, b in ((result, other), (other, result)))
+        p = mcnemar(only_result, only_other)
+    # With few rows that only one side got right the interval is too narrow; for accuracy McNemar's test is exact.
+    agreed = metric != "accuracy" or p is None or p < 1 - CONFIDENCE
     test = {"metric": metric, "examples": len(rows), "resamples": RESAMPLES, "confidence": CONFIDENCE}
-    test |= {"difference": value, "low": low, "high": high, "differs": not low <= 0 <= high}
-    if not result.names:
-        return {**test, "only_result": None, "only_other": None, "p": None}
-    only_result, only_other = (int((a.right & ~b.right).sum()) for a, b in ((result, other), (other, result)))
-    return {**test, "only_result": only_result, "only_other": only_other, "p": mcnemar(only_result, only_other)}
+    test |= {"difference": value, "low": low, "high": high, "differs": not low <= 0 <= high and agreed}
+    return {**test, "only_result": only_result, "only_other": only_other, "p": p}
 
 
 def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:

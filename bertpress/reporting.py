@@ -44,7 +44,8 @@ def _build_run(folder: Path) -> Report:
     if not (named := _results(folder, planned)):
         raise RequestError(f"{folder} holds no result.json yet: run its recipe until a step has finished")
     results = [result for _, _, result in named]
-    primary = next((result["primary_metric"] for result in results if result.get("primary_metric")), None)
+    primaries = [result.get("primary_metric") for result in results]
+    primary = next((name for name in primaries if isinstance(name, str) and name), None)
     # One split for all rows, so that no score is set against that of another split.
     splits = [split for result in results for split in mapping(result, "metrics")]
     split = "validation" if "validation" in splits else next(iter(splits), None)

@@ -10,10 +10,10 @@ Report = dict[str, Any]
 READING = (
     "Scores are shown times 100; kept % is the score as a share of the start's. A difference is tested on the same "
     "rows: its interval comes from resampling them 2,000 times (paired bootstrap, percentiles), p from McNemar's exact "
-    "test; an interval that covers 0 shows no difference. Both are about these two models on these rows: another seed "
-    "may differ by more. A speed-up is start's time over the model's, both timed in turns (so not the ratio of two "
-    "ms); if its interval covers 1, there is none. Recovered is (score - truncated) / (start - truncated), where "
-    "truncated is the start model cut to as many layers."
+    "test; an interval that covers 0 shows no difference, nor, for accuracy, does a p of 0.05 or more. Both are about "
+    "these two models on these rows: another seed may differ by more. A speed-up is start's time over the model's, "
+    "both timed in turns (so not the ratio of two ms); if its interval covers 1, there is none. Recovered is "
+    "(score - truncated) / (start - truncated), where truncated is the start model cut to as many layers."
 )
 
 

@@ -123,7 +123,7 @@ def test_anything_may_stand_in_a_result(tmp_path: Path) -> None:
         "notes": "text",
         "phases": 1,
     }
-    strange |= {"kind": [], "labels": {}, "primary_metric": None, "seconds": 10**400, "layers": True}
+    strange |= {"kind": [], "labels": {}, "primary_metric": ["f1"], "seconds": 10**400, "layers": True}
     folder = save(tmp_path / "run", {"start": strange, "00-theseus": strange})
     (folder / "00-theseus" / "replacing").mkdir()
     (folder / "00-theseus" / "replacing" / "log.jsonl").mkdir()
