@@ -61,6 +61,18 @@ def test_a_first_finetune_step_is_the_start(tmp_path: Path) -> None:
     assert rows(folder)["theseus"]["retention"] == pytest.approx(0.875)
 
 
+def test_the_start_s_times_are_those_of_its_turns_with_the_last_step(run: Path) -> None:
+    times = rows(run)["start"]["latency"]
+    assert [(entry["batch"], entry["median_ms"], entry["low"]) for entry in times] == [
+        (1, 30.0, 17.0),
+        (16, 20.0, 17.0),
+    ]
+    (run / "01-trbert" / "result.json").unlink()
+    assert [entry["median_ms"] for entry in rows(run)["start"]["latency"]] == [18.3, 10.0]
+    (run / "00-theseus" / "result.json").unlink()
+    assert [entry["median_ms"] for entry in rows(run)["start"]["latency"]] == [10.0, 10.0]
+
+
 def test_paired_tests_and_changed_rows_by_hand(tmp_path: Path) -> None:
     built = reporting.write(make_full_run(tmp_path / "run", ["one", "two"]))
     pairs = {(test["name"], test["against"]): test for test in built["comparisons"]}
