@@ -14,7 +14,7 @@ from pathlib import Path
 
 from results import write_result
 
-from bertpress import rendering, reporting
+from bertpress import reporting, sections
 
 RUNS = {
     "demo": ["bertpress demo --out runs/demo"],
@@ -40,12 +40,8 @@ def main() -> None:
             seconds = carry_out(commands, Path(folder))
             words = shlex.split(commands[-1])
             report = reporting.build(Path(folder) / words[words.index("--out") + 1])
-        summary = rendering.sections(report)[0]
-        trained = [row["seconds"] for row in report["rows"]]
-        rows = [
-            {**dict(zip(summary.head, cells, strict=True)), "training (s)": f"{own:.0f}"}
-            for cells, own in zip(summary.rows, trained, strict=True)
-        ]
+        summary = sections.overview(report)
+        rows = [dict(zip(summary.head, cells, strict=True)) for cells in summary.rows]
         total = {"all commands, scoring and timing included (s)": f"{seconds:.0f}", "score": summary.caption}
         write_result(name, "; ".join(commands), [*rows, total], {})
 

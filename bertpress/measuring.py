@@ -42,6 +42,9 @@ def measured(
         "schema": 1,
         "metrics": metrics,
         "primary_metric": task.primary,
+        "kind": task.kind,
+        "labels": None if task.labels is None else list(task.labels),
+        "positive": task.positive,
         "layers": encoder_of(model.config).depth(model.config),
         "cost": {
             "parameters": {"total": parameters.total, "encoder": parameters.encoder},

@@ -10,11 +10,17 @@ from typing import Any
 
 import yaml
 
+from bertpress import curves
+from bertpress.comparing import NotComparable, changed_rows, paired_test, read_predictions
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
-from bertpress.rendering import Report, html, mapping, markdown, number, words
+from bertpress.rendering import html, markdown
+from bertpress.sections import Report
+from bertpress.values import mapping, number, words
 
 BASELINE = "truncated baseline"
+Named = list[tuple[str, str, dict[str, Any]]]
+"""(row name, folder, result) of everything that a run compares."""
 
 
 def build(run_folder: str | Path) -> Report:
@@ -38,12 +44,14 @@ def _build_run(folder: Path) -> Report:
     if not (named := _results(folder, planned)):
         raise RequestError(f"{folder} holds no result.json yet: run its recipe until a step has finished")
     results = [result for _, _, result in named]
-    primary = next((result["primary_metric"] for result in results if result.get("primary_metric")), None)
+    primaries = [result.get("primary_metric") for result in results]
+    primary = next((name for name in primaries if isinstance(name, str) and name), None)
     # One split for all rows, so that no score is set against that of another split.
     splits = [split for result in results for split in mapping(result, "metrics")]
     split = "validation" if "validation" in splits else next(iter(splits), None)
-    rows = [_row(name, place, result, split, primary) for name, place, result in named]
+    rows = _with_start_in_turns([_row(name, place, result, split, primary) for name, place, result in named])
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
+    compared = _compared(folder, named, split, primary)
     for row in rows:
         row["retention"] = row["score"] / start if row["score"] is not None and start and start > 0 else None
     return {
@@ -56,21 +64,27 @@ def _build_run(folder: Path) -> Report:
         "split": split,
         "rows": rows,
         "recovered": _recovered(rows),
+        "comparisons": compared["comparisons"],
+        "changes": compared["changes"],
+        "curves": _curves(folder, named, planned, primary),
+        "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
         "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in planned if not (folder / place / "result.json").is_file()]
-        + ["no score of the start model to compare with"] * (start is None),
+        + ["no score of the start model to compare with"] * (start is None)
+        + compared["notes"],
     }
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        # NaN is neither JSON nor a score: it counts as missing.
-        value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text, parse_constant=lambda _: None)
+        value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
         if isinstance(value, dict):
-            return value
+            # NaN is neither JSON nor a score: it counts as missing. Half a surrogate pair could not be written again.
+            plain = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
+            return dict(json.loads(plain, parse_constant=lambda _: None))
         reason = f"expected a mapping, got {type(value).__name__}"
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, TypeError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
     raise RequestError(f"{path} cannot be read ({reason}): restore it, or delete it and run the recipe again")
 
@@ -80,8 +94,8 @@ def _planned(recipe: dict[str, Any]) -> list[str]:
     return [f"{number:02d}-{next(iter(step), '')}" for number, step in enumerate(recipe.get("steps") or [])]
 
 
-def _results(folder: Path, planned: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(row name, folder, result) of start, baseline and every finished step, each once."""
+def _results(folder: Path, planned: list[str]) -> Named:
+    """Start, baseline and every finished step, each once."""
     done = sorted(path.parent.name for path in folder.glob("*/result.json"))
     own = "00-finetune" if planned[:1] == ["00-finetune"] else ""  # its result is the start: listed once, as start
     steps = [place for place in done if re.match(r"\d\d-.", place) and place != own]
@@ -91,7 +105,7 @@ def _results(folder: Path, planned: list[str]) -> list[tuple[str, str, dict[str,
 
 
 def _row(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:
-    latency = mapping(result, "cost").get("latency") or []
+    latency = [entry for entry in _list(mapping(result, "cost").get("latency")) if isinstance(entry, dict)]
     lows = [number(entry, "speedup_low") for entry in latency]
     return {
         "name": name,
@@ -107,8 +121,19 @@ def _row(name: str, place: str, result: dict[str, Any], split: str | None, prima
         "latency": latency,
         "faster": bool(lows) and all(low is not None and low > 1 for low in lows),
         "seconds": number(result, "seconds"),
-        "notes": result.get("notes") or [],
+        "notes": _list(result.get("notes")),
     }
+
+
+def _with_start_in_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with the start's times from its turns with the last step: a busy machine slows both sides alike."""
+    setting = ("batch", "threads", "device")
+    turns = {str([entry.get(key) for key in setting]): mapping(entry, "against") for entry in rows[-1]["latency"]}
+    start, *others = rows
+    if start["name"] != "start" or rows[-1]["name"] == BASELINE:
+        return rows
+    times = [{**entry, **turns.get(str([entry.get(key) for key in setting]), {})} for entry in start["latency"]]
+    return [{**start, "latency": times}, *others]
 
 
 def _recovered(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -123,6 +148,46 @@ def _recovered(rows: list[dict[str, Any]]) -> dict[str, float | None]:
         if row["score"] is not None and len(depths) < 2:
             recovered[name] = (row["score"] - truncated) / (start - truncated)
     return recovered
+
+
+def _compared(folder: Path, named: Named, split: str | None, primary: str | None) -> dict[str, Any]:
+    """Paired tests of everything against start and of the steps against the baseline; the rows that steps changed."""
+    found, reasons = {}, {}
+    for name, place, result in named:
+        try:
+            found[name] = read_predictions(folder / place, split, result)
+        except NotComparable as reason:
+            reasons[name] = str(reason)
+    comparisons, changes, notes = [], [], []
+    names = [name for name, _, _ in named]
+    for name, against in [(name, other) for name in names for other in ("start", BASELINE) if other in names]:
+        if name in ("start", against):
+            continue
+        try:
+            if missing := [reasons[side] for side in (name, against) if side in reasons]:
+                raise NotComparable(missing[0])
+            test = paired_test(found[name], found[against], primary)
+        except NotComparable as reason:
+            notes.append(f"no paired test of {name} against {against}: {reason}")
+            continue
+        comparisons.append({"name": name, "against": against, **test})
+        if against == "start" and name != BASELINE:
+            changes.append({"name": name, "against": against, **changed_rows(found[name], found[against])})
+    return {"comparisons": comparisons, "changes": changes, "notes": notes}
+
+
+def _curves(folder: Path, named: Named, planned: list[str], primary: str | None) -> list[dict[str, Any]]:
+    """The training curves of each row; those of a start that the run fine-tuned lie with its first step."""
+    drawn = []
+    for name, place, result in named:
+        own = planned[0] if place == "start" and planned[:1] == ["00-finetune"] else place
+        phases = curves.phases(folder / own, _list(result.get("phases")), primary)
+        drawn += [{"name": name, "phase": phase, "series": series} for phase, series in phases.items()]
+    return drawn
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def write(run_folder: str | Path) -> Report:

@@ -159,13 +159,15 @@ def save_model(
 
 
 def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:
-    """Write ``predictions/<split>.parquet``: row, label, one list of logits."""
+    """Write ``predictions/<split>.parquet``: row, label, one list of logits, and a struct of the texts by column."""
     import pyarrow
     from pyarrow import parquet
 
-    encoded = task.encoded(split)
+    encoded, rows = task.encoded(split), task.splits[split]
     labels = encoded["labels"] if "labels" in encoded.column_names else [None] * len(encoded)
-    table = pyarrow.table({"row": list(range(len(encoded))), "label": list(labels), "logits": logits.tolist()})
+    texts = [pyarrow.array(list(rows[column]), pyarrow.large_string()) for column in task.columns]
+    columns = {"row": list(range(len(encoded))), "label": list(labels), "logits": logits.tolist()}
+    table = pyarrow.table({**columns, "texts": pyarrow.StructArray.from_arrays(texts, list(task.columns))})
     target = folder / "predictions" / f"{split}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")

@@ -1,83 +1,23 @@
-"""The report of synthetic runs: numbers by hand, hostile text, broken folders."""
+"""The report of synthetic runs: numbers by hand, what it compares, broken folders."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from markdown_it import MarkdownIt
-from rich.console import Console
+from made_runs import CLASSES, Page, make_full_run, make_run, result, save, save_log, save_predictions
 
 from bertpress import rendering, reporting
 from bertpress.errors import RequestError
 
-HOSTILE = "<script>alert(1)</script> \"'|`*[x](javascript:alert(1)) \x1b[31m"
-
-
-def timing(batch: int, speedup: float | None = None, low: float = 0, high: float = 0) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "batch": batch,
-        "tokens": 60.5 + 0.1 * (speedup or 0),
-        "threads": 2,
-        "device": "cpu",
-        "rounds": 20,
-    }
-    entry |= {"median_ms": 10.0, "low": 9.5, "high": 10.5}
-    if speedup is not None:
-        entry |= {"speedup": speedup, "speedup_low": low, "speedup_high": high}
-        entry["against"] = {"median_ms": 10 * speedup, "low": 17.0, "high": 19.0}
-    return entry
-
-
-def result(score: float | None, layers: int, *latency: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "method": None,
-        "phases": [],
-        "metrics": {} if score is None else {"validation": {"accuracy": score - 0.1, "accuracy_f1": score}},
-        "primary_metric": "accuracy_f1",
-        "cost": {
-            "parameters": {"total": layers * 10_000_000, "encoder": layers * 7_000_000},
-            "macs": {"tokens": 128, "value": layers * 900_000_000},
-            "size_bytes": layers * 40_000_000,
-            "latency": list(latency),
-        },
-        "seconds": 12.5,
-        "seed": 1,
-        "config": {},
-        "layers": layers,
-        "notes": [],
-    } | changes
-
-
-def save(folder: Path, results: dict[str, Any], **recipe: Any) -> Path:
-    steps: list[dict[str, Any]] = [{place[3:]: {}} for place in sorted(results) if place[:2].isdigit()]
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = {"model": "runs/teacher", "task": "glue/mrpc", "seed": 1, "steps": steps} | recipe
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    (folder / "environment.json").write_text(json.dumps({"versions": {"python": "3.11"}, "device": "cpu"}))
-    for place, content in results.items():
-        (folder / place).mkdir()
-        (folder / place / "result.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    results = {
-        "start": result(0.8, 12, timing(1), timing(16)),
-        "baseline": result(0.6, 6, timing(1, 1.9, 1.8, 2.0), timing(16, 1.9, 1.8, 2.0)),
-        "00-theseus": result(0.75, 6, timing(1, 1.83, 1.79, 1.88), timing(16, 1.0, 0.95, 1.04), method="theseus"),
-        "01-trbert": result(0.7, 6, timing(1, 3.0, 2.9, 3.1), timing(16, 2.0, 1.9, 2.1), method="trbert"),
-    }
-    return save(tmp_path / "small", results)
+    return make_run(tmp_path / "small")
 
 
 def rows(folder: Path) -> dict[str, Any]:
@@ -94,40 +34,7 @@ def test_numbers_by_hand(run: Path) -> None:
     theseus = built["rows"][2]
     assert (theseus["parameters"], theseus["encoder_parameters"]) == (60_000_000, 42_000_000)
     assert (theseus["macs"], theseus["tokens"], theseus["size_bytes"]) == (5_400_000_000, 128, 240_000_000)
-    assert (built["model"], built["task"], built["seed"], built["notes"]) == ("runs/teacher", "glue/mrpc", 1, [])
-
-
-def test_markdown_shows_the_numbers(run: Path) -> None:
-    lines = rendering.markdown(reporting.build(run)).splitlines()
-    head = next(line for line in lines if line.startswith("| name | layers"))
-    assert head == (
-        "| name | layers | score | kept % | parameters (M) | MACs (M) at 128 tokens | size (MB) "
-        "| ms at batch 1 | speed-up at batch 1 | ms at batch 16 | speed-up at batch 16 |"
-    )
-    assert "## Result against start: accuracy_f1 on validation; timed: threads 2, cpu" in lines
-    row = next(line for line in lines if line.startswith("| theseus"))
-    assert row == (
-        "| theseus | 6 | 75.0 | 93.8 | 60.00 | 5,400.0 | 240.0 "
-        "| 10.00 | 1.83x (1.79-1.88) | 10.00 | no measured speed-up (0.95-1.04) |"
-    )
-    assert (
-        "- theseus: score 75.0; 93.8 % of the start model's; 75.0 % of what plain truncation loses recovered; "
-        "not faster at every measured setting." in lines
-    )
-    assert lines[2] == "- runs/teacher on glue/mrpc, seed 1."
-    assert "| theseus | 65.0 | 75.0 |" in lines  # all metrics: accuracy, accuracy_f1
-
-
-def test_a_slower_model_and_an_interval_that_ends_at_1(tmp_path: Path) -> None:
-    results = {
-        "start": result(0.8, 4),
-        "00-theseus": result(0.7, 2, timing(1, 0.8, 0.7, 0.9), timing(2, 1.1, 1.0, 1.2)),
-    }
-    built = reporting.build(save(tmp_path / "run", results))
-    assert built["rows"][1]["faster"] is False
-    text = rendering.markdown(built)
-    assert "0.80x (0.70-0.90)" in text
-    assert "no measured speed-up (1.00-1.20)" in text
+    assert (built["model"], built["task"], built["seed"]) == ("runs/teacher", "glue/mrpc", 1)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +61,88 @@ def test_a_first_finetune_step_is_the_start(tmp_path: Path) -> None:
     assert rows(folder)["theseus"]["retention"] == pytest.approx(0.875)
 
 
+def test_the_start_s_times_are_those_of_its_turns_with_the_last_step(run: Path) -> None:
+    times = rows(run)["start"]["latency"]
+    assert [(entry["batch"], entry["median_ms"], entry["low"]) for entry in times] == [
+        (1, 30.0, 17.0),
+        (16, 20.0, 17.0),
+    ]
+    (run / "01-trbert" / "result.json").unlink()
+    assert [entry["median_ms"] for entry in rows(run)["start"]["latency"]] == [18.3, 10.0]
+    (run / "00-theseus" / "result.json").unlink()
+    assert [entry["median_ms"] for entry in rows(run)["start"]["latency"]] == [10.0, 10.0]
+
+
+def test_paired_tests_and_changed_rows_by_hand(tmp_path: Path) -> None:
+    built = reporting.write(make_full_run(tmp_path / "run", ["one", "two"]))
+    pairs = {(test["name"], test["against"]): test for test in built["comparisons"]}
+    assert list(pairs) == [
+        ("truncated baseline", "start"),
+        ("theseus", "start"),
+        ("theseus", "truncated baseline"),
+    ]
+    test = pairs["theseus", "start"]  # right on the first 300 of 400 rows against the first 320
+    assert (test["only_result"], test["only_other"], test["differs"]) == (0, 20, True)
+    assert test["p"] == pytest.approx(2 / 2**20)
+    assert (pairs["theseus", "truncated baseline"]["only_result"], built["notes"]) == (60, [])
+    [change] = built["changes"]
+    assert (change["name"], change["worse"]["count"], change["better"]["count"]) == ("theseus", 20, 0)
+    example = change["worse"]["examples"][0]
+    assert (example["row"], example["label"], example["result"]) == (300, "no", "yes")
+    assert example["texts"] == {"text": "one"}
+
+
+def test_curves_of_every_phase(tmp_path: Path) -> None:
+    drawn = reporting.build(make_full_run(tmp_path / "run"))["curves"]
+    assert [(curve["name"], curve["phase"]) for curve in drawn] == [
+        ("truncated baseline", "training"),
+        ("theseus", "replacing"),
+    ]
+    assert drawn[1]["series"] == {
+        "loss": [[1, 2.0], [2, 1.0]],
+        "score": [[1, 0.7], [2, 0.75]],
+        "replace_rate": [[1, 0.3], [2, 1.0]],
+    }
+
+
+def test_the_start_s_curves_lie_with_the_step_that_made_it(tmp_path: Path) -> None:
+    teacher = result(0.8, 12, method="finetune", phases=["training"])
+    folder = save(tmp_path / "run", {"start": teacher, "00-finetune": teacher, "01-theseus": result(0.7, 6)})
+    save_log(folder / "00-finetune" / "training", {"loss": 1.0, "step": 1})
+    assert [(curve["name"], curve["phase"]) for curve in reporting.build(folder)["curves"]] == [("start", "training")]
+
+
+def test_an_older_run_says_why_it_has_no_test(run: Path) -> None:
+    built = reporting.build(run)
+    assert (built["comparisons"], built["changes"], built["curves"]) == ([], [], [])
+    assert "no paired test of theseus against start: 00-theseus/result.json names no kind of task" in built["notes"][1]
+    for place in ("start", "00-theseus"):
+        save_predictions(run / place, 0.5)
+        content = json.loads((run / place / "result.json").read_text())
+        (run / place / "result.json").write_text(json.dumps({**content, **CLASSES}))
+    built = reporting.write(run)
+    assert [test["name"] for test in built["comparisons"]] == ["theseus"]
+    assert built["changes"][0]["worse"]["examples"] == []
+    (run / "start" / "predictions" / "validation.parquet").write_bytes(b"")
+    notes = reporting.write(run)["notes"]
+    assert any("start/predictions/validation.parquet is no file of predictions" in note for note in notes)
+
+
+def test_anything_may_stand_in_a_result(tmp_path: Path) -> None:
+    strange = {
+        "metrics": {"validation": 3},
+        "cost": {"latency": [3, None, {"batch": {}}]},
+        "notes": "text",
+        "phases": 1,
+    }
+    strange |= {"kind": [], "labels": {}, "primary_metric": ["f1"], "seconds": 10**400, "layers": True}
+    folder = save(tmp_path / "run", {"start": strange, "00-theseus": strange})
+    (folder / "00-theseus" / "replacing").mkdir()
+    (folder / "00-theseus" / "replacing" / "log.jsonl").mkdir()
+    reporting.write(folder)
+    assert "theseus" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_an_untrained_start_and_missing_keys(tmp_path: Path) -> None:
     sparse = {
         "metrics": {"dev": {"accuracy": 0.5}, "test": {"accuracy": 0.4}},
@@ -166,18 +155,9 @@ def test_an_untrained_start_and_missing_keys(tmp_path: Path) -> None:
     (folder / "environment.json").unlink()
     built = reporting.build(folder)
     assert (built["split"], built["rows"][1]["score"], built["rows"][1]["retention"]) == ("dev", 0.5, None)
-    assert built["notes"] == ["01-yoco has not finished", "no score of the start model to compare with"]
-    assert "| theseus | - | 50.0 | - | - | - |" in rendering.markdown(built)
+    assert built["notes"][:2] == ["01-yoco has not finished", "no score of the start model to compare with"]
+    assert "| theseus | - | 50.0 | - | - |" in rendering.markdown(built)
     assert "<table" in rendering.html(built)
-
-
-def test_tasks_and_commands_read_as_one_line(tmp_path: Path) -> None:
-    task = {"files": "data/", "columns": ["question", "answer"]}
-    folder = save(tmp_path / "run", {"start": result(0.8, 4)}, task=task)
-    (folder / "environment.json").write_text(json.dumps({"command": ["bertpress", "theseus", "--seed", "1"]}))
-    text = rendering.markdown(reporting.build(folder))
-    assert "- runs/teacher on files in data/, seed 1." in text
-    assert "| command | bertpress theseus --seed 1 |" in text
 
 
 def test_scores_that_are_not_numbers_count_as_missing(tmp_path: Path) -> None:
@@ -191,76 +171,6 @@ def test_scores_that_are_not_numbers_count_as_missing(tmp_path: Path) -> None:
 def test_the_same_method_twice_keeps_both_rows(tmp_path: Path) -> None:
     results = {"start": result(0.8, 12), "00-theseus": result(0.7, 6), "01-theseus": result(0.6, 3)}
     assert list(rows(save(tmp_path / "run", results))) == ["start", "00-theseus", "01-theseus"]
-
-
-class Page(HTMLParser):
-    """Tags and text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_hostile_text_is_harmless(tmp_path: Path) -> None:
-    split = {HOSTILE: {HOSTILE: 0.5}}
-    bad = result(
-        None, 6, timing(1) | {"device": HOSTILE}, metrics=split, primary_metric=HOSTILE, notes=[HOSTILE, "# a\n# b"]
-    )
-    folder = save(tmp_path / "run", {"start": bad, "00-theseus": bad}, model=HOSTILE, task={"files": HOSTILE})
-    (folder / "environment.json").write_text(json.dumps({HOSTILE: [HOSTILE]}))
-    built = reporting.write(folder)
-
-    page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert "script" not in page.tags
-    assert "<script>alert(1)</script>" in page.text  # shown, not run
-    known = {
-        "role",
-        "class",
-        "scope",
-        "data-label",
-        "id",
-        "lang",
-        "charset",
-        "name",
-        "content",
-        "rel",
-        "href",
-        "aria-label",
-        "tabindex",
-    }
-    assert {name for name, _ in page.attributes} <= known
-
-    text = (folder / "report.md").read_text(encoding="utf-8")
-    assert "\x1b" not in text
-    rendered = Page(MarkdownIt("commonmark").enable("table").render(text))
-    assert set(rendered.tags) == {"h1", "h2", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
-    assert rendered.tags.count("td") == page.tags.count("td") + page.tags.count("th") - rendered.tags.count("th")
-    assert "<script>alert(1)</script> \"'|`*[x](javascript:alert(1))" in rendered.text
-
-    assert "\x1b" not in terminal(built, 200)
-    assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["rows"][1]["notes"][0] == HOSTILE
-
-
-def test_the_page_stands_alone(run: Path) -> None:
-    text = rendering.html(reporting.build(run))
-    assert "http" not in text
-    assert "url(" not in text
-    assert "@import" not in text
-    assert "prefers-color-scheme: dark" in text
-    page = Page(text)
-    assert not {"script", "img", "iframe", "form"} & set(page.tags)
-    assert page.tags.count("caption") == page.tags.count("table") == 3
-    assert {value for name, value in page.attributes if name == "href"} == {"data:,"}
 
 
 def test_write_leaves_three_files_and_nothing_else(run: Path) -> None:
@@ -278,22 +188,6 @@ def test_combined_holds_every_run(run: Path, tmp_path: Path) -> None:
     assert "another model" in page.text
     assert "runs/teacher" in page.text
     assert {("id", "report-1"), ("id", "report-2"), ("href", "#report-2")} <= set(page.attributes)
-
-
-def terminal(built: dict[str, Any], width: int) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(rendering.table(built))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def test_the_terminal_table_shows_text_as_it_is(run: Path) -> None:
-    built = reporting.build(run)
-    built["rows"][2]["name"] = "[red]theseus[/red]"
-    text = terminal(built, 300)
-    assert "[red]theseus[/red]" in text
-    assert "1.83x (1.79-1.88)" in text
-    assert "no measured speed-up (0.95-1.04)" in text
 
 
 def sweep(folder: Path, **changes: Any) -> Path:

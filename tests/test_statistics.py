@@ -1,9 +1,11 @@
-"""Intervals of the median against numbers computed by hand."""
+"""Intervals and tests against numbers computed by hand, and against the naive loop."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from bertpress.statistics import median_interval, ratio_interval
+from bertpress.statistics import bootstrap_interval, mcnemar, median_interval, ratio_interval
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,59 @@ def test_what_is_no_list_of_values_is_refused() -> None:
             median_interval(values)
     with pytest.raises(ValueError, match="one fast timing for each slow one"):
         ratio_interval([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p"),
+    [  # 2 * sum over i <= the fewer of C(n, i) / 2^n, at most 1
+        (0, 0, 1.0),
+        (3, 3, 1.0),
+        (1, 5, 14 / 64),  # 2 * (1 + 6) / 2^6
+        (5, 1, 14 / 64),
+        (0, 6, 2 / 64),
+        (2, 8, 112 / 1024),  # 2 * (1 + 10 + 45) / 2^10
+    ],
+)
+def test_mcnemar_by_hand(one: int, other: int, p: float) -> None:
+    assert mcnemar(one, other) == pytest.approx(p, rel=1e-12)
+
+
+def mean_of(values: list[float]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda counts: counts @ np.array(values) / counts.sum(axis=1)
+
+
+def test_the_bootstrap_of_a_mean_is_its_standard_error() -> None:
+    # A share of 0.2 of 400 rows has a standard error of sqrt(0.2 * 0.8 / 400) = 0.02.
+    value, low, high = bootstrap_interval(mean_of([1, 0]), [80, 320], resamples=20_000)
+    assert value == 0.2
+    assert (low, high) == pytest.approx((0.2 - 1.96 * 0.02, 0.2 + 1.96 * 0.02), abs=0.003)
+
+
+def test_kinds_of_rows_resample_as_the_rows_do() -> None:
+    rows = np.repeat([3.0, 1.0, -2.0], [40, 30, 30])
+    generator = np.random.default_rng(1)
+    naive = [generator.choice(rows, rows.size).mean() for _ in range(20_000)]
+    value, low, high = bootstrap_interval(mean_of([3, 1, -2]), [40, 30, 30], resamples=20_000)
+    assert value == pytest.approx(rows.mean())
+    assert (low, high) == pytest.approx(np.percentile(naive, [2.5, 97.5]), abs=0.03)
+    assert bootstrap_interval(mean_of(list(rows)), np.ones(100, int), 20_000)[1:] == pytest.approx(
+        (low, high), abs=0.03
+    )
+
+
+def test_the_bootstrap_is_seeded_and_resamples_in_blocks_of_any_size() -> None:
+    many = np.random.default_rng(0).normal(size=3000)  # 666 draws at a time
+    first, again = (bootstrap_interval(mean_of(list(many)), np.ones(3000, int), 700) for _ in range(2))
+    assert first == again
+    assert bootstrap_interval(mean_of(list(many)), np.ones(3000, int), 700, seed=1)[1:] != first[1:]
+    assert bootstrap_interval(mean_of([5.0]), [7]) == (5.0, 5.0, 5.0)
+    assert (
+        bootstrap_interval(mean_of([1, 0]), [50, 50], confidence=0.5)[1]
+        > bootstrap_interval(mean_of([1, 0]), [50, 50])[1]
+    )
+
+
+@pytest.mark.parametrize("repeats", [[], [1, 0], [[1, 2]]])
+def test_kinds_that_never_come_are_refused(repeats: list[int]) -> None:
+    with pytest.raises(ValueError, match="at least once"):
+        bootstrap_interval(mean_of([1, 2]), repeats)

@@ -35,7 +35,8 @@ class Classification(Task):
         self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
         self.name, self.splits, self.notes = data.name, data.splits, data.notes
         self.metrics, self.primary = data.metrics, data.primary
-        self.labels = data.labels
+        self.labels, self.columns = data.labels, data.columns
+        self.positive = data.labels.index(data.positive) if data.labels and data.positive else 1
         self.kind = "regression" if data.labels is None else "classification"
         self.inputs = tuple(tokenizer.model_input_names)
         self._encoded: dict[str, Dataset] = {}
@@ -135,8 +136,7 @@ class Classification(Task):
             raise RequestError(f"The {split} split of {self.name} has no labels to score against.")
         labels = np.asarray(self.splits[split]["label"])
         predictions = logits[:, 0] if self.labels is None else logits.argmax(axis=1)
-        positive = self.labels.index(self.data.positive) if self.labels and self.data.positive else 1
-        return {name: METRICS[name](labels, predictions, positive) for name in self.metrics}
+        return {name: METRICS[name](labels, predictions, self.positive) for name in self.metrics}
 
     def has_labels(self, split: str) -> bool:
         """True if every row of the split has a label; the leaderboard's test splits have none."""

@@ -19,6 +19,9 @@ class Task(ABC):
     Attributes:
         name: as the user typed it, ``glue/mrpc``.
         kind: ``classification``, ``regression``, ...
+        labels: names of the classes in the order of the head; None where there are none.
+        positive: index of the positive class of f1.
+        columns: the text columns of `splits`.
         metrics: names of what `score` returns; `primary` chooses checkpoints and is the headline.
         splits: the raw rows of each split.
         inputs: names of the batch's tensors that the model takes.
@@ -27,6 +30,9 @@ class Task(ABC):
 
     name: str
     kind: str
+    labels: tuple[str, ...] | None
+    positive: int
+    columns: tuple[str, ...]
     metrics: tuple[str, ...]
     primary: str
     splits: Mapping[str, Dataset]

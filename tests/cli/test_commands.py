@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -69,6 +70,37 @@ def test_result_json_keeps_its_contract(run: Path) -> None:
     assert {"total", "encoder"} <= set(result["cost"]["parameters"])
     assert result["seed"] == 1
     assert result["layers"] == 2
+
+
+def test_the_report_has_every_section(run: Path) -> None:
+    result = json.loads((run / "00-theseus" / "result.json").read_text())
+    assert (result["kind"], result["labels"], result["positive"]) == ("classification", ["neg", "pos"], 1)
+    report = json.loads((run / "report.json").read_text())
+    pairs = [(test["name"], test["against"]) for test in report["comparisons"]]
+    assert ("theseus", "start") in pairs
+    assert ("theseus", "truncated baseline") in pairs
+    scores = {row["name"]: row["score"] for row in report["rows"]}
+    for test in report["comparisons"]:
+        assert test["difference"] == pytest.approx(scores[test["name"]] - scores[test["against"]])
+    assert report["changes"][0]["rows"] == 40
+    assert [(curve["name"], set(curve["series"])) for curve in report["curves"]] == [
+        ("truncated baseline", {"loss", "score"}),
+        ("theseus", {"loss", "score", "replace_rate"}),
+    ]
+    page = (run / "report.html").read_text()
+    for heading in ("Paired tests", "Costs", "Rows that changed", "Training curves", "Settings", "Environment"):
+        assert heading in page
+    assert "successor_layers: null" in page
+
+
+def test_predictions_hold_the_texts(run: Path, data: Path) -> None:
+    from pyarrow import parquet
+
+    table = parquet.read_table(run / "00-theseus" / "predictions" / "validation.parquet")
+    with (data / "validation.csv").open() as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert [row["text"] for row in table.column("texts").to_pylist()] == texts
+    assert table.column("row").to_pylist() == list(range(40))
 
 
 def test_the_result_loads_with_transformers(run: Path, data: Path) -> None:

@@ -21,11 +21,12 @@ PACKAGE = ROOT / "bertpress"
 LAYERS = (
     ("errors",),
     ("shapes",),
-    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes"),
+    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes", "values"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
     ("recipe",),
+    ("comparing", "curves", "sections"),
     ("rendering", "measuring", "planning", "importing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("api",),

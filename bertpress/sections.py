@@ -1,0 +1,235 @@
+"""A report in sentences and tables of plain, unescaped text, which every form of it shows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bertpress.values import number, shown, words
+
+Report = dict[str, Any]
+READING = (
+    "Scores are shown times 100; kept % is the score as a share of the start's. A difference is tested on the same "
+    "rows: its interval comes from resampling them 2,000 times (paired bootstrap, percentiles), p from McNemar's exact "
+    "test; an interval that covers 0 shows no difference, nor, for accuracy, does a p of 0.05 or more. Both are about "
+    "these two models on these rows: another seed may differ by more. A speed-up is start's time over the model's, "
+    "both timed in turns (so not the ratio of two ms); if its interval covers 1, there is none. Recovered is "
+    "(score - truncated) / (start - truncated), where truncated is the start model cut to as many layers."
+)
+
+
+class Section(NamedTuple):
+    """A table; the first column names its row."""
+
+    caption: str
+    head: list[str]
+    rows: list[list[str]]
+    numeric: bool = True
+    folded: bool = False
+    """opened by whoever wants to read it"""
+
+
+class Figure(NamedTuple):
+    """One number of the last step that says most."""
+
+    value: str
+    label: str
+    detail: str
+
+
+def findings(report: Report) -> list[str]:
+    """What was run, then per step: what it kept, whether the difference is significant, whether it is faster."""
+    about = (
+        f"{words(report['primary_metric'])} on {words(report['split'])}" if report["primary_metric"] else "no metric"
+    )
+    sentences = [f"{report['model']} on {report['task']}, {about}, seed {words(report['seed'])}."]
+    start = next((row["score"] for row in report["rows"] if row["name"] == "start"), None)
+    for row in (row for row in report["rows"] if row["name"] in report["recovered"]):
+        name, kept = words(row["name"]), f"score {shown(row['score'], scale=100)}"
+        if row["retention"] is not None:
+            kept += f", {shown(row['retention'], scale=100)} % of the start model's {shown(start, scale=100)}"
+        if (share := report["recovered"][row["name"]]) is not None:
+            kept += f"; {shown(share, scale=100)} % of what plain truncation loses recovered"
+        own = [test for test in report["comparisons"] if test["name"] == row["name"]]
+        tested = [f"{name} against {words(test['against'])}: {_verdict(test)}." for test in own]
+        sentences += [f"{name}: {kept}.", *tested, *(f"{name}: {speed}." for speed in _speed(row))]
+    return sentences
+
+
+def _verdict(test: dict[str, Any]) -> str:
+    return f"{shown_points(test['difference'])} points, 95 % interval {_interval(test)}: {_significance(test)}"
+
+
+def _significance(test: dict[str, Any]) -> str:
+    if not test["differs"]:
+        return "no difference shown"
+    return "a significant gain" if test["difference"] > 0 else "a significant loss"
+
+
+def _speed(row: dict[str, Any]) -> list[str]:
+    if not any(number(entry, "speedup_low") is not None for entry in row["latency"]):
+        return []
+    speeds = ", ".join(f"{_timing(entry)[1]} at batch {words(entry.get('batch'))}" for entry in row["latency"])
+    return [f"{'faster' if row['faster'] else 'not faster at every measured setting'}: {speeds}"]
+
+
+def figures(report: Report) -> list[Figure]:
+    """The last step in a few numbers: score kept, difference, parameters and speed-up; nothing without a step."""
+    steps = [row for row in report["rows"] if row["name"] in report["recovered"]]
+    if not steps:
+        return []
+    row = steps[-1]
+    start: dict[str, Any] = next((row for row in report["rows"] if row["name"] == "start"), {})
+    found = []
+    if row["retention"] is not None:
+        detail = f"{shown(row['score'], scale=100)} of {shown(start['score'], scale=100)}"
+        found.append(Figure(f"{shown(row['retention'], scale=100)} %", "of the score kept", detail))
+    for test in report["comparisons"]:
+        if (test["name"], test["against"]) == (row["name"], "start"):
+            detail = f"{_interval(test)}: {_significance(test)}"
+            found.append(Figure(shown_points(test["difference"]), "points against start", detail))
+    if row["parameters"] is not None and (whole := number(start, "parameters")):
+        detail = f"{shown(row['parameters'], 1, 1e-6)} of {shown(whole, 1, 1e-6)} million"
+        found.append(Figure(f"{shown(row['parameters'] / whole, 0, 100)} %", "of the parameters", detail))
+    for entry in row["latency"][-1:]:
+        speed, _, interval = _timing(entry)[1].rpartition(" (")
+        if speed:
+            speed = "none" if speed.startswith("no ") else speed
+            found.append(Figure(speed, f"speed-up at batch {words(entry.get('batch'))}", f"({interval}"))
+    return found
+
+
+def sections(report: Report) -> list[Section]:
+    """The tables of results, in reading order; empty ones are left out."""
+    notes = [["run", words(note)] for note in report["notes"]]
+    notes += [[words(row["name"]), words(note)] for row in report["rows"] for note in row["notes"]]
+    tables = [_results(report), _tests(report), _costs(report), _sweep(report.get("sweep", {}))]
+    tables += [*_changes(report), _metrics(report), Section("Notes", ["about", "note"], notes, False)]
+    return [section for section in tables if section.rows]
+
+
+def environment(report: Report) -> Section:
+    """Versions, device and command line of the run."""
+    setup = [[words(name), words(value)] for name, value in report["environment"].items()]
+    return Section("Environment", ["name", "value"], setup, False, True)
+
+
+def overview(report: Report) -> Section:
+    """Results and costs as one table, for where there is room for one only."""
+    results, costs = _results(report), _costs(report)
+    rows = [[*result, *cost[1:]] for result, cost in zip(results.rows, costs.rows, strict=True)]
+    timed = costs.caption.partition("; ")[2]
+    return Section(results.caption + "; " * bool(timed) + timed, [*results.head, *costs.head[1:]], rows)
+
+
+def _results(report: Report) -> Section:
+    body = []
+    for row in report["rows"]:
+        cells = [words(row["name"]), shown(row["layers"], 0), shown(row["score"], scale=100)]
+        recovered = report["recovered"].get(row["name"])
+        body.append([*cells, shown(row["retention"], scale=100), shown(recovered, scale=100)])
+    metric = f": {words(report['primary_metric'])} on {words(report['split'])}" if report["primary_metric"] else ""
+    return Section(f"Result against start{metric}", ["name", "layers", "score", "kept %", "recovered %"], body)
+
+
+def _tests(report: Report) -> Section:
+    body = []
+    for test in report["comparisons"]:
+        only = [shown(number(test, side), 0) for side in ("only_result", "only_other")]
+        cells = [f"{words(test['name'])} against {words(test['against'])}", shown_points(test["difference"])]
+        body.append([*cells, _interval(test), _significance(test), *only, _probability(test["p"])])
+    head = ["pair", "points", "95 % interval", "reads as", "right only in first", "right only in second", "McNemar p"]
+    rows = {f"{test['examples']:,}" for test in report["comparisons"]}
+    metric = words(report["primary_metric"])
+    return Section(f"Paired tests: {metric} on {words(report['split'])}, {', '.join(sorted(rows))} rows", head, body)
+
+
+def _costs(report: Report) -> Section:
+    rows = report["rows"]
+    tokens = sorted({row["tokens"] or 0 for row in rows if row["macs"] is not None})
+    settings = [*dict.fromkeys(_setting(entry) for row in rows for entry in row["latency"])]
+    head = ["name", "parameters (M)", "encoder (M)"]
+    head += [*(f"MACs (M) at {count:g} tokens" if count else "MACs (M)" for count in tokens), "size (MB)"]
+    shared = [word for word in (settings or [()])[0][1:] if all(word in setting for setting in settings)]
+    names = [", ".join(word for word in setting if word not in shared) for setting in settings]
+    head += [f"{column} at {name}" for name in names for column in ("ms", "speed-up")]
+    body = []
+    for row in rows:
+        cells = [words(row["name"]), shown(row["parameters"], 2, 1e-6), shown(row["encoder_parameters"], 2, 1e-6)]
+        cells += [shown(row["macs"] if (row["tokens"] or 0) == count else None, 1, 1e-6) for count in tokens]
+        timed = {_setting(entry): _timing(entry) for entry in row["latency"]}
+        times = [cell for setting in settings for cell in timed.get(setting, ("-", "-"))]
+        body.append([*cells, shown(row["size_bytes"], 1, 1e-6), *times, shown(row["seconds"], 0)])
+    return Section("Costs" + "; timed: " * bool(shared) + ", ".join(shared), [*head, "training (s)"], body)
+
+
+def _metrics(report: Report) -> Section:
+    rows = report["rows"]
+    keys = dict.fromkeys((split, key) for row in rows for split in row["metrics"] for key in row["metrics"][split])
+    body = [[words(row["name"]), *(shown(number(row["metrics"], *key), scale=100) for key in keys)] for row in rows]
+    return Section("All metrics", ["name", *(words(" ".join(key)) for key in keys)], body * bool(keys))
+
+
+def _changes(report: Report) -> list[Section]:
+    """How many rows changed, and a folded table of the most changed ones per step and direction."""
+    changes = report["changes"]
+    body = [
+        [words(change["name"]), *(f"{change[side]['count']:,}" for side in ("worse", "better")), f"{change['rows']:,}"]
+        for change in changes
+    ]
+    heads = {"classification": ["wrong now, right in start", "right now, wrong in start"]}
+    names = heads.get(changes[0]["kind"] if changes else "", ["larger error than start", "smaller error than start"])
+    tables = [Section("Rows that changed", ["name", *names, "of rows"], body)]
+    for change in changes:
+        fit = "probability of label" if change["kind"] == "classification" else "absolute error"
+        for side in ("worse", "better"):
+            examples = change[side]["examples"]
+            caption = f"{words(change['name'])}: the {len(examples)} rows most changed for the {side}"
+            head = ["row", "label", "start", "result", fit, "text"]
+            tables.append(Section(caption, head, [_example(example) for example in examples], False, True))
+    return tables
+
+
+def _example(example: dict[str, Any]) -> list[str]:
+    texts = example["texts"]
+    text = " / ".join(f"{name}: {words(text)}" if len(texts) > 1 else words(text) for name, text in texts.items())
+    fit = " to ".join(f"{abs(example[name]):.2f}" for name in ("start_fit", "result_fit"))
+    return [str(example["row"]), *(example[name] for name in ("label", "start", "result")), fit, text or "-"]
+
+
+def _sweep(sweep: dict[str, Any]) -> Section:
+    body = []
+    for cell in sweep.get("cells") or []:
+        mark = " (best, reported here)" if cell.get("folder") == sweep["best"] else ""
+        body.append([words(cell.get("settings")) + mark, shown(number(cell, "score"), scale=100)])
+    body += [[name, shown(number(sweep, name), scale=100)] for name in ("median", "low", "high") if sweep]
+    return Section("Sweep", ["settings", "score"], body)
+
+
+def _setting(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What a latency was measured at, the batch first; not its tokens, a mean that differs a little from row to row."""
+    texts = {"batch": "batch {}", "threads": "threads {}", "device": "{}"}
+    return tuple(text.format(words(entry[key])) for key, text in texts.items() if entry.get(key) is not None)
+
+
+def _timing(entry: dict[str, Any]) -> tuple[str, str]:
+    """Milliseconds and speed-up. A speed-up whose interval covers 1, or that has none, is not called one."""
+    middle, fast, slow = (number(entry, name) for name in ("median_ms", "low", "high"))
+    milliseconds = shown(middle, 2) + ("" if fast is None or slow is None else f" ({fast:.2f}-{slow:.2f})")
+    ratio, low, high = (number(entry, name) for name in ("speedup", "speedup_low", "speedup_high"))
+    if ratio is None or low is None or high is None:
+        return milliseconds, "-"
+    return milliseconds, f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
+
+
+def _interval(test: dict[str, Any]) -> str:
+    return f"{shown_points(test['low'])} to {shown_points(test['high'])}"
+
+
+def shown_points(share: float) -> str:
+    """A difference of scores in points, with its sign."""
+    points = round(100 * share, 1)
+    return f"{points:+.1f}" if points else "0.0"
+
+
+def _probability(p: float | None) -> str:
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,52 @@
+"""Values of JSON and YAML that may hold anything: as mappings, as numbers and as printable words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def mapping(value: Any, *keys: Any) -> dict[str, Any]:
+    """What lies under `keys`; empty where that is no mapping."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: Any, *keys: Any) -> float | None:
+    """The finite number under `keys`; None for anything else."""
+    found = mapping(value, *keys[:-1]).get(keys[-1])
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    try:
+        return found if math.isfinite(found) else None
+    except OverflowError:  # an integer beyond any float
+        return None
+
+
+def words(value: Any) -> str:
+    """Any value as one line of printable text."""
+    if isinstance(value, list):
+        value = " ".join(map(words, value))
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {words(item)}" for name, item in value.items())
+    return _printable(" ".join(("" if value is None else str(value)).split()))
+
+
+def lines(text: str) -> str:
+    """Text as printable lines: tabs and line ends stay, other control characters do not."""
+    return "\n".join(_printable(line.expandtabs(4)) for line in text.splitlines())
+
+
+def cut(text: str, most: int) -> str:
+    """At most the first `most` characters, with a mark where any are left out."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def shown(value: float | None, digits: int = 1, scale: float = 1) -> str:
+    """A number with separators, or a dash."""
+    return "-" if value is None else f"{scale * value:,.{digits}f}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
