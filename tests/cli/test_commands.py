@@ -265,3 +265,18 @@ def test_finetune_an_encoder_alone(model: Path, data: Path, tmp_path: Path, bert
     assert loaded.config.architectures == ["BertModel"]
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
+
+
+@pytest.mark.slow
+def test_half_precision_trains_and_the_result_is_float32(
+    model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    from safetensors.torch import load_file
+
+    more = ["--precision", "bf16", "--no-baseline", "--set", "replacing.max_steps=4", "--quiet"]
+    assert bertpress(*theseus(model, data, tmp_path / "out", *more)).code == 0
+    weights = load_file(tmp_path / "out" / "00-theseus" / "model" / "model.safetensors")
+    assert {str(value.dtype) for value in weights.values()} == {"torch.float32"}
+    start = load_file(model / "model.safetensors")
+    name = "bert.encoder.layer.0.output.dense.weight"
+    assert not (weights[name] == start[name]).all()

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bertpress.pipeline import idle_devices
+from bertpress.processes import is_first_process, world_size
+from bertpress.run import Runtime, default_device
+
+
+def several(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+
+
+def test_a_plain_command_names_the_one_that_uses_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    several(monkeypatch, 4)
+    (line,) = idle_devices(Runtime())
+    assert line == "4 GPUs are here and one is used; all of them: torchrun --nproc-per-node 4 -m bertpress ..."
+    assert idle_devices(Runtime(device="cpu")) == []
+    several(monkeypatch, 1)
+    assert idle_devices(Runtime()) == []
+
+
+def test_each_process_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    several(monkeypatch, 2)
+    assert default_device() == "cuda:0"
+    assert (world_size(), is_first_process()) == (1, True)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert default_device() == "cuda:1"
+    assert (world_size(), is_first_process()) == (2, False)
+    assert idle_devices(Runtime()) == []
