@@ -273,7 +273,7 @@ def test_half_precision_trains_and_the_result_is_float32(
 ) -> None:
     from safetensors.torch import load_file
 
-    more = ["--precision", "bf16", "--no-baseline", "--set", "replacing.max_steps=4", "--quiet"]
+    more = ["--precision", "bf16", "--no-baseline", "--learning-rate", "1e-3", "--set", "rate.constant.rate=1"]
     assert bertpress(*theseus(model, data, tmp_path / "out", *more)).code == 0
     weights = load_file(tmp_path / "out" / "00-theseus" / "model" / "model.safetensors")
     assert {str(value.dtype) for value in weights.values()} == {"torch.float32"}
