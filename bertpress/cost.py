@@ -73,5 +73,5 @@ def size_bytes(folder: str | Path) -> int:
     """
     files = list(Path(folder).glob("*.safetensors"))
     if not files:
-        raise RequestError(f"expected weights (*.safetensors) in '{folder}', found none; save the model there first")
+        raise RequestError(f"There are no weights (*.safetensors) in '{folder}'; save the model there first.")
     return sum(file.stat().st_size for file in files)

@@ -58,7 +58,6 @@ def latency_rows(
     start: nn.Module,
     other: nn.Module | None,
     batches: Mapping[int, Sequence[Batch]],
-    threads: int | None = None,
     seconds: float = 6.0,
 ) -> list[dict[str, Any]]:
     """One JSON-able row per batch size: the latency of `other`, set against `start`; without `other`, that of `start`.
@@ -70,11 +69,9 @@ def latency_rows(
     Args:
         batches: For each batch size some batches (about ten) with lengths as the task has them, each `input_ids` of
             shape (batch size, length).
-        threads: CPU threads of PyTorch while measuring; None leaves them. The row records the number in force.
         seconds: Time for each batch size, all models together; the fewest rounds (15 and warm-up) may exceed it.
     """
-    with _threads(threads):
-        return [_row(start, other, size, batches[size], seconds) for size in batches]
+    return [_row(start, other, size, batches[size], seconds) for size in batches]
 
 
 def is_faster(row: Mapping[str, Any]) -> bool:
@@ -152,17 +149,6 @@ def _evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for module, training in flags.items():
             module.training = training
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """`number` CPU threads inside, as many as before afterwards."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(number or before)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def describe(row: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ class StepPlan:
     steps: dict[str, int]
     """optimizer steps of each phase"""
     layer_passes: float
-    """cost of all steps, in layer forwards of one micro-batch"""
+    """cost of all steps, in layer forwards of one example"""
 
     @property
     def layers(self) -> int:
@@ -65,7 +65,7 @@ def _plan(folder: str, method: Method, config: PretrainedConfig, examples: int, 
     trainings = method.trainings()
     steps = {phase: training.steps(examples, processes) for phase, training in trainings.items()}
     passes = sum(
-        count * trainings[phase].accumulation * method.layer_passes(config, phase, count)
+        count * trainings[phase].accumulation * trainings[phase].batch_size * method.layer_passes(config, phase, count)
         for phase, count in steps.items()
     )
     return StepPlan(folder, method, config, after, steps, passes)
@@ -88,7 +88,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processe
 
 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
-    """Measured seconds of one layer forward on a training batch of middling length; two steps after one warm-up."""
+    """Measured seconds of a layer forward of one example of middling length; two training steps after one warm-up."""
     from bertpress.kernels import fastest_kernels
     from bertpress.objective import Supervised
 
@@ -103,10 +103,10 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
             objective(**batch)["loss"].backward()
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)
-    return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config))
+    return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config) * len(middle))
 
 
-def rows(plans: Sequence[StepPlan], tokens: int, layer_pass_seconds: float | None) -> list[dict[str, Any]]:
+def rows(plans: Sequence[StepPlan], tokens: int, layer_pass_seconds: float) -> list[dict[str, Any]]:
     """The plan as records: step, layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
     return [
         {
@@ -116,7 +116,7 @@ def rows(plans: Sequence[StepPlan], tokens: int, layer_pass_seconds: float | Non
             "macs": cost.macs(plan.after, tokens),
             "tokens": tokens,
             "optimizer_steps": plan.steps,
-            "seconds": None if layer_pass_seconds is None else round(plan.layer_passes * layer_pass_seconds, 1),
+            "seconds": round(plan.layer_passes * layer_pass_seconds, 1),
             "disk_bytes": plan.disk_bytes,
         }
         for plan in plans

@@ -144,7 +144,7 @@ def shape_of(config: PreTrainedConfig) -> Shape:
     """
     if config.model_type not in SHAPES:
         known = ", ".join(SHAPES)
-        raise RequestError(f"expected a model type whose cost is known ({known}), got '{config.model_type}'")
+        raise RequestError(f"The cost of a '{config.model_type}' model is not known; known: {known}.")
     return SHAPES[config.model_type](config)
 
 
@@ -154,7 +154,7 @@ def _only(config: PreTrainedConfig, **covered: Any) -> None:
         value = getattr(config, name, expected)
         if value != expected:
             raise RequestError(
-                f"the cost of a '{config.model_type}' model is known for {name} {expected} only, got {value}"
+                f"The cost of a '{config.model_type}' model is known for {name} {expected} only, not {value}."
             )
 
 

@@ -62,7 +62,7 @@ def test_flags_are_as_before_even_after_a_failure() -> None:
         measure([model], batches(1, 4))  # Sequential takes no input_ids
     assert [module.training for module in model.modules()] == [True, False, True]
     work = Work().train()
-    latency_rows(work, None, {1: batches(1, 4)}, threads=1, seconds=0)
+    latency_rows(work, None, {1: batches(1, 4)}, seconds=0)
     assert work.training
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
@@ -81,12 +81,12 @@ def test_a_slower_model_is_seen() -> None:
 
 def test_rows_are_json_with_one_per_batch_size() -> None:
     model = Work()
-    rows = latency_rows(model, model, {1: batches(1, 4, 8), 3: batches(3, 6)}, threads=1, seconds=0)
+    rows = latency_rows(model, model, {1: batches(1, 4, 8), 3: batches(3, 6)}, seconds=0)
     assert json.loads(json.dumps(rows)) == rows
     assert [row["batch"] for row in rows] == [1, 3]
     assert [row["tokens"] for row in rows] == [(8 * 4 + 7 * 8) / 15, 6]  # 15 rounds: the first batch once more
     for row in rows:
-        assert (row["threads"], row["device"], row["rounds"]) == (1, "cpu", 15)
+        assert (row["threads"], row["device"], row["rounds"]) == (torch.get_num_threads(), "cpu", 15)
         assert row["low"] <= row["median_ms"] <= row["high"]
         assert set(row["against"]) == {"median_ms", "low", "high"}
 
@@ -95,15 +95,6 @@ def test_one_model_alone_has_no_speedup() -> None:
     (row,) = latency_rows(Work(), None, {2: batches(2, 4)}, seconds=0)
     assert set(row) == {"batch", "tokens", "threads", "device", "rounds", "median_ms", "low", "high"}
     assert not is_faster(row)
-
-
-def test_threads_are_set_while_measuring_only() -> None:
-    before = torch.get_num_threads()
-    (row,) = latency_rows(Work(), None, {1: batches(1, 4)}, threads=before + 1, seconds=0)
-    assert row["threads"] == before + 1
-    assert torch.get_num_threads() == before
-    (row,) = latency_rows(Work(), None, {1: batches(1, 4)}, seconds=0)
-    assert row["threads"] == before
 
 
 @pytest.mark.parametrize(("low", "claim"), [(1.01, True), (1.0, False), (0.98, False)])

@@ -119,10 +119,10 @@ def test_a_layer_more_costs_a_layer_more(family: str) -> None:
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("bert", {"is_decoder": True}, "'bert' model is known for is_decoder False only, got True"),
+        ("bert", {"is_decoder": True}, "'bert' model is known for is_decoder False only, not True"),
         ("electra", {"add_cross_attention": True}, "add_cross_attention False only"),
-        ("deberta-v2", {"attention_head_size": 4}, "attention_head_size 8 only, got 4"),
-        ("deberta-v2", {"pooler_hidden_size": 8}, "pooler_hidden_size 16 only, got 8"),
+        ("deberta-v2", {"attention_head_size": 4}, "attention_head_size 8 only, not 4"),
+        ("deberta-v2", {"pooler_hidden_size": 8}, "pooler_hidden_size 16 only, not 8"),
         ("deberta-v2", {"conv_kernel_size": 4}, "conv_kernel_size"),
     ],
 )

@@ -38,7 +38,6 @@ class TextData:
     metrics: tuple[str, ...]
     primary: str
     positive: str | None = None  # the positive class of f1
-    submission: str | None = None  # the name that `write_submission` takes
     notes: tuple[str, ...] = ()  # one-line remarks for the user
 
 

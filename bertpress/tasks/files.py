@@ -22,7 +22,6 @@ MOST_CLASSES = 50  # more whole numbers than this may be scores as well as class
 
 def load_files(
     data_dir: str | Path | None = None,
-    files: str | Path | None = None,
     columns: Sequence[str] | None = None,
     label: str | None = None,
     kind: Kind | None = None,
@@ -32,13 +31,12 @@ def load_files(
 
     Args:
         data_dir: The folder or the file.
-        files: The same; the word that recipes use.
         columns: One or two text columns.
         label: The column to predict, by default "label".
         kind: By default regression if a label is a number that is not whole, else classification.
         seed: Chooses the rows that are held out for validation where there is no such split.
     """
-    path = _source(data_dir, files)
+    path = _source(data_dir)
     label = label or "label"
     raw = data.read_folder(path) if path.is_dir() else {"train": data.read_file(path)}
     columns = _checked_columns(raw, columns, label)
@@ -59,12 +57,10 @@ def load_files(
     )
 
 
-def _source(data_dir: str | Path | None, files: str | Path | None) -> Path:
-    if not data_dir and not files:
+def _source(data_dir: str | Path | None) -> Path:
+    if not data_dir:
         raise RequestError("Expected a folder or a file with the rows, got neither: give --data-dir.")
-    if data_dir and files:
-        raise RequestError(f"Expected one source of rows, got {data_dir} and {files}: give one of them.")
-    path = Path(data_dir or files or "")
+    path = Path(data_dir)
     if not path.exists() and not path.suffix:
         data.find_splits(path)  # says what is there instead
     return path

@@ -168,7 +168,6 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> TextData:
         metrics=task.metrics,
         primary=task.primary,
         positive=task.positive,
-        submission=key,
         notes=tuple(notes),
     )
 

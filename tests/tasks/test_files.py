@@ -45,7 +45,6 @@ def test_folder_with_three_splits(tmp_path):
     assert task.splits["train"].to_dict() == {"text": ["a", "b"], "label": [1, 0]}
     assert task.splits["validation"].to_dict() == {"text": ["c"], "label": [0]}
     assert task.splits["test"].to_dict() == {"text": ["d"]}
-    assert load(None, files=tmp_path).splits["train"].to_dict() == task.splits["train"].to_dict()
 
 
 def test_two_columns_and_a_named_label(tmp_path):
@@ -217,8 +216,6 @@ def test_empty_texts(tmp_path):
 def test_sources(tmp_path):
     with pytest.raises(RequestError, match="Expected a folder or a file with the rows, got neither: give --data-dir"):
         load_files(columns=("text",))
-    with pytest.raises(RequestError, match="Expected one source of rows, got a and b: give one of them"):
-        load_files("a", "b", columns=("text",))
     with pytest.raises(RequestError, match=r"Expected a folder at .*, found nothing"):
         load(tmp_path / "missing")
     with pytest.raises(RequestError, match=r"Expected a file at .*missing.csv, found none"):

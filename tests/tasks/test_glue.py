@@ -134,7 +134,7 @@ def test_original_archive(tmp_path, name, monkeypatch):
             monkeypatch.setenv("BERTPRESS_DATA", str(tmp_path))
         task = load_glue(f"glue/{name}", data_dir)
         assert list(task.splits) == list(ARCHIVES[name][1])
-        assert (task.name, task.submission, task.columns) == (f"glue/{name}", name, columns)
+        assert (task.name, task.columns) == (f"glue/{name}", columns)
         for split, dataset in task.splits.items():
             labels = ARCHIVES[name][2].get(split)
             assert dataset.column_names == [*columns, "label"] if labels else [*columns]
