@@ -21,7 +21,7 @@ _HOME = {
     "predict_texts": "bertpress.api",
     "report": "bertpress.api",
     "run_recipe": "bertpress.api",
-    "sweep": "bertpress.api",
+    "sweep": "bertpress.sweeping",
     "Result": "bertpress.api",
     "Recipe": "bertpress.recipe",
     "Runtime": "bertpress.run",
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         predict_texts,
         report,
         run_recipe,
-        sweep,
     )
     from bertpress.errors import AnswerNo, RequestError
     from bertpress.methods.finetune import Finetune
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime
+    from bertpress.sweeping import sweep
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.config import build
 from bertpress.errors import RequestError
-from bertpress.files import write_json
 from bertpress.methods.method import Method
-from bertpress.recipe import Recipe, TaskSpec, make_recipe, override, task_values
+from bertpress.recipe import Recipe, TaskSpec, task_values
 from bertpress.run import Runtime, check_device, default_device
 
 if TYPE_CHECKING:
@@ -101,73 +98,6 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     for row, plan in zip(rows, job.plans, strict=True):
         row["notes"] = [*(task.notes if plan is job.plans[0] else ()), *plan.method.warnings(plan.before, plan.steps)]
     return rows
-
-
-def sweep(
-    values: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], out: str | Path, runtime: Runtime | None = None
-) -> dict[str, Any]:
-    """Run a grid of settings, each an ordinary run in ``cells/``; the best on the dev split stands for the run.
-
-    Args:
-        values: a recipe as plain values.
-        grid: path (as after ``--set``) to the values to try; ``seed`` among them.
-        out: the folder of the whole.
-        runtime: device, threads, progress.
-
-    Returns:
-        the summary: cells with their scores, best, median, low and high over all cells.
-    """
-    import statistics
-
-    from bertpress import reporting
-    from bertpress.pipeline import prepare
-    from bertpress.processes import barrier, is_first_process
-    from bertpress.run import Stopped, open_run
-
-    out = Path(out)
-    runtime = runtime or Runtime()
-    recipes = []
-    for combination in itertools.product(*grid.values()):
-        settings = dict(zip(grid, combination, strict=True))
-        assignments = [f"{path}={json.dumps(value)}" for path, value in settings.items()]
-        recipes.append((settings, make_recipe(override(dict(values), assignments))))
-    for _, recipe in recipes:  # a mistake in the last cell should not wait for the others
-        job = prepare(recipe, runtime)
-        job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    if (out / "recipe.yaml").is_file() and not (out / "cells").is_dir():
-        raise RequestError(f"{out} holds a run of its own; choose another --out for the sweep.")
-    if is_first_process():
-        open_run(out, make_recipe(values))
-        (out / "cells").mkdir(exist_ok=True)
-    barrier()
-    cells: list[dict[str, Any]] = []
-    stopped = None
-    for settings, recipe in recipes:
-        name = ",".join(f"{path.rpartition('.')[2]}={value}" for path, value in settings.items())
-        runtime.say(f"cell {name}")
-        try:
-            result = run_recipe(recipe, out / "cells" / name, runtime)
-        except Stopped as stop:  # after the phases that were asked for; the other cells have theirs to do
-            stopped = stop
-            continue
-        last = [row for row in result.report["rows"] if row["folder"] != "baseline"][-1]
-        cells.append({"settings": settings, "folder": f"cells/{name}", "score": last["score"]})
-    if stopped:
-        raise stopped
-    scores = [cell["score"] for cell in cells]
-    summary = {
-        "cells": cells,
-        "best": max(cells, key=lambda cell: cell["score"])["folder"],
-        "median": statistics.median(scores),
-        "low": min(scores),
-        "high": max(scores),
-        "primary_metric": result.report["primary_metric"],
-    }
-    if is_first_process():
-        write_json(out / "summary.json", summary)
-        reporting.write(out)
-    barrier()
-    return summary
 
 
 def _open(

@@ -29,7 +29,7 @@ LAYERS = (
     ("comparing", "curves", "sections"),
     ("rendering", "measuring", "planning", "importing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
-    ("api",),
+    ("api", "sweeping"),
     ("demo", "options"),
     ("training_commands",),
     ("cli",),
