@@ -49,7 +49,11 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 def _sentence(error: Mapping[str, Any], where: str) -> str:
     path = ".".join(str(part) for part in (where, *error["loc"]) if part != "")
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "model_type":
+        message = "expected fields with values, such as {epochs: 3}"
     came = error.get("input")
+    if isinstance(came, Mapping) and "type" in str(error["type"]):
+        return f"{path}: {message}, got fields ({', '.join(map(str, came))})"
     shown = f" (got {came!r})" if isinstance(came, str | int | float | bool | None) and "got" not in message else ""
     return f"{path}: {message}{shown}" if path else f"{message}{shown}"
 

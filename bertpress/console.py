@@ -13,7 +13,10 @@ from bertpress import rendering
 
 def print_table(report: dict[str, Any]) -> None:
     """A report's table on standard output."""
-    Console(highlight=False).print(rendering.table(report))
+    console = Console(highlight=False)
+    console.print(rendering.table(report))
+    for note in report.get("notes", []):
+        console.print(note, markup=False)
 
 
 class Screen:

@@ -40,6 +40,25 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary.replace(path)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of an existing file; False if another process has it. It goes when its process does, killed or not.
+
+    Where there are no such locks (Windows, some network drives) nothing is held.
+    """
+    with path.open("rb") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except (ImportError, OSError):
+            pass
+        yield True
+
+
 def sync_folder(folder: Path) -> None:
     """Force every file of `folder` to disk."""
     for file in folder.rglob("*"):

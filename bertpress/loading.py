@@ -117,19 +117,21 @@ def load_for_task(
     encoder_of(config)
     if head_labels is not None:
         _name_outputs(config, name, head_labels)
+    fits, refusal = True, None
     try:
-        task, fits = task.aligned(config), True
-    except RequestError:
-        if not new_head:
-            raise
-        fits = False
-        task.configure(config)
+        task = task.aligned(config)
+    except RequestError as error:
+        fits, refusal = not new_head, error
+        if new_head:
+            task.configure(config)
     model, missing = _load_weights(name, config, fits, trust_remote_code)
     if missing and not new_head:
         raise RequestError(
             f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
             f"fine-tune it first: bertpress finetune --model {name} --task NAME --out FOLDER"
         )
+    if refusal is not None and not new_head:
+        raise refusal
     remarks = _weights_remarks(Path(model_folder(name)))
     if fits and not missing:
         return model, task, remarks

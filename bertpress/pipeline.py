@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
-from bertpress.files import write_json
+from bertpress.files import locked, write_json
 from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
@@ -116,16 +116,25 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         RequestError: the folder is taken, or the start model does not fit the task.
         Stopped: only some phases were asked for.
     """
-    recipe, runtime = job.recipe, job.runtime
-    model, task, remarks = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    if is_first_process():
-        open_run(folder, recipe)
-        write_json(folder / "environment.json", environment(runtime, recipe.seed))
-        for note in (*task.notes, *remarks, *idle_devices(runtime)):
-            runtime.say(note)
+    model, task, remarks = job.open_model(job.recipe.model, new_head=job.starts_with_finetuning)
+    if not is_first_process():
+        del model
+        return _carry_out_steps(job, folder)
+    open_run(folder, job.recipe)
+    with locked(folder / "recipe.yaml") as alone:
+        if not alone:
+            raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
+        write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
+        for note in (*task.notes, *remarks, *idle_devices(job.runtime)):
+            job.runtime.say(note)
         if not job.starts_with_finetuning:
             _record_start(job, model, task, folder)
-    del model
+        del model
+        return _carry_out_steps(job, folder)
+
+
+def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:
+    recipe, runtime = job.recipe, job.runtime
     barrier()
     for plan in job.plans:
         for line in plan.method.warnings(plan.before, plan.steps):
@@ -135,10 +144,9 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
     for plan in job.plans:  # the baseline comes last, and begins where the first step of the pressing did
         _step(job, folder, plan, start if plan.folder == "baseline" else source, start)
         source = str(folder / plan.folder / "model")
-    if is_first_process():
-        reporting.write(folder)
+    report = reporting.write(folder) if is_first_process() else None
     barrier()
-    return reporting.build(folder)
+    return report or reporting.build(folder)
 
 
 def idle_devices(runtime: Runtime) -> list[str]:
@@ -153,18 +161,18 @@ def idle_devices(runtime: Runtime) -> list[str]:
 
 def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> None:
     if not (folder / "start" / "result.json").is_file():
-        job.runtime.say("scoring the start model")
+        job.runtime.say("scoring and timing the start model")
         result = measured(model, task, folder / "start", latency_batch(job.recipe))
         complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
         write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": []})
-    _warn_near_chance(job, task, json.loads((folder / "start" / "result.json").read_text()))
+    _warn_near_chance(job, task, "start model", json.loads((folder / "start" / "result.json").read_text()))
 
 
-def _warn_near_chance(job: Job, task: Task, result: dict[str, Any]) -> None:
+def _warn_near_chance(job: Job, task: Task, name: str, result: dict[str, Any]) -> None:
     score = result["metrics"].get(task.dev_split, {}).get(task.primary)
     chance = task.chance_score(task.dev_split)
     if score is not None:
-        job.runtime.say(f"start model: {task.primary} {100 * score:.1f} on {task.dev_split}")
+        job.runtime.say(f"{name}: {task.primary} {100 * score:.1f} on {task.dev_split}")
         if score <= chance + 0.02:
             job.runtime.say(f"warning: always answering the commonest way scores {100 * chance:.1f}; check this model.")
 
@@ -189,6 +197,7 @@ def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: s
 
 def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrainedModel, task: Task) -> None:
     """Score and save a step's result; its result.json is written last."""
+    job.runtime.say(f"{step.folder.name}: scoring and timing the result")
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
@@ -208,6 +217,7 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     if is_start:
         _copy_start(step.folder, complete)
     write_json(step.folder / "result.json", complete)
+    _warn_near_chance(job, task, step.folder.name, complete)
 
 
 def _copy_start(step: Path, result: dict[str, Any]) -> None:

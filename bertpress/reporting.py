@@ -69,10 +69,16 @@ def _build_run(folder: Path) -> Report:
         "curves": _curves(folder, named, planned, primary),
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
         "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
-        "notes": [f"{place} has not finished" for place in planned if not (folder / place / "result.json").is_file()]
+        "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
         + compared["notes"],
     }
+
+
+def _unfinished(folder: Path, planned: list[str]) -> list[str]:
+    """Steps, and a baseline that was begun, without a result."""
+    begun = ["baseline"] * (folder / "baseline").is_dir()
+    return [place for place in (*planned, *begun) if not (folder / place / "result.json").is_file()]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
         if folder.is_dir() and any(not entry.name.startswith(".recipe.yaml") for entry in folder.iterdir()):
             raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
         folder.mkdir(parents=True, exist_ok=True)
-    except (NotADirectoryError, FileExistsError, PermissionError) as error:
+    except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
         raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
     write_text(file, recipe.to_yaml())
     return False

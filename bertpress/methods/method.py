@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Training(Config):
     """How one phase is trained."""
 
-    epochs: float = Field(3, gt=0, allow_inf_nan=False)
+    epochs: float = Field(3, gt=0, le=100_000)
     """passes over the training split"""
     max_steps: int | None = Field(None, ge=1)
     """optimizer steps; wins over epochs"""

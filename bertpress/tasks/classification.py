@@ -66,7 +66,7 @@ class Classification(Task):
                 f"give it with --head-labels {','.join(self.labels)} (in the order of the head)."
             )
         raise RequestError(
-            f"The model's head has the labels {_listed(head)}, but {self.name} has {_listed(self.labels)}; "
+            f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels)}; "
             "fine-tune the model on this task first."
         )
 
@@ -86,7 +86,9 @@ class Classification(Task):
 
     def encoded(self, split: str) -> Dataset:
         if split not in self.splits:
-            raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
+            raise RequestError(
+                f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}. Put one beside them."
+            )
         if split not in self._encoded:
             rows = self.splits[split]
             texts = list(zip(*(rows[column] for column in self.data.columns), strict=True))
@@ -194,4 +196,4 @@ def _plain_labels(split: Dataset) -> Dataset:
 
 def _listed(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:8])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 8 else ''})"
+    return f"{len(names)} labels ({shown}{', ...' if len(names) > 8 else ''})"

@@ -232,11 +232,15 @@ def require_labels(values: Sequence[Any], place: Callable[[int], str]) -> None:
             )
 
 
+LARGEST_SCORE = 1e15
+"""The square of a larger one would not fit into the float32 of a loss."""
+
+
 def to_scores(values: Sequence[Any], place: Callable[[int], str]) -> list[float]:
     """Labels of a regression as finite numbers."""
     for index, value in enumerate(values):
         number = as_number(value)
-        if number is None or not math.isfinite(number):
+        if number is None or not abs(number) < LARGEST_SCORE:
             raise RequestError(f"Expected a finite number as label, but {place(index)} has {value!r}: correct it.")
     return [float(value) for value in values]
 

@@ -35,6 +35,8 @@ def _correlation(name: str) -> Callable[[np.ndarray, np.ndarray, int], float]:
     def correlation(labels: np.ndarray, predictions: np.ndarray, positive: int) -> float:
         from scipy import stats
 
+        if len(labels) < 2:
+            return 0.0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", stats.ConstantInputWarning)
             value = float(getattr(stats, name)(labels, predictions).statistic)

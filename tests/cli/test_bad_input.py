@@ -234,7 +234,7 @@ def test_head_with_more_labels(theseus: Call, tmp_path: Path) -> None:
     config = tiny_config(id2label=names, label2id={name: index for index, name in names.items()})
     BertForSequenceClassification(config).save_pretrained(tmp_path / "three")
     save_tokenizer(tmp_path / "three")
-    refused(theseus(model=tmp_path / "three"), "3 (neg, neutral, pos)", "2 (neg, pos)")
+    refused(theseus(model=tmp_path / "three"), "3 labels (neg, neutral, pos)", "2 labels (neg, pos)")
     refused(theseus("--head-labels", "neg,pos", model=tmp_path / "three"), "names 2 labels", "head of 3 outputs")
 
 
@@ -457,3 +457,24 @@ def test_a_sweep_takes_lists_and_a_folder_of_its_own(theseus: Call, tmp_path: Pa
     assert "2 cells" in planned.out
     (tmp_path / "out" / "cells").mkdir(parents=True)
     refused(theseus(), "holds a sweep")
+
+
+def test_a_folder_that_another_command_works_on(theseus: Call, tmp_path: Path) -> None:
+    from bertpress.files import locked
+
+    few = ["--set", "replacing.max_steps=2", "--no-baseline"]
+    assert theseus(*few).code == 0
+    with locked(tmp_path / "out" / "recipe.yaml") as alone:
+        assert alone
+        refused(theseus(*few), "Another command is working on")
+    assert theseus(*few).code == 0
+
+
+def test_a_phase_that_is_switched_off(theseus: Call) -> None:
+    refused(theseus("--phases", "finetuning"), "no phase 'finetuning'", "replacing")
+
+
+def test_numbers_that_no_one_means(theseus: Call) -> None:
+    refused(theseus("--epochs", "1e300"), "epochs", "less than or equal to 100000")
+    refused(theseus("--set", "replacing=3"), "replacing", "expected fields with values")
+    refused(theseus("--set", "successor_layers.foo=3"), "successor_layers", "valid integer", "got fields (foo)")
