@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method
-from bertpress.recipe import Recipe, TaskSpec, task_values
+from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime, check_device, default_device
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def evaluate(
     task: str | Mapping[str, Any] | TaskSpec,
     split: str | None = None,
     *,
-    max_length: int = 128,
+    max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
@@ -160,7 +160,7 @@ def predict(
     task: str | Mapping[str, Any] | TaskSpec,
     split: str = "test",
     *,
-    max_length: int = 128,
+    max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
@@ -174,7 +174,7 @@ def predict(
 
 
 def predict_texts(
-    model: str, texts: Sequence[tuple[str, ...]], *, max_length: int = 128, runtime: Runtime | None = None
+    model: str, texts: Sequence[tuple[str, ...]], *, max_length: int = MAX_LENGTH, runtime: Runtime | None = None
 ) -> list[dict[str, Any]]:
     """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head."""
     from bertpress.evaluation import logits_of
@@ -197,7 +197,7 @@ def measure(
     task: str | Mapping[str, Any] | TaskSpec,
     *,
     batch_size: int = 32,
-    max_length: int = 128,
+    max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
     seconds: float = 6.0,
     runtime: Runtime | None = None,

@@ -15,6 +15,7 @@ import typer
 from bertpress import training_commands
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.options import DataOptions, TaskOption, split_list, with_options
+from bertpress.recipe import MAX_LENGTH
 from bertpress.run import Stopped
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _task_spec(task: str | None, options: DataOptions) -> TaskSpec:
 def _data_arguments(options: DataOptions) -> dict[str, Any]:
     labels = split_list(options.head_labels)
     return {
-        "max_length": options.max_length or 128,
+        "max_length": options.max_length or MAX_LENGTH,
         "limit": options.limits(),
         "runtime": options.runtime(),
         "head_labels": None if labels is None else tuple(labels),
@@ -135,7 +136,9 @@ def predict(
             if file is None
             else predictions.texts_of(file, split_list(options.columns))
         )
-        for record in api.predict_texts(model, texts, max_length=options.max_length or 128, runtime=options.runtime()):
+        for record in api.predict_texts(
+            model, texts, max_length=options.max_length or MAX_LENGTH, runtime=options.runtime()
+        ):
             print(json.dumps(record, ensure_ascii=False))
         return
     spec = _task_spec(task, options)

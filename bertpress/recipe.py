@@ -28,6 +28,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+MAX_LENGTH = 128
+"""Longest input in tokens, unless a recipe or a command says otherwise."""
+
+
 class TaskSpec(Config):
     """Which task, and where its data are. A plain string in YAML is the name."""
 
@@ -72,7 +76,7 @@ class Recipe(Config):
     """the methods, applied one after the other"""
     seed: int = Field(1, ge=0, lt=2**32)
     """same seed and machine, same weights"""
-    max_length: int = Field(128, ge=4)
+    max_length: int = Field(MAX_LENGTH, ge=4)
     """longest input in tokens"""
     limit: dict[str, Annotated[int, Field(ge=1)]] = Field({})
     """largest number of rows of a split, chosen at random: {train: 10000}"""

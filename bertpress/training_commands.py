@@ -87,7 +87,7 @@ def demo(
 
 def _train(values: dict[str, Any], prefix: str, out: Path | None, options: TrainOptions) -> None:
     """Carry out, plan or print a recipe; the common end of every command here."""
-    from bertpress import api, reporting, sweeping
+    from bertpress import api, sweeping
     from bertpress.recipe import make_recipe, override
 
     values = override({**values, **options.recipe_fields()}, [])
@@ -112,9 +112,10 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
     if out is None:
         raise RequestError("Name the folder of the run with --out.")
     summary = sweeping.sweep(values, grid, out, runtime) if grid else None
-    report = reporting.build(out) if grid else api.run_recipe(recipe, out, runtime).report
+    if not grid:
+        api.run_recipe(recipe, out, runtime)
     if is_first_process():
-        _print_report(report, options, summary)
+        _print_report(json.loads((out / "report.json").read_text(encoding="utf-8")), options, summary)
         if not options.json_output:
             print(f"{out}/report.html")
 

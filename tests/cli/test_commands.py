@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bertpress.run import Stopped
+from .conftest import relabelled
 
 pytestmark = pytest.mark.usefixtures("quick")
 FEW = ("--set", "replacing.max_steps=12", "--set", "replacing.batch_size=8", "--device", "cpu", "--quiet")
@@ -164,6 +164,15 @@ def test_measure_two_models(run: Path, model: Path, data: Path, bertpress: Calla
     assert bertpress("measure", run, *flags).out.strip()
 
 
+def test_measure_a_model_without_label_names(
+    model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    unnamed = relabelled(model, tmp_path / "unnamed", ("LABEL_0", "LABEL_1"))
+    flags = ("measure", unnamed, *files_task(data), "--device", "cpu", "--batch-size", 8)
+    assert bertpress(*flags).code == 2
+    assert bertpress(*flags, "--head-labels", "neg,pos").code == 0
+
+
 def test_report_over_runs(run: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
     page = tmp_path / "page.html"
     outcome = bertpress("report", run, "--out", page)
@@ -250,7 +259,17 @@ def test_one_phase_then_the_rest(model: Path, data: Path, tmp_path: Path, bertpr
     assert bertpress(*theseus(model, data, whole, *two)).code == 0
     weights = [(out / "00-theseus" / "model" / "model.safetensors").read_bytes() for out in (apart, whole)]
     assert weights[0] == weights[1]
-    assert issubclass(Stopped, Exception)
+
+
+@pytest.mark.slow
+def test_the_baseline_is_trained_whatever_phases_were_asked_for(
+    model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    outcome = bertpress(*theseus(model, data, tmp_path / "out", "--phases", "replacing"))
+    assert outcome.code == 0
+    assert "Stopped" not in outcome.err
+    assert (tmp_path / "out" / "baseline" / "result.json").is_file()
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.mark.slow
@@ -263,6 +282,10 @@ def test_finetune_an_encoder_alone(model: Path, data: Path, tmp_path: Path, bert
     assert outcome.code == 0, outcome.err
     loaded, info = AutoModel.from_pretrained(out / "00-finetune" / "model", output_loading_info=True)
     assert loaded.config.architectures == ["BertModel"]
+    card = (out / "00-finetune" / "model" / "README.md").read_text()
+    assert "AutoModel.from_pretrained" in card
+    assert "saved without its head" in card
+    assert "ForSequenceClassification" not in card.partition("The recipe")[0]
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
 
