@@ -61,6 +61,19 @@ def test_theseus_leaves_the_files_of_a_run(run: Path) -> None:
     assert not list(run.rglob("*.tmp"))
 
 
+def test_tensorboard_gets_rates_replacements_and_losses(
+    bertpress: Callable[..., Any], model: Path, data: Path, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert bertpress(*theseus(model, data, tmp_path / "run", "--log", "tensorboard", "--no-baseline")).code == 0
+    (events,) = (tmp_path / "run" / "00-theseus" / "replacing").rglob("events.out.tfevents.*")
+    found = EventAccumulator(str(events)).Reload()
+    scalars = {"train/loss", "train/learning_rate", "train/replace_rate", "train/replaced_0", "eval/accuracy"}
+    assert scalars <= set(found.Tags()["scalars"])
+    assert [point.value for point in found.Scalars("train/replace_rate")][-1] == 1.0
+
+
 def test_result_json_keeps_its_contract(run: Path) -> None:
     result = json.loads((run / "00-theseus" / "result.json").read_text())
     assert result["method"] == "theseus"
