@@ -57,6 +57,25 @@ class Objective(nn.Module, ABC):
             result["loss"] = self.task.example_losses(outputs, batch).mean() + 0.0 * self.anchor
         return result
 
+    @property
+    def selection(self) -> tuple[str, bool]:
+        """The metric that chooses the checkpoint, and whether more of it is better."""
+        return self.task.primary, True
+
+    def scores(self, split: str, device: torch.device) -> dict[str, float]:
+        """Every metric on a split, the one of `selection` among them; in eval mode."""
+        from bertpress.evaluation import collect_logits
+
+        return self.task.score(
+            collect_logits(
+                lambda batch: self(**{name: value for name, value in batch.items() if name != "labels"})["logits"],
+                self.task,
+                self.task.encoded(split),
+                device,
+            ),
+            split,
+        )
+
     def impose(self, draw: Any) -> None:
         """Use `draw` instead of drawing at random; None draws again. For tests and fixed choices."""
         self.imposed = draw

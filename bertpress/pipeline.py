@@ -81,7 +81,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     config = load_config(recipe.model, runtime.trust_remote_code)
     check_length(recipe.max_length, encoder_of(config).positions(config))
     for method in recipe.steps:
-        if isinstance(method, Finetune) and method.encoder_only and method is not recipe.steps[-1]:
+        if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit)
@@ -201,9 +201,8 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
-    encoder_only = isinstance(method, Finetune) and method.encoder_only
-    card = _card(job, method, scores, encoder_only)
-    save_model(result, job.tokenizer, step.folder / "model", card, encoder_only)
+    card = _card(job, method, scores)
+    save_model(result, job.tokenizer, step.folder / "model", card, encoder_only=not method.saves_head)
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
         **scores,
@@ -229,9 +228,9 @@ def _copy_start(step: Path, result: dict[str, Any]) -> None:
     write_json(start / "result.json", result)
 
 
-def _card(job: Job, method: Method, result: dict[str, Any], encoder_only: bool) -> str:
-    auto = "AutoModel" if encoder_only else "AutoModelForSequenceClassification"
-    without = "- saved without its head; the scores are those with it\n" if encoder_only else ""
+def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
+    auto = "AutoModelForSequenceClassification" if method.saves_head else "AutoModel"
+    without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
     scores = "\n".join(
         f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
         for split, values in result["metrics"].items()

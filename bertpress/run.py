@@ -62,6 +62,15 @@ class StepRun:
         """The recipe's seed."""
         return self.recipe.seed
 
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self.runtime.device or default_device()
+
+    def is_finished(self, phase: str) -> bool:
+        """True if the phase has its result on disk."""
+        return (self.folder / phase / "finished.json").is_file()
+
     def train(self, objective: Objective, task: Task, training: Training, phase: str) -> None:
         """Train one phase, or go on with it, and leave the objective at the best tenth by the primary metric.
 
@@ -87,7 +96,7 @@ class StepRun:
             self.seed,
             report=lambda step, total, logs: self.runtime.progress(phase, step, total, logs),
             precision=self.recipe.precision,
-            device=self.runtime.device or default_device(),
+            device=self.device,
             log=self.runtime.log,
         )
         if processes.is_first_process():

@@ -19,7 +19,6 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
-from bertpress.evaluation import collect_logits
 from bertpress.files import sync_folder, write_json, write_text
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.method import Training
@@ -135,15 +134,9 @@ class LengthTrainer(Trainer):
         return loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        split = self.task.dev_split
         self.objective.eval()
-        logits = collect_logits(
-            lambda batch: self.objective(**{k: v for k, v in batch.items() if k != "labels"})["logits"],
-            self.task,
-            self.task.encoded(split),
-            self.args.device,
-        )
-        metrics = {f"eval_{name}": value for name, value in self.task.score(logits, split).items()}
+        scores = self.objective.scores(self.task.dev_split, self.args.device)
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -156,7 +149,6 @@ class LengthTrainer(Trainer):
 
 def training_arguments(
     training: Training,
-    task: Task,
     objective: Objective,
     folder: Path,
     total: int,
@@ -186,8 +178,8 @@ def training_arguments(
         logging_steps=max(1, tenth // 5),
         save_total_limit=None,
         load_best_model_at_end=False,
-        metric_for_best_model=task.primary,
-        greater_is_better=True,
+        metric_for_best_model=objective.selection[0],
+        greater_is_better=objective.selection[1],
         seed=seed,
         data_seed=seed,
         label_names=["labels"],
@@ -232,7 +224,7 @@ def train(
         global_batch = training.batch_size * training.accumulation * processes
         sampler = LengthBatches(rows["length"], global_batch, seed)
         clock = Clock(objective, sampler, folder, report, spent)
-        arguments = training_arguments(training, task, objective, folder, total, seed, precision, device, log)
+        arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch
         trainer = LengthTrainer(
             objective,

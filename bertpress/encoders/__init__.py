@@ -31,6 +31,10 @@ class Encoder:
     """lists of the configuration with an entry for each layer"""
     first_layer: str | None = None
     """how layer 0 is built otherwise than the others, where it is"""
+    inner_width: str = "intermediate_size"
+    """the configuration's width inside of the feed-forward blocks"""
+    other_widths: tuple[str, ...] = ()
+    """further widths of the configuration that follow its hidden size where they equal it"""
 
     def depth(self, config: PretrainedConfig) -> int:
         """Number of layers."""
@@ -86,8 +90,14 @@ ENCODERS: dict[str, Encoder] = {
         depth_field="n_layers",
         head=("pre_classifier", "classifier"),
         attention_dropout="attention_dropout",
+        inner_width="hidden_dim",
     ),
-    "electra": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("classifier",)),
+    "electra": Encoder(
+        layers="encoder.layer",
+        depth_field="num_hidden_layers",
+        head=("classifier",),
+        other_widths=("embedding_size",),
+    ),
     "modernbert": Encoder(
         layers="layers",
         depth_field="num_hidden_layers",
@@ -96,7 +106,12 @@ ENCODERS: dict[str, Encoder] = {
         per_layer=("layer_types",),
         first_layer="layer 0 of a ModernBERT has no norm before its attention",
     ),
-    "deberta-v2": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("pooler", "classifier")),
+    "deberta-v2": Encoder(
+        layers="encoder.layer",
+        depth_field="num_hidden_layers",
+        head=("pooler", "classifier"),
+        other_widths=("pooler_hidden_size", "embedding_size"),
+    ),
 }
 
 REFUSED: dict[str, str] = {

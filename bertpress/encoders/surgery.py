@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -31,6 +32,29 @@ def with_layers(config: PretrainedConfig, origins: Sequence[Sequence[int]]) -> P
     for name in encoder.per_layer:
         values = getattr(config, name)
         setattr(result, name, [values[origin[0]] for origin in origins])
+    return result
+
+
+def resized(
+    config: PretrainedConfig, layers: int, hidden_size: int, heads: int, intermediate_size: int
+) -> PretrainedConfig:
+    """A copy of `config` for an encoder of another shape, whose weights have to be drawn anew.
+
+    Raises:
+        RequestError: more layers than an architecture whose layers differ can lend a form to.
+    """
+    encoder = encoder_of(config)
+    depth = encoder.depth(config)
+    if encoder.per_layer and layers > depth:
+        raise RequestError(f"a {config.model_type} of {depth} layers, which differ, lends a form to no {layers} layers.")
+    result = with_layers(config, [(layer % depth if encoder.per_layer else 0,) for layer in range(layers)])
+    setattr(result, encoder.depth_field, layers)
+    for name in encoder.other_widths:
+        if getattr(config, name, None) == config.hidden_size:
+            setattr(result, name, hidden_size)
+    result.hidden_size = hidden_size  # some configurations keep these two under names of their own, and take these too
+    result.num_attention_heads = heads
+    setattr(result, encoder.inner_width, intermediate_size)
     return result
 
 

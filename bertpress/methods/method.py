@@ -63,6 +63,11 @@ class Method(Config, ABC):
     name: ClassVar[str]
     phases: ClassVar[tuple[str, ...]]
 
+    @property
+    def saves_head(self) -> bool:
+        """False if the result is a bare encoder."""
+        return True
+
     @abstractmethod
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         """Configuration of the result for a model of configuration `config`.

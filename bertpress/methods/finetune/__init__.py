@@ -39,6 +39,10 @@ class Finetune(Method):
     encoder_only: bool = False
     """save the result without its head"""
 
+    @property
+    def saves_head(self) -> bool:
+        return not self.encoder_only
+
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
         from bertpress.encoders.surgery import with_layers
