@@ -31,6 +31,8 @@ class Encoder:
     """lists of the configuration with an entry for each layer"""
     first_layer: str | None = None
     """how layer 0 is built otherwise than the others, where it is"""
+    score_terms: str | None = None
+    """what attention scores have besides products of queries and keys, where they have"""
 
     def depth(self, config: PretrainedConfig) -> int:
         """Number of layers."""
@@ -96,7 +98,12 @@ ENCODERS: dict[str, Encoder] = {
         per_layer=("layer_types",),
         first_layer="layer 0 of a ModernBERT has no norm before its attention",
     ),
-    "deberta-v2": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("pooler", "classifier")),
+    "deberta-v2": Encoder(
+        layers="encoder.layer",
+        depth_field="num_hidden_layers",
+        head=("pooler", "classifier"),
+        score_terms="products of content with relative positions",
+    ),
 }
 
 REFUSED: dict[str, str] = {
