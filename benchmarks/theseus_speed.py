@@ -11,10 +11,10 @@ import itertools
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from interleave import BATCH, interleave, minilm, mrpc, spread_masks
+from memory import peak, reset_peak
 from original_theseus import Original, padded
 from results import arguments, write_result
 
@@ -66,29 +66,18 @@ def memory(side: str, attention: str) -> float:
     level = [0.0]
     if side == "original":
         original = Original(minilm(small), padded(small.encoded("train").to_list()), attention)
-        level = [_reset_peak()]
+        level = [reset_peak()]
         for mask in MASKS:
             original.step(list(range(BATCH)), mask)
     else:
         objective = Replacing(minilm(small), small, METHOD, seed=1)
 
         def first(*_: object) -> None:
-            level[0] = level[0] or _reset_peak()
+            level[0] = level[0] or reset_peak()
 
         objective.register_forward_pre_hook(first)
         interleave(objective, small, lambda *_: None, rounds=1, steps=len(MASKS), draws=MASKS, warmup=0)
-    return _status("VmHWM") - level[0]
-
-
-def _reset_peak() -> float:
-    """Set the process's peak memory to its present level, and return that in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def _status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+    return peak() - level[0]
 
 
 def in_own_process(side: str, attention: str) -> float:

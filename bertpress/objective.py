@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bertpress.encoders import encoder_of
+from bertpress.encoders.scores import CAPTURING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,10 +136,11 @@ def choose_attention(model: PreTrainedModel, training: bool) -> None:
 
     On CPU, scaled-dot-product attention with dropout takes an unfused path with the stock dropout inside, so training
     there uses eager attention, whose dropout `CpuKernels` can replace; without dropout, and on other devices, the fused
-    path is taken. `benchmarks/kernels.py` compares them. An architecture with an attention of its own keeps it.
+    path is taken. `benchmarks/kernels.py` compares them. An architecture with an attention of its own keeps it, and so
+    does a model whose queries and keys are captured; that attention takes the same two paths.
     """
     config = model.config
-    if not model._supports_sdpa:
+    if not model._supports_sdpa or config._attn_implementation == CAPTURING:
         return
     dropout = getattr(config, encoder_of(config).attention_dropout)
     wanted = "eager" if training and dropout > 0 and model.device.type == "cpu" else "sdpa"

@@ -35,6 +35,8 @@ class Encoder:
     """the configuration's width inside of the feed-forward blocks"""
     other_widths: tuple[str, ...] = ()
     """further widths of the configuration that follow its hidden size where they equal it"""
+    score_terms: str | None = None
+    """what attention scores have besides products of queries and keys, where they have"""
 
     def depth(self, config: PretrainedConfig) -> int:
         """Number of layers."""
@@ -111,6 +113,7 @@ ENCODERS: dict[str, Encoder] = {
         depth_field="num_hidden_layers",
         head=("pooler", "classifier"),
         other_widths=("pooler_hidden_size", "embedding_size"),
+        score_terms="products of content with relative positions",
     ),
 }
 

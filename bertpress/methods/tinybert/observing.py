@@ -1,0 +1,71 @@
+"""One forward pass of a teacher or a student, and what the losses look at in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from bertpress.encoders.scores import Captured, capture, enable_capture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a loss looks at. Layers are counted from 1; hidden state 0 is what enters the first layer."""
+
+    logits: bool = False
+    hidden: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+    values: bool = False
+    """of attention, the values beside queries and keys"""
+
+    def __or__(self, other: Wanted) -> Wanted:
+        return Wanted(
+            self.logits or other.logits,
+            tuple(sorted({*self.hidden, *other.hidden})),
+            tuple(sorted({*self.attention, *other.attention})),
+            self.values or other.values,
+        )
+
+    def __bool__(self) -> bool:
+        return self.logits or bool(self.hidden) or bool(self.attention)
+
+
+@dataclass
+class Observed:
+    """Logits, hidden states (batch, length, width) by number, and queries, keys and values by layer."""
+
+    logits: Tensor | None = None
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Captured] = field(default_factory=dict)
+
+
+def observe(model: PreTrainedModel, task: Task, batch: Mapping[str, Tensor], wanted: Wanted) -> Observed:
+    """Run `model` on a batch; its head only where logits are wanted."""
+    asked = {"output_hidden_states": True} if wanted.hidden else {}
+    with _captured(model, wanted) as captured:
+        if wanted.logits:
+            outputs = task.forward(model, batch, **asked)
+        else:
+            outputs = model.base_model(**{name: batch[name] for name in task.inputs if name in batch}, **asked)
+    states = outputs.hidden_states if wanted.hidden else ()
+    return Observed(
+        logits=outputs.logits if wanted.logits else None,
+        hidden={number: states[number] for number in wanted.hidden},
+        attention={layer: captured[layer - 1] for layer in wanted.attention},
+    )
+
+
+def _captured(model: PreTrainedModel, wanted: Wanted) -> AbstractContextManager[dict[int, Captured]]:
+    if not wanted.attention:
+        return nullcontext({})
+    enable_capture(model)
+    return capture(model, [layer - 1 for layer in wanted.attention])

@@ -1,0 +1,99 @@
+"""Step 2: the student gives the teacher's answers, and the task's own where labels can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bertpress import losses
+from bertpress.encoders import encoder_of
+from bertpress.methods.tinybert.observing import Observed, Wanted, observe
+from bertpress.objective import Objective
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.methods.tinybert import TinyBert
+    from bertpress.methods.tinybert.signals import Signals
+    from bertpress.tasks.task import Task
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(student's logits, teacher's logits), both (rows, outputs) -> (rows,)"""
+
+
+def loss_of(method: TinyBert) -> Loss:
+    """The loss between two sets of logits that the settings ask for."""
+    return {
+        "soft_cross_entropy": lambda own, other: losses.soft_cross_entropy(own, other, method.temperature),
+        "kl": lambda own, other: losses.kl_divergence(own, other, method.temperature),
+        "mse": losses.logits_mse,
+        "upstream": lambda own, other: losses.upstream_cross_entropy(own, other, method.temperature),
+    }[method.prediction_loss]
+
+
+class Prediction(Objective):
+    """Weighted sum of the distance to the teacher's predictions, the task's loss, and the angle of the last states."""
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        task: Task,
+        method: TinyBert,
+        teacher: PreTrainedModel | None,
+        signals: Mapping[str, Signals] | None = None,
+    ) -> None:
+        super().__init__(task, teacher)
+        self.model, self.method, self.signals = student, method, signals or {}
+        student.requires_grad_(True)
+        self.loss = loss_of(method)
+        self.wanted = wanted_of(method, student)
+
+    def deployed(self) -> PreTrainedModel:
+        return self.model
+
+    def forward(self, **batch: Tensor) -> dict[str, Tensor]:
+        if not self.training:
+            return super().forward(**batch)
+        student, teacher = observe(self.model, self.task, batch, self.wanted), self.taught(batch)
+        assert student.logits is not None
+        rows = torch.zeros(len(batch["row"]), device=student.logits.device)
+        if self.method.soft_weight:
+            assert teacher.logits is not None
+            expected = self._trusted_scores(teacher.logits, batch)
+            rows = rows + self.method.soft_weight * self.task.distillation_losses(student.logits, expected, batch, self.loss)
+        if self.method.hard_weight and "labels" in batch:
+            own = self.task.example_losses(student, batch)
+            rows = rows + self.method.hard_weight * own.masked_fill(_augmented(batch), 0)
+        loss = rows.mean() + 0.0 * self.anchor
+        if self.method.cosine_weight:
+            (mine,), (theirs,) = student.hidden.values(), teacher.hidden.values()
+            loss = loss + self.method.cosine_weight * losses.cosine_loss(mine, theirs, batch["attention_mask"])
+        return {"loss": loss, "logits": student.logits}
+
+    def taught(self, batch: Mapping[str, Tensor]) -> Observed:
+        """What the teacher says of a training batch, read where it is stored."""
+        if "train" in self.signals:
+            return self.signals["train"].read(batch["row"], batch["input_ids"].shape[1], batch["input_ids"].device)
+        with torch.no_grad():
+            return observe(self.teacher, self.task, batch, wanted_of(self.method, self.teacher))
+
+    def _trusted_scores(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The teacher's logits; for a regression, the true score of rows that augmentation did not make."""
+        if self.task.kind != "regression" or "labels" not in batch or self.method.regression_target == "teacher":
+            return logits
+        return torch.where(_augmented(batch)[:, None], logits, batch["labels"].to(logits)[:, None])
+
+
+def wanted_of(method: TinyBert, model: PreTrainedModel) -> Wanted:
+    """What step 2 looks at in a model."""
+    last = encoder_of(model.config).depth(model.config)
+    return Wanted(logits=True, hidden=(last,) if method.cosine_weight else ())
+
+
+def _augmented(batch: Mapping[str, Tensor]) -> Tensor:
+    """(batch,), True at rows that augmentation made."""
+    rows = batch["row"]
+    return batch["augmented"].bool() if "augmented" in batch else torch.zeros_like(rows, dtype=torch.bool)

@@ -1,0 +1,213 @@
+"""What a teacher says of each text, computed once, stored, and read again in every epoch and by every student.
+
+A store is a folder with two memory-mapped arrays per split: a record of half-precision numbers for each token (hidden
+states, queries, keys, values) and float32 logits for each row. Padding has no influence on either, so a row's record
+depends neither on the batch that it was computed in nor on the order of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertpress.encoders.scores import Captured
+from bertpress.errors import RequestError
+from bertpress.files import new_folder, write_json
+from bertpress.methods.tinybert.observing import Observed, Wanted, observe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+
+Array = np.memmap[Any, Any]
+
+
+def attention_parts(wanted: Wanted) -> tuple[str, ...]:
+    """What of a layer's attention is stored."""
+    return ("query", "key", "value") if wanted.values else ("query", "key")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A run of columns in a token's record."""
+
+    part: str
+    """hidden, query, key or value"""
+    layer: int
+    width: int
+    heads: int = 1
+    scaling: float = 1.0
+    window: int | None = None
+
+
+class Signals:
+    """A stored split of a teacher's signals."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        stored = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
+        self.fields = [Field(**values) for values in stored["fields"]]
+        self.offsets = np.concatenate([[0], np.cumsum(stored["lengths"], dtype=np.int64)])
+        width, rows = sum(field.width for field in self.fields), len(stored["lengths"])
+        tokens, logits = folder / f"{split}.tokens", folder / f"{split}.logits"
+        self.tokens = np.memmap(tokens, np.float16, "r", shape=(self.offsets[-1], width)) if width else None
+        self.logits = np.memmap(logits, np.float32, "r", shape=(rows, stored["outputs"])) if stored["outputs"] else None
+
+    def read(self, rows: Tensor, length: int, device: torch.device) -> Observed:
+        """The signals of rows, padded with zeros to `length` tokens."""
+        found = Observed()
+        if self.logits is not None:
+            found.logits = torch.from_numpy(self.logits[rows.cpu().numpy()]).to(device)
+        if self.tokens is None:
+            return found
+        block = np.zeros((len(rows), length, self.tokens.shape[1]), np.float16)
+        for index, row in enumerate(rows.tolist()):
+            start, stop = self.offsets[row], self.offsets[row + 1]
+            block[index, : stop - start] = self.tokens[start:stop]
+        columns = torch.from_numpy(block).to(device).float().split([field.width for field in self.fields], dim=-1)
+        parts: dict[int, dict[str, Any]] = {}
+        for field, column in zip(self.fields, columns, strict=True):
+            if field.part == "hidden":
+                found.hidden[field.layer] = column
+            else:
+                heads = column.unflatten(-1, (field.heads, -1)).transpose(1, 2)
+                settings = {"value": None, "scaling": field.scaling, "window": field.window}
+                parts.setdefault(field.layer, settings)[field.part] = heads
+        found.attention = {layer: Captured(**part) for layer, part in parts.items()}
+        return found
+
+
+def store(
+    folder: Path, teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted, batch_size: int = 32
+) -> dict[str, Signals]:
+    """Compute and store the signals of `splits`, or open them where they are stored already.
+
+    Raises:
+        RequestError: the folder holds signals of another teacher, tokenizer, text or kind; names which.
+    """
+    key = key_of(teacher, task, splits, wanted)
+    if (folder / "key.json").is_file():
+        stored = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+        if differing := [name for name, value in key.items() if stored.get(name) != value]:
+            raise RequestError(
+                f"{folder} holds the signals of another {' and another '.join(differing)}; name another folder or "
+                "delete this one."
+            )
+    else:
+        with new_folder(folder) as temporary:
+            for split in splits:
+                _write(temporary, teacher, task, split, wanted, batch_size)
+            write_json(temporary / "key.json", key)
+    return {split: Signals(folder, split) for split in splits}
+
+
+def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> dict[str, str]:
+    """What stored signals depend on, part by part."""
+    weights = hashlib.sha256()
+    for name, value in sorted(teacher.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    texts = hashlib.sha256()
+    for split in splits:
+        for row in task.encoded(split)["input_ids"]:
+            texts.update(np.asarray(row, np.int32).tobytes() + b";")
+    vocabulary = json.dumps(sorted(task.tokenizer.get_vocab().items())).encode()
+    return {
+        "teacher": weights.hexdigest(),
+        "tokenizer": hashlib.sha256(vocabulary).hexdigest(),
+        "data": texts.hexdigest(),
+        "selection": json.dumps([splits, asdict(wanted)]),
+    }
+
+
+def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> int:
+    """Size of a store."""
+    parts = len(wanted.hidden) + len(attention_parts(wanted)) * len(wanted.attention)
+    tokens = sum(int(np.sum(task.encoded(split)["length"])) for split in splits)
+    rows = sum(len(task.encoded(split)) for split in splits)
+    return 2 * tokens * parts * int(teacher.config.hidden_size) + 4 * rows * teacher.config.num_labels * wanted.logits
+
+
+def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wanted: Wanted, batch_size: int) -> None:
+    """Write one split; rows of similar length are computed together, each is stored in its place."""
+    encoded = task.encoded(split)
+    lengths = np.asarray(encoded["length"], np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    order = np.argsort(lengths, kind="stable")
+    fields: list[Field] = []
+    tokens = logits = None
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        seen = _observed(teacher, task, encoded, chosen.tolist(), wanted)
+        if start == 0:
+            fields = _fields(seen, wanted)
+            tokens, logits = _open(folder, split, seen, fields, int(offsets[-1]), len(encoded))
+        if logits is not None and seen.logits is not None:
+            logits[chosen] = seen.logits.float().cpu().numpy()
+        if tokens is not None:
+            block = torch.cat([_columns(seen, field) for field in fields], dim=-1).to(torch.float16)
+            if not torch.isfinite(block).all():
+                raise RequestError("the teacher's signals do not fit into half precision; set signals to logits.")
+            for row, record in zip(chosen, block.cpu().numpy(), strict=True):
+                tokens[offsets[row] : offsets[row + 1]] = record[: lengths[row]]
+    for array in (tokens, logits):
+        if array is not None:
+            array.flush()
+    outputs = 0 if logits is None else int(logits.shape[1])
+    stored = {"lengths": lengths.tolist(), "outputs": outputs, "fields": [asdict(field) for field in fields]}
+    write_json(folder / f"{split}.json", stored)
+
+
+def _observed(
+    teacher: PreTrainedModel, task: Task, encoded: Dataset, rows: list[int], wanted: Wanted
+) -> Observed:
+    batch = task.collate([encoded[row] for row in rows])
+    with torch.inference_mode():
+        return observe(teacher, task, {name: value.to(teacher.device) for name, value in batch.items()}, wanted)
+
+
+def _fields(seen: Observed, wanted: Wanted) -> list[Field]:
+    """The layout of a token's record."""
+    fields = [Field("hidden", number, state.shape[-1]) for number, state in seen.hidden.items()]
+    for layer, found in seen.attention.items():
+        heads, width = found.query.shape[1], found.query.shape[1] * found.query.shape[3]
+        fields += [Field(part, layer, width, heads, found.scaling, found.window) for part in attention_parts(wanted)]
+    return fields
+
+
+def _open(
+    folder: Path, split: str, seen: Observed, fields: list[Field], tokens: int, rows: int
+) -> tuple[Array | None, Array | None]:
+    """Empty arrays of the right size, reserved on disk at once, so that a full disk is noticed here."""
+    width, outputs = sum(field.width for field in fields), 0 if seen.logits is None else seen.logits.shape[-1]
+    return (
+        _reserved(folder / f"{split}.tokens", np.float16, (tokens, width)) if width else None,
+        _reserved(folder / f"{split}.logits", np.float32, (rows, outputs)) if outputs else None,
+    )
+
+
+def _reserved(path: Path, kind: type[np.generic], shape: tuple[int, int]) -> Array:
+    with path.open("wb") as file:
+        size = max(1, shape[0] * shape[1] * np.dtype(kind).itemsize)
+        if hasattr(os, "posix_fallocate"):  # Linux
+            os.posix_fallocate(file.fileno(), 0, size)
+    return np.memmap(path, kind, "r+", shape=shape)
+
+
+def _columns(seen: Observed, field: Field) -> Tensor:
+    """A field of every token, shape (batch, length, width)."""
+    if field.part == "hidden":
+        return seen.hidden[field.layer]
+    part: Tensor = getattr(seen.attention[field.layer], field.part)
+    return part.transpose(1, 2).flatten(2)

@@ -1,0 +1,129 @@
+"""The course of TinyBERT: teacher, student, more texts, stored signals, step 1, step 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertpress.errors import RequestError
+from bertpress.files import write_json
+from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
+from bertpress.methods.tinybert.mapping import describe
+from bertpress.methods.tinybert.observing import Wanted
+from bertpress.methods.tinybert.prediction import Prediction, wanted_of
+from bertpress.methods.tinybert.signals import MOST_BYTES, Signals, bytes_needed, store
+from bertpress.methods.tinybert.student import find_teacher, make_student
+from bertpress.processes import barrier, is_first_process
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.methods.tinybert import TinyBert
+    from bertpress.run import StepRun
+    from bertpress.tasks.task import Task
+
+PROJECTIONS = "projections.safetensors"
+
+
+def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
+    """The student after both steps; `model` is left unchanged."""
+    teacher = find_teacher(method, model, task, run)
+    if method.teacher_check and method.prediction is not None:
+        check_teacher(teacher, task)
+    student = make_student(method, model, task, run)
+    comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
+    inside, answers = prepare_signals(method, teacher, task, comparison, run)
+    if comparison is not None and method.intermediate is not None:
+        say_comparison(comparison, run)
+        objective = Intermediate(student, task, comparison, None if inside else teacher, inside)
+        load_projections(objective, method.student, run)
+        run.train(objective, task, method.intermediate, "intermediate")
+        save_projections(objective, run.folder)
+        del objective
+    if method.prediction is not None:
+        objective = Prediction(student, task, method, None if answers else teacher, answers)
+        run.train(objective, task, method.prediction, "prediction")
+    return student
+
+
+def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
+    """Refuse a teacher that has learnt nothing of the task: one that was never fine-tuned, or with other labels.
+
+    Raises:
+        RequestError: names its score and that of the commonest answer.
+    """
+    from bertpress.evaluation import logits_of
+
+    split = task.dev_split
+    if not task.has_labels(split):
+        return
+    score = task.score(logits_of(teacher, task, task.encoded(split)), split)[task.primary]
+    chance = task.chance_score(split)
+    if not score > chance:
+        raise RequestError(
+            f"The teacher's {task.primary} on {split} is {100 * score:.1f}, no better than always giving the commonest "
+            f"answer ({100 * chance:.1f}); fine-tune it first, or set teacher_check to false."
+        )
+
+
+def prepare_signals(
+    method: TinyBert, teacher: PreTrainedModel, task: Task, comparison: Comparison | None, run: StepRun
+) -> tuple[dict[str, Signals], dict[str, Signals]]:
+    """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored."""
+    pending = [phase for phase in method.trainings() if not run.is_finished(phase)]
+    if not pending or method.signals == "none" or not task.repeats:
+        return {}, {}
+    answers = wanted_of(method, teacher) if method.prediction is not None else Wanted()
+    inside = comparison.wanted(1) if comparison is not None else Wanted()
+    both = answers | inside
+    splits = ["train", task.dev_split]
+    size = bytes_needed(teacher, task, splits, both)
+    whole = method.signals == "all" or (method.signals == "auto" and size <= MOST_BYTES)
+    wanted = both if whole else answers
+    if not wanted:
+        return {}, {}
+    folder = run.runtime.signals or run.folder / "signals"
+    if is_first_process():
+        run.runtime.say(f"storing what the teacher says: {bytes_needed(teacher, task, splits, wanted) / 1e6:.0f} MB")
+        store(folder, teacher, task, splits, wanted)
+    barrier()
+    found = store(folder, teacher, task, splits, wanted)
+    return found if whole else {}, found
+
+
+def say_comparison(comparison: Comparison, run: StepRun) -> None:
+    """Print and store what is compared with what."""
+    attention = "no attention" if not comparison.attention else f"attention ({comparison.kind})"
+    run.runtime.say(f"student-teacher layers: hidden {describe(comparison.hidden)}; {attention}"
+                    + (f" {describe(comparison.attention)}" if comparison.attention else ""))
+    if is_first_process():
+        write_json(run.folder / "distillation.json", comparison.describe())
+
+
+def save_projections(objective: Intermediate, folder: Path) -> None:
+    """Keep the projections beside the step's model, for a next distillation; they are no part of the model."""
+    from safetensors.torch import save_file
+
+    state = objective.projections.state_dict()
+    if state and is_first_process():
+        temporary = folder / f".{PROJECTIONS}.tmp"
+        save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
+        temporary.replace(folder / PROJECTIONS)
+
+
+def load_projections(objective: Intermediate, student: str | None, run: StepRun) -> None:
+    """Start from the projections that an earlier distillation left beside the student, where they have this form."""
+    from safetensors.torch import load_file
+
+    from bertpress.loading import model_folder
+
+    if student is None:
+        return
+    folder = Path(model_folder(student))
+    for place in (folder, folder.parent):
+        if (place / PROJECTIONS).is_file():
+            stored, own = load_file(place / PROJECTIONS), objective.projections.state_dict()
+            if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in own.items()}:
+                objective.projections.load_state_dict(stored)
+                run.runtime.say(f"projections from {place / PROJECTIONS}")
+            return

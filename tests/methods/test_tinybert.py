@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import batch_of, make_config, make_model, make_tokenizer, without_dropout
+from pydantic import ValidationError
+
+from bertpress import losses
+from bertpress.encoders.surgery import keep_layers
+from bertpress.errors import RequestError
+from bertpress.methods.tinybert import Shape, TinyBert
+from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
+from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, weights
+from bertpress.methods.tinybert.observing import Wanted, observe
+from bertpress.methods.tinybert.prediction import Prediction
+from bertpress.methods.tinybert.signals import bytes_needed, store
+from bertpress.methods.tinybert.steps import check_teacher
+from bertpress.methods.tinybert.student import check_vocabulary
+
+# Layer maps
+
+
+@pytest.mark.parametrize(
+    ("strategy", "student", "teacher", "expected"),
+    [
+        ("uniform", 4, 12, [3, 6, 9, 12]),
+        ("uniform", 6, 12, [2, 4, 6, 8, 10, 12]),
+        ("uniform", 5, 12, [2, 5, 7, 10, 12]),
+        ("uniform", 3, 6, [2, 4, 6]),
+        ("top", 4, 12, [9, 10, 11, 12]),
+        ("top", 5, 12, [8, 9, 10, 11, 12]),
+        ("bottom", 4, 12, [1, 2, 3, 4]),
+    ],
+)
+def test_maps_of_the_specification(strategy: Any, student: int, teacher: int, expected: list[int]) -> None:
+    assert layer_pairs(strategy, student, teacher) == tuple(enumerate(expected, start=1))
+
+
+def test_uniform_is_the_published_code_where_depths_divide() -> None:
+    for student in range(1, 13):
+        for factor in range(1, 5):
+            expected = tuple((layer, layer * factor) for layer in range(1, student + 1))
+            assert layer_pairs("uniform", student, student * factor) == expected
+
+
+def test_only_the_last_layers_and_own_pairs() -> None:
+    assert layer_pairs("last_only", 4, 12) == ((4, 12),)
+    assert layer_pairs([(0, 0), (2, 12)], 4, 12) == ((0, 0), (2, 12))
+    assert describe(((0, 0), (2, 12))) == "0-0, 2-12"
+    assert rises(((1, 2), (2, 4)))
+    assert not rises(((1, 4), (2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "student", "teacher", "words"),
+    [
+        ("uniform", 7, 6, "at most the teacher's 6 layers, got 7; give a list of pairs"),
+        ([(5, 1)], 4, 12, r"got \[5, 1\]"),
+        ([(1, 13)], 4, 12, r"a teacher layer up to 12"),
+        ([(1, 2), (1, 3)], 4, 12, "paired twice"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(strategy: Any, student: int, teacher: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        layer_pairs(strategy, student, teacher)
+
+
+def test_weights_are_one_number_or_one_each() -> None:
+    assert weights(2, 3, "w") == (2.0, 2.0, 2.0)
+    assert weights((1, 0, 3), 3, "w") == (1.0, 0.0, 3.0)
+    with pytest.raises(ValueError, match="w: expected one number or 3, got 2"):
+        weights((1.0, 2.0), 3, "w")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"layers": 2, "shape": Shape()}, "give one of layers, shape and student, not layers and shape"),
+        ({"intermediate": None, "prediction": None}, "both switched off"),
+        ({"attention_loss": "head_map"}, "need each other"),
+        ({"soft_weight": 0}, "step 2 would train nothing"),
+        ({"reduction": "upstream", "attention_implementation": "gram"}, "needs the maps"),
+        ({"shape": {"hidden_size": 100, "heads": 12}}, "no multiple of the 12 heads"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TinyBert(**fields)
+
+
+def test_the_plan_has_the_shape_of_the_student() -> None:
+    config = make_config()
+    assert TinyBert().plan(config).num_hidden_layers == 2
+    planned = TinyBert(shape=Shape(layers=3, hidden_size=12, heads=3, intermediate_size=20)).plan(config)
+    assert (planned.num_hidden_layers, planned.hidden_size, planned.num_attention_heads) == (3, 12, 3)
+    assert planned.id2label == config.id2label
+    with pytest.raises(RequestError, match="layers must lie between 1 and the model's 4, got 5"):
+        TinyBert(layers=5).plan(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({}, [1, 3]),
+        ({"layers": 3}, [0, 2, 3]),
+        ({"start_layers": "bottom"}, [0, 1]),
+        ({"start_layers": "top"}, [2, 3]),
+    ],
+)
+def test_a_student_starts_from_the_layers_it_learns_from(fields: dict[str, Any], kept: list[int]) -> None:
+    assert TinyBert(**fields).kept_layers(make_config()) == kept
+
+
+def test_a_first_layer_of_another_form_stays_first() -> None:
+    assert TinyBert().kept_layers(make_config("modernbert")) == [0, 3]
+
+
+# Step 1
+
+
+def intermediate(task: Any, student: Any, teacher: Any, signals: Any = None, **fields: Any) -> Intermediate:
+    comparison = Comparison(TinyBert(**fields), student.config, teacher.config)
+    return Intermediate(student, task, comparison, teacher, signals)
+
+
+def fresh(**sizes: int) -> Any:
+    shape = Shape(**{"layers": 2, "hidden_size": 12, "heads": 2, "intermediate_size": 20, **sizes})
+    torch.manual_seed(0)
+    teacher = make_model(**without_dropout())
+    return type(teacher)(TinyBert(shape=shape).plan(teacher.config)).eval()
+
+
+@pytest.mark.parametrize("implementation", ["maps", "gram"])
+def test_a_copy_of_the_teacher_has_no_distance(task: Any, batch: Any, implementation: str) -> None:
+    teacher = make_model(**without_dropout())
+    for fields in ({}, {"projection": "per_layer"}, {"attention_loss": "relation"}, {"attention_loss": "mean_heads"}):
+        objective = intermediate(
+            task, copy.deepcopy(teacher), teacher, layers=4, attention_implementation=implementation, **fields
+        ).train()
+        hidden, attention = objective.distances(batch)
+        assert float(hidden) == pytest.approx(0, abs=1e-6)
+        assert float(attention) == pytest.approx(0, abs=1e-4 if implementation == "gram" else 1e-6)
+
+
+def test_step_1_is_the_sum_of_the_formulas(task: Any, batch: Any) -> None:
+    """Against hidden states and scores that stock attention returns, in eager mode."""
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+    objective = intermediate(task, student, teacher, hidden_weight=(1.0, 2.0, 0.5), attention_weight=(3.0, 0.25)).train()
+    loss = float(objective(**batch)["loss"])
+
+    mask = batch["attention_mask"].float()
+    own = observe(student, task, batch, Wanted(hidden=(0, 1, 2), attention=(1, 2)))
+    other = observe(teacher, task, batch, Wanted(hidden=(0, 2, 4), attention=(2, 4)))
+    expected = 0.0
+    for number, target, weight in ((0, 0, 1.0), (1, 2, 2.0), (2, 4, 0.5)):
+        for row in range(len(mask)):
+            length = int(mask[row].sum())
+            difference = own.hidden[number][row, :length] - other.hidden[target][row, :length]
+            expected += weight * float(difference.square().mean()) / len(mask)
+    for layer, target, weight in ((1, 2, 3.0), (2, 4, 0.25)):
+        for row in range(len(mask)):
+            length = int(mask[row].sum())
+            maps = [
+                (found.query[row, :, :length] @ found.key[row, :, :length].mT) * found.scaling
+                for found in (own.attention[layer], other.attention[target])
+            ]
+            expected += weight * float((maps[0] - maps[1]).square().mean()) / len(mask)
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_head_and_pooler_are_not_trained_in_step_1(task: Any, batch: Any) -> None:
+    teacher = make_model(**without_dropout())
+    objective = intermediate(task, keep_layers(teacher, [1, 3]), teacher).train()
+    objective(**batch)["loss"].backward()
+    for name, parameter in objective.model.named_parameters():
+        trained = not name.startswith(("classifier", "bert.pooler"))
+        assert parameter.requires_grad == trained, name
+        assert (parameter.grad is not None) == trained, name
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_unequal_widths_are_projected_and_unequal_heads_related(task: Any, batch: Any) -> None:
+    teacher, student = make_model(**without_dropout()), fresh(heads=3)
+    objective = intermediate(task, student, teacher).train()
+    assert objective.comparison.kind == "relation"
+    assert objective.comparison.relation_heads == 4  # the largest divisor of 16 and 12
+    assert set(objective.projections) == {"0", "1", "2"}
+    assert objective.projections["0"].weight.shape == (16, 12)
+    objective(**batch)["loss"].backward()
+    assert all(parameter.grad is not None for parameter in objective.projections.parameters())
+
+
+@pytest.mark.parametrize(
+    ("projection", "names"),
+    [("shared", {"all"}), ("embed_hidden", {"embeddings", "layers"}), ("per_layer", {"0", "1", "2"})],
+)
+def test_layouts_of_projections(task: Any, batch: Any, projection: str, names: set[str]) -> None:
+    objective = intermediate(task, fresh(), make_model(**without_dropout()), projection=projection).train()
+    assert set(objective.projections) == names
+    objective(**batch)["loss"].backward()
+    assert all(parameter.grad is not None for parameter in objective.projections.parameters())
+
+
+@pytest.mark.parametrize(
+    ("heads", "fields", "words"),
+    [
+        (3, {"attention_loss": "scores"}, "the student has 3 and the teacher 2; use relation"),
+        (2, {"projection": "none"}, "the student has 12 and the teacher 16"),
+        (3, {"attention_loss": "head_map", "head_map": (0, 1)}, r"expected 3 numbers from 0 to 1, got \[0, 1\]"),
+        (3, {"attention_loss": "relation", "relation_heads": 3}, "must divide the widths"),
+        (2, {"hidden_weight": (1.0, 2.0)}, "hidden_weight: expected one number or 3, got 2"),
+        (2, {"hidden_weight": 0.0, "attention_weight": 0.0}, "neither hidden states nor attention"),
+    ],
+)
+def test_comparisons_that_cannot_be_made_are_refused(heads: int, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        Comparison(TinyBert(**fields), fresh(heads=heads).config, make_config()).projections(0.02)
+
+
+def test_head_map_compares_the_heads_it_names(task: Any, batch: Any) -> None:
+    teacher = make_model(**without_dropout())
+    plain = intermediate(task, copy.deepcopy(teacher), teacher, layers=4).train()
+    crossed = intermediate(task, copy.deepcopy(teacher), teacher, layers=4, attention_loss="head_map", head_map=(1, 0))
+    assert float(plain.distances(batch)[1]) < 1e-6 < float(crossed.train().distances(batch)[1])
+
+
+def test_scores_that_are_no_plain_products_are_left_out(task_of: Callable[[str], Any]) -> None:
+    teacher = make_model(family="deberta-v2", **without_dropout("deberta-v2"))
+    task = task_of("deberta-v2")
+    objective = intermediate(task, keep_layers(teacher, [1, 3]), teacher).train()
+    assert objective.comparison.attention == ()
+    hidden, attention = objective.distances(batch_of(task))
+    assert float(hidden) > 0
+    assert float(attention) == 0
+    with pytest.raises(RequestError, match="relative positions"):
+        intermediate(task, keep_layers(teacher, [1, 3]), teacher, attention_loss="scores").train().distances(batch_of(task))
+
+
+def test_padding_and_neighbours_have_no_influence(task: Any) -> None:
+    rows = [task.encoded("train")[row] for row in range(6)]
+    teacher = make_model(**without_dropout())
+    objective = intermediate(task, keep_layers(teacher, [1, 3]), teacher).train()
+    together = sum(map(float, objective.distances(task.collate(rows))))
+    alone = [sum(map(float, objective.distances(task.collate([row])))) for row in rows]
+    assert together == pytest.approx(sum(alone) / len(alone), rel=1e-5)
+
+
+def test_the_best_tenth_of_step_1_has_the_smallest_distance(task: Any) -> None:
+    teacher = make_model(**without_dropout())
+    objective = intermediate(task, keep_layers(teacher, [1, 3]), teacher)
+    assert objective.selection == ("distance", False)
+    before = objective.train()
+    found = objective.eval().scores("validation", torch.device("cpu"))["distance"]
+    rows = task.encoded("validation")
+    alone = [sum(map(float, before.distances(task.collate([row]), "validation"))) for row in rows]
+    assert found == pytest.approx(sum(alone) / len(alone), rel=1e-4)
+
+
+# Step 2
+
+
+def test_step_2_is_cross_entropy_against_the_teacher(task: Any, batch: Any) -> None:
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+    objective = Prediction(student, task, TinyBert(temperature=2.0), teacher).train()
+    loss = objective(**batch)["loss"]
+    inputs = {name: batch[name] for name in task.inputs}
+    with torch.no_grad():
+        own, other = student(**inputs).logits / 2, teacher(**inputs).logits / 2
+    expected = -(other.softmax(-1) * own.log_softmax(-1)).sum(-1).mean() * 4
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_labels_are_believed_on_original_rows_only(task: Any, batch: Any) -> None:
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+    objective = Prediction(student, task, TinyBert(soft_weight=0, hard_weight=1.5), teacher).train()
+    inputs = {name: batch[name] for name in task.inputs}
+    rows = task.example_losses(student(**inputs), batch)
+    assert float(objective(**batch)["loss"]) == pytest.approx(1.5 * float(rows.mean()), rel=1e-5)
+    augmented = torch.tensor([1, 0, 0, 1, 0, 0, 0, 1])
+    expected = 1.5 * float((rows * (1 - augmented)).mean())
+    assert float(objective(**batch, augmented=augmented)["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_angle_of_the_last_states(task: Any, batch: Any) -> None:
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+    objective = Prediction(student, task, TinyBert(soft_weight=0, cosine_weight=1.0), teacher).train()
+    inputs = {name: batch[name] for name in task.inputs}
+    own, other = student.bert(**inputs)[0], teacher.bert(**inputs)[0]
+    expected = losses.cosine_loss(own, other, batch["attention_mask"])
+    assert float(objective(**batch)["loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+# Stored signals
+
+
+@pytest.mark.parametrize("fields", [{}, {"attention_loss": "relation"}])
+def test_stored_signals_are_those_of_the_teacher(task: Any, tmp_path: Path, fields: dict[str, Any]) -> None:
+    teacher = make_model(**without_dropout())
+    student = keep_layers(teacher, [1, 3])
+    asking = intermediate(task, student, teacher, **fields).train()
+    wanted = asking.comparison.wanted(1) | Wanted(logits=True)
+    signals = store(tmp_path / "signals", teacher, task, ["train", "validation"], wanted)
+    reading = intermediate(task, student, None or teacher, signals, **fields).train()
+    reading.__dict__["teacher"] = None  # it must not be asked
+    rows = [task.encoded("train")[row] for row in (5, 90, 17, 3)]
+    batch = task.collate(rows)
+    for one, two in zip(asking.distances(batch), reading.distances(batch), strict=True):
+        assert float(one) == pytest.approx(float(two), rel=2e-3)
+    with torch.no_grad():
+        logits = teacher(**{name: batch[name] for name in task.inputs}).logits
+    seen = signals["train"].read(batch["row"], batch["input_ids"].shape[1], torch.device("cpu"))
+    torch.testing.assert_close(seen.logits, logits, atol=1e-5, rtol=1e-5)
+    size = sum(file.stat().st_size for file in (tmp_path / "signals").glob("*.[tl]*s"))
+    assert size == bytes_needed(teacher, task, ["train", "validation"], wanted)
+
+
+def test_a_store_is_used_again(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertpress.methods.tinybert import signals
+
+    teacher = make_model(**without_dropout())
+    first = store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+    monkeypatch.setattr(signals, "observe", None)  # computing again would fail
+    again = store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+    assert (again["train"].logits == first["train"].logits).all()
+
+
+def test_a_stale_store_is_refused_by_naming_what_differs(
+    task: Any, text_data: Callable[..., Any], tmp_path: Path
+) -> None:
+    from bertpress.tasks.classification import Classification
+
+    teacher, wanted = make_model(**without_dropout()), Wanted(logits=True)
+    store(tmp_path / "signals", teacher, task, ["train"], wanted)
+    with pytest.raises(RequestError, match="signals of another teacher;"):
+        store(tmp_path / "signals", make_model(seed=7), task, ["train"], wanted)
+    with pytest.raises(RequestError, match="of another selection;"):
+        store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True, hidden=(1,)))
+    fewer = Classification(text_data(train=50), make_tokenizer(), 32)
+    with pytest.raises(RequestError, match="of another data;"):
+        store(tmp_path / "signals", teacher, fewer, ["train"], wanted)
+
+
+def test_a_full_disk_leaves_no_store(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    teacher = make_model(**without_dropout())
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "posix_fallocate", full)
+        store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+    assert not (tmp_path / "signals").exists()
+    store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+
+
+# Teachers and students
+
+
+def test_a_teacher_that_knows_nothing_is_refused(task: Any) -> None:
+    teacher = make_model(**without_dropout())
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.tensor([1.0, 0.0]))
+    with pytest.raises(RequestError, match=r"accuracy on validation is 50.0, no better .* \(50.0\); fine-tune it first"):
+        check_teacher(teacher, task)
+
+
+def test_vocabularies_have_to_agree() -> None:
+    check_vocabulary(make_tokenizer(), make_tokenizer(), "a", "b")
+    other = copy.deepcopy(make_tokenizer())
+    other.add_tokens(["extra"])
+    check_vocabulary(make_tokenizer(), other, "a", "b")  # one may know more
+    with pytest.raises(RequestError, match=r"a and b have different vocabularies \('\[PAD\]'"):
+        check_vocabulary(make_tokenizer(), make_tokenizer("roberta"), "a", "b")
+
+
+# Whole runs
+
+
+STEPS = {"max_steps": 6, "batch_size": 8, "learning_rate": 1e-3}
+FIELDS = {"layers": 2, "intermediate": STEPS, "prediction": STEPS, "teacher_check": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", ["all", "logits", "none"])
+def test_a_run_leaves_a_stock_model_and_its_log(
+    carry_out: Callable[..., Path], tmp_path: Path, signals: str
+) -> None:
+    run = carry_out({"tinybert": {**FIELDS, "signals": signals}}, tmp_path / "run")
+    step = run / "00-tinybert"
+    result = json.loads((step / "result.json").read_text())
+    assert result["phases"] == ["intermediate", "prediction"]
+    assert result["layers"] == 2
+    logged = [json.loads(line) for line in (step / "intermediate" / "log.jsonl").read_text().splitlines()]
+    assert any({"hidden_loss", "attention_loss"} <= set(entry) for entry in logged)
+    assert any("eval_distance" in entry for entry in logged)
+    assert json.loads((step / "distillation.json").read_text())["hidden"] == [[0, 0], [1, 2], [2, 4]]
+    assert not (step / "signals").exists()
+
+
+@pytest.mark.slow
+def test_a_general_student_brings_its_projections(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    shape = {"layers": 2, "hidden_size": 12, "heads": 2, "intermediate_size": 20}
+    general = {**FIELDS, "layers": None, "shape": shape, "prediction": None, "encoder_only": True}
+    first = carry_out({"tinybert": general}, tmp_path / "general")
+    stored = first / "00-tinybert" / "projections.safetensors"
+    assert stored.is_file()
+    from safetensors.torch import load_file
+
+    assert set(load_file(stored)) == {f"{number}.{part}" for number in range(3) for part in ("weight", "bias")}
+    fields = {**FIELDS, "layers": None, "student": str(first), "intermediate": {**STEPS, "learning_rate": 1e-12}}
+    second = carry_out({"tinybert": fields}, tmp_path / "task")
+    again = load_file(second / "00-tinybert" / "projections.safetensors")
+    for name, value in load_file(stored).items():
+        torch.testing.assert_close(again[name], value)
