@@ -31,6 +31,9 @@ _HOME = {
     "Linear": "bertpress.methods.theseus.rates",
     "Constant": "bertpress.methods.theseus.rates",
     "Custom": "bertpress.methods.theseus.rates",
+    "TinyBert": "bertpress.methods.tinybert",
+    "Shape": "bertpress.methods.tinybert",
+    "Augmentation": "bertpress.augmentation",
     "RequestError": "bertpress.errors",
     "AnswerNo": "bertpress.errors",
 }
@@ -50,11 +53,13 @@ if TYPE_CHECKING:
         report,
         run_recipe,
     )
+    from bertpress.augmentation import Augmentation
     from bertpress.errors import AnswerNo, RequestError
     from bertpress.methods.finetune import Finetune
     from bertpress.methods.method import Training
     from bertpress.methods.theseus import Theseus
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
+    from bertpress.methods.tinybert import Shape, TinyBert
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime
     from bertpress.sweeping import sweep

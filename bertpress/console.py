@@ -75,7 +75,8 @@ class Screen:
             parts["rate"] = f"{logs['replace_rate']:.2f}"
         for name, value in logs.items():
             if name.startswith("eval_"):
-                parts[name.removeprefix("eval_")] = f"{100 * value:.1f}"
+                short = name.removeprefix("eval_")
+                parts[short] = f"{value:.4g}" if short == "distance" else f"{100 * value:.1f}"
         self.shown = ", ".join(f"{name} {value}" for name, value in parts.items())
 
     def _remaining(self, step: int, total: int) -> str:
@@ -84,6 +85,14 @@ class Screen:
             return "..."
         seconds = (time.perf_counter() - self.began) / done * (total - step)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit of which there are two or more: ``90 s``, ``45 min``, ``12.5 h``."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _is_evaluation(logs: dict[str, float]) -> bool:

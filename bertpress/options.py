@@ -96,6 +96,7 @@ class TrainOptions(DataOptions):
     accumulation: Annotated[int | None, _option("micro-batches per optimizer step, first phase")] = None
     precision: Annotated[str | None, _option("fp32, bf16 or fp16")] = None
     phases: Annotated[str | None, _option("run only these phases: replacing,finetuning")] = None
+    signals: Annotated[Path | None, _option("folder of stored teacher signals, kept for other students")] = None
     no_baseline: Annotated[bool, _option("leave out the truncated baseline", "--no-baseline")] = False
     log: Annotated[str, _option("also log to a tracker: tensorboard")] = "none"
     dry_run: Annotated[bool, _option("print what would be done and what it costs; train nothing")] = False
@@ -104,7 +105,7 @@ class TrainOptions(DataOptions):
 
     def runtime(self) -> Runtime:
         phases = None if self.phases is None else tuple(split_list(self.phases) or ())
-        return dataclasses.replace(super().runtime(), phases=phases, log=self.log)
+        return dataclasses.replace(super().runtime(), phases=phases, log=self.log, signals=self.signals)
 
     def recipe_fields(self) -> dict[str, Any]:
         """The recipe's own fields that these flags set."""

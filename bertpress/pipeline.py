@@ -191,7 +191,7 @@ def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: s
         if is_first_process():
             _finish(job, step, plan, result, task)
     if is_first_process():
-        step.remove_checkpoints()
+        step.remove_scratch()
     barrier()
 
 

@@ -54,7 +54,8 @@ def plan_steps(recipe: Recipe, config: PretrainedConfig, examples: int, processe
     """
     plans = []
     for index, method in enumerate(recipe.steps):
-        plans.append(_plan(f"{index:02d}-{method.name}", method, config, examples, processes))
+        rows = method.rows(examples, recipe.task.name)
+        plans.append(_plan(f"{index:02d}-{method.name}", method, config, rows, processes))
         config = plans[-1].after
     baseline = _baseline(recipe, plans, examples, processes)
     return [*plans, baseline] if baseline else plans
@@ -80,9 +81,9 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processe
     ]
     if not recipe.baseline or not changing:
         return None
-    first = next(iter(changing[-1].method.trainings().values()))
+    training = changing[-1].method.baseline_training()
     total = sum(sum(plan.steps.values()) for plan in changing)
-    method = Finetune(layers=plans[-1].layers, training=first.model_copy(update={"max_steps": total}))
+    method = Finetune(layers=plans[-1].layers, training=training.model_copy(update={"max_steps": total}))
     start = plans[0].after if isinstance(plans[0].method, Finetune) else plans[0].before
     return _plan("baseline", method, start, examples, processes)
 

@@ -40,6 +40,8 @@ class Runtime:
     """run only these phases"""
     log: str = "none"
     """a tracker that the Trainer knows, such as tensorboard"""
+    signals: Path | None = None
+    """folder of stored teacher signals, kept for other students; default inside the step, deleted with its end"""
     trust_remote_code: bool = False
     progress: Callable[[str, int, int, dict[str, float]], None] = field(default=lambda *_: None)
     """(phase, step, total steps, logged numbers)"""
@@ -107,10 +109,10 @@ class StepRun:
         """Time spent on the finished phases."""
         return sum(float(json.loads(file.read_text())["seconds"]) for file in self.folder.glob("*/finished.json"))
 
-    def remove_checkpoints(self) -> None:
+    def remove_scratch(self) -> None:
         """Delete what only resuming needs; called when the step's result is on disk."""
-        for checkpoint in self.folder.glob("*/checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        for folder in (*self.folder.glob("*/checkpoint-*"), *self.folder.glob("signals")):
+            shutil.rmtree(folder)
 
 
 def open_run(folder: Path, recipe: Recipe) -> bool:

@@ -94,7 +94,7 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
     training = options.training_fields()
     if training:
         ((name, fields),) = _only_step(values).items()
-        phase = method_named(name).phases[0]
+        phase = next(iter(method_named(name)().trainings()))
         fields[phase] = {**(fields.get(phase) or {}), **training}
     values = override(values, options.assignments or [], prefix)
     recipe = make_recipe(values)
@@ -178,7 +178,9 @@ def _print_plan(rows: list[dict[str, Any]], as_json: bool, cells: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("step", "layers", "parameters (M)", "MACs (M)", "optimizer steps", "seconds", "disk (MB)")
+    from bertpress.console import duration
+
+    table = Table("step", "layers", "parameters (M)", "MACs (M)", "optimizer steps", "time", "disk (MB)")
     for row in rows:
         steps = ", ".join(f"{phase} {count}" for phase, count in row["optimizer_steps"].items())
         table.add_row(
@@ -187,11 +189,11 @@ def _print_plan(rows: list[dict[str, Any]], as_json: bool, cells: int) -> None:
             f"{row['parameters'] / 1e6:.1f}",
             f"{row['macs'] / 1e6:.0f}",
             steps,
-            f"{row['seconds']:.0f}",
+            duration(row["seconds"]),
             f"{row['disk_bytes'] / 1e6:.0f}",
         )
     Console(highlight=False).print(table)
-    print(f"MACs at {rows[0]['tokens']} tokens, the mean length; seconds predicted from three training steps here.")
+    print(f"MACs at {rows[0]['tokens']} tokens, the mean length; time predicted from three training steps here.")
     if cells > 1:
         print(f"{cells} cells, each about as above with its own settings.")
     for row in rows:

@@ -6,8 +6,9 @@ from bertpress.errors import RequestError, nearest
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.methods.theseus import Theseus
+from bertpress.methods.tinybert import TinyBert
 
-METHODS: tuple[type[Method], ...] = (Finetune, Theseus)
+METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert)
 
 
 def method_named(name: str) -> type[Method]:

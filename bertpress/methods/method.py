@@ -84,6 +84,14 @@ class Method(Config, ABC):
     def trainings(self) -> dict[str, Training]:
         """Phase name to its settings, in order, without the phases that are switched off."""
 
+    def baseline_training(self) -> Training:
+        """What the truncated baseline is trained like, but for its number of steps."""
+        return next(iter(self.trainings().values()))
+
+    def rows(self, examples: int, task: str) -> int:
+        """Training rows that `examples` rows of a task become, at most."""
+        return examples
+
     @abstractmethod
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
         """Mean cost of one training step in layer forwards (backward: one for activations, one for weights).

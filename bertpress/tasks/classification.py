@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +132,13 @@ class Classification(Task):
         if self.labels is None:
             return functional.mse_loss(logits.squeeze(-1), batch["labels"], reduction="none")
         return functional.cross_entropy(logits, batch["labels"], reduction="none")
+
+    def distillation_losses(
+        self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        if self.labels is None:
+            return functional.mse_loss(student.float(), teacher.float(), reduction="none").mean(-1)
+        return loss(student, teacher)
 
     def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
         if not self.has_labels(split):

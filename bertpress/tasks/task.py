@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
     from torch import Tensor
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 class Task(ABC):
@@ -26,6 +26,8 @@ class Task(ABC):
         splits: the raw rows of each split.
         inputs: names of the batch's tensors that the model takes.
         notes: remarks about the data that the user should read.
+        repeats: True if a row is the same in every epoch.
+        tokenizer: what encodes the texts.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Task(ABC):
     splits: Mapping[str, Dataset]
     inputs: tuple[str, ...]
     notes: tuple[str, ...]
+    repeats: bool = True
+    tokenizer: PreTrainedTokenizerBase
 
     @abstractmethod
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
@@ -64,8 +68,23 @@ class Task(ABC):
         """Loss of each example, shape (batch,)."""
 
     @abstractmethod
+    def distillation_losses(
+        self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Distance of a student's logits from its teacher's, shape (batch,).
+
+        Args:
+            loss: distance of two sets of logits over the same classes, (rows, classes) twice to (rows,); a task
+                without classes uses a distance of its own.
+        """
+
+    @abstractmethod
     def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
         """Every metric, as a number of which 1 is the best."""
+
+    @abstractmethod
+    def has_labels(self, split: str) -> bool:
+        """True if every row of the split can be scored."""
 
     @abstractmethod
     def chance_score(self, split: str) -> float:

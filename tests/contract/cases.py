@@ -63,6 +63,14 @@ CASES = (
         imposed=(True, False),
         one_step={"finetuning": None},
     ),
+    Case(
+        name="tinybert",
+        fields={"layers": 2, "intermediate": TRAINING, "prediction": {**TRAINING, "epochs": 2}, "teacher_check": False},
+        layers=2,
+        training="intermediate",
+        stops=(("intermediate", 9), ("prediction", 8)),
+        one_step={"prediction": None, "teacher": "input", "signals": "none"},
+    ),
 )
 
 PAIRS = tuple(replace(case, family=family) for case in CASES for family in FAMILIES)

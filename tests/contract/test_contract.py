@@ -22,6 +22,7 @@ from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
+from bertpress.run import Runtime
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIRS])
@@ -177,6 +178,7 @@ class OneStep:
     """Stands for a step's folder: trains one optimizer step and keeps what it was made with and what came out."""
 
     seed = 1
+    runtime = Runtime()
 
     def __init__(self, folder: Path, imposed: Any) -> None:
         self.folder, self.imposed = folder, imposed
