@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "augment": "bertpress.api",
     "compress": "bertpress.api",
     "dry_run": "bertpress.api",
     "evaluate": "bertpress.api",
@@ -26,6 +27,7 @@ _HOME = {
     "Recipe": "bertpress.recipe",
     "Runtime": "bertpress.run",
     "Training": "bertpress.methods.method",
+    "Augmentation": "bertpress.augmentation",
     "Finetune": "bertpress.methods.finetune",
     "Theseus": "bertpress.methods.theseus",
     "Linear": "bertpress.methods.theseus.rates",
@@ -42,6 +44,7 @@ __all__ = [*_HOME]
 if TYPE_CHECKING:
     from bertpress.api import (
         Result,
+        augment,
         compress,
         dry_run,
         evaluate,

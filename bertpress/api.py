@@ -16,6 +16,7 @@ from bertpress.run import Runtime, check_device, default_device
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bertpress.augmentation import Augmentation
     from bertpress.tasks.task import Task
 
 
@@ -214,6 +215,57 @@ def measure(
         return latency_rows(loaded, None, batches, seconds=seconds)
     other, _ = _open(against, task, max_length, limit, runtime, head_labels)
     return latency_rows(other, loaded, batches, seconds=seconds)
+
+
+def augment(
+    task: str | Mapping[str, Any] | TaskSpec,
+    model: str,
+    out: str | Path | None,
+    settings: Augmentation | None = None,
+    *,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Write a task with an augmented training split into a folder that serves as its data from then on.
+
+    Args:
+        task: a task's name, or a mapping that says where your own data are.
+        model: the fine-tuned teacher; its tokenizer splits words and its embeddings serve where no vectors are given.
+        out: the folder; resumed if it holds the same augmentation.
+        settings: of the augmentation.
+        limit: largest number of rows of a split.
+        runtime: device, threads, progress.
+        dry_run: tell what would be made and how long it would take; write nothing.
+
+    Returns:
+        The manifest: rows, words replaced, settings. For `dry_run`: rows at most, words, seconds, a sample.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+    """
+    from bertpress import processes
+    from bertpress.augmentation import Augmentation, augmenting, estimating
+    from bertpress.augmentation.job import Job, source_of
+    from bertpress.pipeline import quieten
+    from bertpress.tasks import load_task
+
+    runtime = runtime or Runtime()
+    quieten(runtime.threads)
+    check_device(runtime.device)
+    processes.join(runtime.device)
+    teacher = source_of(model, runtime)
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    # The length is of no account: texts are augmented whole, and cut where they are used.
+    data = load_task(spec, teacher.tokenizer, min(MAX_LENGTH, teacher.tokenizer.model_max_length), limit)
+    job = Job.of(data, settings or Augmentation(), teacher, runtime)
+    for note in data.notes:
+        runtime.say(note)
+    if dry_run:
+        return estimating.estimate(job)
+    if out is None:
+        raise RequestError("Name the folder of the augmented data with --out.")
+    return augmenting.augment(job, Path(out))
 
 
 def import_model(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertpress import training_commands
+from bertpress import data_commands, training_commands
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.options import DataOptions, TaskOption, split_list, with_options
 from bertpress.recipe import MAX_LENGTH
@@ -27,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 training_commands.add_to(app)
+data_commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""
 ModelArgument = Annotated[str, typer.Argument(help="model folder, run, or hub name")]

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError, beside
+from bertpress.files import digest
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
@@ -187,6 +189,67 @@ def _load_weights(
             "give a complete model."
         )
     return model, missing
+
+
+def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A masked-language model in float32 and eval mode.
+
+    Raises:
+        RequestError: no such model, one without a trained language-model head, or of an architecture without a row.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForMaskedLM
+
+    from bertpress.encoders.language_model import language_head_of
+
+    try:
+        model, info = AutoModelForMaskedLM.from_pretrained(
+            model_folder(name), dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RequestError(_cannot_load(name, error)) from None
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise RequestError(
+            f"{name} is not a masked-language model (missing: {', '.join(missing[:4])}); "
+            "give the pre-trained model, with its language-model head."
+        )
+    language_head_of(model)
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def load_embeddings(name: str, trust_remote_code: bool = False) -> np.ndarray:
+    """A model's input embeddings, shape (vocabulary, width), float32."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(model_folder(name), dtype=torch.float32, trust_remote_code=trust_remote_code)
+    weight: np.ndarray = model.get_input_embeddings().weight.detach().numpy()
+    return weight
+
+
+def model_identity(name: str) -> str:
+    """What tells a model's weights and tokenizer apart: a digest of the files of a folder, a name's commit on the Hub.
+
+    Raises:
+        RequestError: no such model.
+    """
+    from transformers.utils import cached_file
+
+    folder = Path(model_folder(name))
+    if not folder.is_dir():
+        try:
+            return f"{name}@{Path(cached_file(str(folder), 'config.json')).parent.name}"
+        except OSError as error:
+            raise RequestError(_cannot_load(name, error)) from None
+    files = sorted(path for path in folder.iterdir() if path.suffix in IDENTIFYING)
+    return digest(*(part for path in files for part in (path.name.encode(), path)))
+
+
+IDENTIFYING = (".safetensors", ".bin", ".json", ".txt", ".model")
+"""Suffixes of the files that hold weights, configuration and tokenizer."""
 
 
 def _weights_remarks(folder: Path) -> list[str]:

@@ -14,6 +14,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Number of this process among all of them; the one that writes is 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def local_rank() -> int:
     """Number of this process among those of its machine; also that of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
@@ -21,7 +26,7 @@ def local_rank() -> int:
 
 def is_first_process() -> bool:
     """True in the process that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
 
 
 def join(device: str | None) -> None:

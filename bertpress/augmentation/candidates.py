@@ -1,0 +1,224 @@
+"""What a masked-language model proposes for words, in large batches whose logits exist at masked positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertpress.augmentation.vectors import leave_out
+from bertpress.augmentation.vocabulary import Vocabulary, vocabulary_of
+from bertpress.encoders import encoder_of
+from bertpress.encoders.language_model import masked_lm_logits
+from bertpress.kernels import fastest_kernels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.augmentation import Augmentation
+
+LOGITS = 2**24  # logits that are held at once
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A word of a text whose tokens are to be masked."""
+
+    ids: Sequence[int]  # the text without special tokens
+    positions: tuple[int, ...]  # the word's tokens
+    word: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a model's input: special tokens, or the place of a text."""
+
+    special: tuple[int, ...] | None
+    segment: int
+
+
+Frame = tuple[Part, ...]
+
+
+def frame_of(tokenizer: PreTrainedTokenizerBase, texts: int) -> Frame:
+    """The special tokens around one text or two, and the segments."""
+    probe = tokenizer(*["a"] * texts, return_token_type_ids=True)
+    parts: list[Part] = []
+    places = probe.sequence_ids()
+    for index, (number, segment) in enumerate(zip(probe["input_ids"], probe["token_type_ids"], strict=True)):
+        if places[index] is None:
+            parts.append(Part((number,), segment))
+        elif index == 0 or places[index] != places[index - 1]:
+            parts.append(Part(None, segment))
+    return tuple(parts)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the model reads for one word."""
+
+    ids: list[int]
+    segments: list[int]
+    positions: list[int]  # of the masks
+
+
+def fill(frame: Frame, texts: Sequence[Sequence[int]], positions: Sequence[int]) -> Input:
+    """The texts in their frame; `positions` count within the first text."""
+    ids: list[int] = []
+    segments: list[int] = []
+    waiting, starts = iter(texts), []
+    for part in frame:
+        if part.special is None:
+            starts.append(len(ids))
+        new = next(waiting) if part.special is None else part.special
+        ids += new
+        segments += [part.segment] * len(new)
+    return Input(ids, segments, [starts[0] + position for position in positions])
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How masked texts become inputs of a model."""
+
+    single: Frame
+    pair: Frame | None  # None: the masked text alone
+    mask: int
+    longest: int  # in tokens, special ones included
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, positions: int, context: str) -> Framing:
+        """For a tokenizer and a model of that many positions."""
+        pair = frame_of(tokenizer, 2) if context == "pair" else None
+        longest = min(positions, tokenizer.model_max_length)
+        return cls(frame_of(tokenizer, 1), pair, tokenizer.mask_token_id, longest)
+
+    def input_of(self, item: Masked) -> Input:
+        """Masked and original text as a pair; where that does not fit, the masked text alone or a window of it."""
+        masked = list(item.ids)
+        for position in item.positions:
+            masked[position] = self.mask
+        if self.pair is not None and 2 * len(masked) + _specials(self.pair) <= self.longest:
+            return fill(self.pair, (masked, item.ids), item.positions)
+        room = self.longest - _specials(self.single)
+        centre = (item.positions[0] + item.positions[-1]) // 2
+        start = max(0, min(centre - room // 2, len(masked) - room))
+        window = masked[start : start + room]
+        return fill(self.single, (window,), [position - start for position in item.positions])
+
+
+def _specials(frame: Frame) -> int:
+    return sum(len(part.special) for part in frame if part.special is not None)
+
+
+class Proposer:
+    """A masked-language model that proposes words.
+
+    Args:
+        model: in eval mode, on its device.
+        tokenizer: has a mask token.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Augmentation) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.vocabulary: Vocabulary = vocabulary_of(tokenizer)
+        self.framing = Framing.of(tokenizer, encoder_of(model.config).positions(model.config), settings.context)
+        banned = np.ones(model.config.vocab_size, dtype=bool)
+        known = self.vocabulary.is_word[: len(banned)]
+        banned[: len(known)] = ~known
+        self.banned = torch.from_numpy(banned).to(model.device)
+
+    def propose(self, items: Sequence[Masked]) -> list[list[str]]:
+        """At most `candidates` words for each item, the most probable first."""
+        inputs = [self.framing.input_of(item) for item in items]
+        found: list[list[str]] = [[] for _ in items]
+        for batch in batches([len(item.ids) for item in inputs], self.settings.token_budget):
+            values, tokens = self._best([inputs[index] for index in batch], [items[index] for index in batch])
+            row = 0
+            for index in batch:
+                count = len(items[index].positions)
+                found[index] = self._words(items[index].word, values[row : row + count], tokens[row : row + count])
+                row += count
+        return found
+
+    def _best(self, inputs: Sequence[Input], items: Sequence[Masked]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and numbers of the best tokens of each masked position, both (positions, K + 1), best first."""
+        model, device = self.model, self.model.device
+        rows = [row for row, item in enumerate(inputs) for _ in item.positions]
+        positions = [position for item in inputs for position in item.positions]
+        left_out = [
+            self.vocabulary.spelled_like(item.ids[item.positions[0]], item.word)
+            if self.settings.exclude_original and len(item.positions) == 1
+            else []
+            for item in items
+            for _ in item.positions
+        ]
+        count = min(self.settings.candidates + 1, len(self.banned))
+        best: list[tuple[Tensor, Tensor]] = []
+        with torch.inference_mode(), fastest_kernels(device), _reduced_precision(device):
+            hidden = model.base_model(**self._padded(inputs)).last_hidden_state[rows, positions]
+            step = max(1, LOGITS // len(self.banned))
+            for begin in range(0, len(rows), step):
+                logits = masked_lm_logits(model, hidden[begin : begin + step]).float()
+                logits = logits.masked_fill(self.banned, -torch.inf)
+                leave_out(logits, left_out[begin : begin + step])
+                values, tokens = logits.topk(count)
+                best.append((values.cpu(), tokens.to(torch.int32).cpu()))
+        return torch.cat([values for values, _ in best]).numpy(), torch.cat([tokens for _, tokens in best]).numpy()
+
+    def _padded(self, inputs: Sequence[Input]) -> dict[str, Tensor]:
+        longest = max(len(item.ids) for item in inputs)
+        columns = {
+            "input_ids": [item.ids + [self.tokenizer.pad_token_id] * (longest - len(item.ids)) for item in inputs],
+            "token_type_ids": [item.segments + [0] * (longest - len(item.ids)) for item in inputs],
+            "attention_mask": [[1] * len(item.ids) + [0] * (longest - len(item.ids)) for item in inputs],
+        }
+        names = self.tokenizer.model_input_names
+        return {name: torch.tensor(rows, device=self.model.device) for name, rows in columns.items() if name in names}
+
+    def _words(self, word: str, values: np.ndarray, tokens: np.ndarray) -> list[str]:
+        spelled = ("".join(map(self.vocabulary.spelling.__getitem__, row)) for row in joint(values, tokens))
+        if self.settings.exclude_original:
+            spelled = (candidate for candidate in spelled if candidate.lower() != word.lower())
+        return list(spelled)[: self.settings.candidates]
+
+
+def joint(values: np.ndarray, tokens: np.ndarray) -> list[tuple[int, ...]]:
+    """The best token sequences, best first, as many as `values` has columns.
+
+    Each position chooses by itself, so a sequence is worth the sum of its logits. Among the best sequences there is
+    none whose beginning is not among the best beginnings, which makes the search exact.
+
+    Args:
+        values: logits of the best tokens of each position, shape (positions, count); -inf for tokens that are banned.
+        tokens: their numbers, same shape.
+    """
+    scores = np.zeros(1)
+    sequences: list[tuple[int, ...]] = [()]
+    for row, numbers in zip(values.astype(np.float64), tokens.tolist(), strict=True):
+        sums = (scores[:, None] + row).ravel()
+        order = np.argsort(-sums, kind="stable")[: values.shape[1]]
+        order = order[np.isfinite(sums[order])]
+        sequences = [(*sequences[place // len(row)], numbers[place % len(row)]) for place in order.tolist()]
+        scores = sums[order]
+    return sequences
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices by falling length, in batches of at most `budget` tokens with padding; a longer one stands alone."""
+    batch: list[int] = []
+    for index in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _reduced_precision(device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()

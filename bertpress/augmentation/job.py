@@ -1,0 +1,198 @@
+"""What an augmentation works with: the texts, how their words are found, who proposes candidates, and what tells it
+apart from another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertpress.augmentation import Augmentation
+from bertpress.augmentation.candidates import Masked, Proposer
+from bertpress.augmentation.sampling import carry_case
+from bertpress.augmentation.shards import Slot
+from bertpress.augmentation.vectors import WordVectors, embedding_vectors, read_glove
+from bertpress.augmentation.words import Analyser, Word
+from bertpress.errors import RequestError
+from bertpress.files import digest
+from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
+from bertpress.run import Runtime, default_device
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bertpress.tasks.task import Task
+
+
+ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", "is_augmented": "bool"}
+"""Columns of the augmented split beside those of the task."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model whose tokenizer splits words and whose input embeddings may serve as word vectors."""
+
+    identity: str
+    """what tells its weights apart from others"""
+    tokenizer: PreTrainedTokenizerBase
+    embeddings: Callable[[], np.ndarray]
+
+
+def source_of(name: str, runtime: Runtime) -> Source:
+    """The source that a folder, run or hub name stands for; its weights are read when they are asked for."""
+    return Source(
+        identity=model_identity(name),
+        tokenizer=load_tokenizer(name, runtime.trust_remote_code),
+        embeddings=lambda: load_embeddings(name, runtime.trust_remote_code),
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """An augmentation that was checked, before any model is loaded.
+
+    `slots_of` loads the masked-language model when it is first called, `neighbours` the word vectors.
+    """
+
+    task: Task
+    settings: Augmentation
+    source: Source
+    runtime: Runtime
+    analyser: Analyser
+    texts: list[str]
+    """every different text of the training split, in the order of its first row"""
+    vectors_file: WordVectors | None
+
+    @classmethod
+    def of(cls, task: Task, settings: Augmentation, teacher: Source, runtime: Runtime) -> Job:
+        """Check what can be checked without a model.
+
+        Args:
+            task: gives the training split.
+            settings: of the augmentation.
+            teacher: the fine-tuned model; a masked-language model that is given takes its place, because what it can
+                replace is up to its own tokenizer.
+            runtime: device and remarks.
+
+        Raises:
+            RequestError: no training split, or a file or model that cannot be used.
+        """
+        if "train" not in task.splits:
+            raise RequestError(f"{task.name} has no training split to augment; it has {', '.join(task.splits)}.")
+        if clash := [name for name in ADDED if name in task.splits["train"].column_names]:
+            raise RequestError(f"The column {clash[0]} has the name of one that is added to the rows; rename it.")
+        vectors = None if settings.vectors is None else read_glove(settings.vectors, settings.vector_limit)
+        source = teacher if settings.masked_lm is None else source_of(settings.masked_lm, runtime)
+        if settings.masked_lm is not None and source.tokenizer.mask_token_id is None:
+            raise RequestError(f"{settings.masked_lm} has no mask token, so it is no masked-language model; give one.")
+        columns = (task.splits["train"][column][:] for column in task.columns)
+        texts = list(dict.fromkeys(text for row in zip(*columns, strict=True) for text in row))
+        analyser = Analyser.of(settings, source.tokenizer)
+        job = cls(task, settings, source, runtime, analyser, texts, vectors)
+        job._check_segments()
+        return job
+
+    def _check_segments(self) -> None:
+        if not self.analyser.segments:
+            return
+        found = sum("".join(text.split()) in self.analyser.segments for text in self.texts)
+        if not found:
+            raise RequestError(
+                f"word_segments: {self.settings.word_segments} segments none of the texts; each line should be a text "
+                "of the training split with spaces put in."
+            )
+        if found < len(self.texts):
+            self.runtime.say(f"{len(self.texts) - found} of {len(self.texts)} texts have no segmentation")
+
+    @property
+    def samples(self) -> int:
+        """Copies of each text."""
+        return self.settings.samples_of(self.task.name)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the result, flat; files and models by what is in them."""
+        values = self.settings.model_dump(mode="json", exclude={"token_budget", "masked_lm"})
+        for name in ("vectors", "word_segments", "stopwords"):
+            if values[name] is not None and Path(values[name]).is_file():
+                values[name] = digest(Path(values[name]))
+        uses_model = self.settings.masked_lm is not None or self.settings.vectors is None
+        data = [(name, split.column_names, [split[column][:] for column in split.column_names])
+                for name, split in self.task.splits.items()]  # fmt: skip
+        return {
+            **values,
+            "single_piece": self.settings.single_rule(),
+            "samples": self.samples,
+            "task": self.task.name,
+            "data": digest(json.dumps(data).encode()),
+            "masked_lm" if self.settings.masked_lm is not None else "model": self.source.identity
+            if uses_model
+            else None,
+            "tokenizer": digest(self.source.tokenizer.backend_tokenizer.to_str().encode()),
+        }
+
+    @cached_property
+    def proposer(self) -> Proposer | None:
+        """The masked-language model; None where none is given."""
+        if self.settings.masked_lm is None:
+            return None
+        model = load_masked_lm(self.settings.masked_lm, self.runtime.trust_remote_code)
+        return Proposer(model.to(self.runtime.device or default_device()), self.source.tokenizer, self.settings)
+
+    @cached_property
+    def vectors(self) -> WordVectors:
+        """The word vectors: those of the file, else the model's input embeddings."""
+        if self.vectors_file is not None:
+            if self.vectors_file.skipped:
+                self.runtime.say(f"{self.vectors_file.skipped} malformed rows of {self.settings.vectors} are left out")
+            return self.vectors_file
+        self.runtime.say(
+            "no word vectors are given, so the model's input embeddings serve; those of GloVe (--vectors) are better"
+        )
+        return embedding_vectors(self.source.embeddings(), self.source.tokenizer)
+
+    def slots_of(self, texts: Sequence[str]) -> list[list[Slot]]:
+        """The eligible words of each text with the candidates of the masked-language model."""
+        analyses = self.analyser.analyse(texts)
+        items = [
+            Masked(analysis.ids, word.pieces, analysis.text[word.start : word.end])
+            for analysis in analyses
+            for word in analysis.words
+            if self.rule_of(word) == "masked-lm"
+        ]
+        proposed = iter(self.proposer.propose(items) if self.proposer is not None else [])
+        return [[self._slot(analysis.text, word, proposed) for word in analysis.words] for analysis in analyses]
+
+    def _slot(self, text: str, word: Word, proposed: Iterator[list[str]]) -> Slot:
+        rule = self.rule_of(word)
+        if rule == "masked-lm":
+            return Slot(word.start, word.end, finished(text[word.start : word.end], next(proposed)))
+        return Slot(word.start, word.end, None if rule == "vectors" else ())
+
+    def rule_of(self, word: Word) -> str:
+        """Who proposes for a word: `masked-lm`, `vectors`, or nobody (`keep`)."""
+        if len(word.pieces) == 1:
+            return self.settings.single_rule()
+        return "masked-lm" if word.pieces and self.settings.masked_lm is not None else self.settings.multi_piece
+
+    def neighbours(self, words: Sequence[str]) -> dict[str, list[str]]:
+        """The candidates of words that are looked up among word vectors."""
+        if not words:
+            return {}
+        device = self.runtime.device or default_device()
+        found = self.vectors.nearest(words, self.settings.candidates, self.settings.exclude_original, device)
+        return {word: finished(word, candidates) for word, candidates in found.items()}
+
+
+def finished(word: str, candidates: Sequence[str]) -> list[str]:
+    """The candidates in the word's case, without repetitions, sorted.
+
+    Sorted because a copy draws a place in the list: two candidates whose probabilities differ by rounding only, which
+    is all that another batch size changes, would otherwise change places and with it the copy.
+    """
+    return sorted({carry_case(word, candidate) for candidate in candidates})
