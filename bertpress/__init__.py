@@ -35,7 +35,6 @@ _HOME = {
     "Custom": "bertpress.methods.theseus.rates",
     "TinyBert": "bertpress.methods.tinybert",
     "Shape": "bertpress.methods.tinybert",
-    "Augmentation": "bertpress.augmentation",
     "RequestError": "bertpress.errors",
     "AnswerNo": "bertpress.errors",
 }

@@ -39,9 +39,9 @@ class Captured:
     """What one layer's attention was given in a forward pass, after rotary embeddings where there are any."""
 
     query: Tensor
-    """(batch, heads, length, width of a head), like `key` and `value`"""
+    """(batch, heads, length, width of a head), like `key` and `value`; a value is None where nobody asked for it"""
     key: Tensor
-    value: Tensor
+    value: Tensor | None
     scaling: float
     """scores are this times the products of queries and keys"""
     window: int | None

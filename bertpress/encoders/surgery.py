@@ -46,7 +46,9 @@ def resized(
     encoder = encoder_of(config)
     depth = encoder.depth(config)
     if encoder.per_layer and layers > depth:
-        raise RequestError(f"a {config.model_type} of {depth} layers, which differ, lends a form to no {layers} layers.")
+        raise RequestError(
+            f"a {config.model_type} of {depth} layers, which differ, lends a form to no {layers} layers."
+        )
     result = with_layers(config, [(layer % depth if encoder.per_layer else 0,) for layer in range(layers)])
     setattr(result, encoder.depth_field, layers)
     for name in encoder.other_widths:

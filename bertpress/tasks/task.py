@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
     from torch import Tensor
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Task(ABC):
@@ -62,6 +62,10 @@ class Task(ABC):
     @abstractmethod
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A batch of encoded rows, padded to the longest."""
+
+    def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> Any:
+        """What `model` makes of a batch; `asked` goes to the encoder, such as ``output_hidden_states=True``."""
+        return model(**{name: batch[name] for name in self.inputs if name in batch}, **asked)
 
     @abstractmethod
     def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:

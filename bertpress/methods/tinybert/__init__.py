@@ -10,11 +10,12 @@ Relations for unequal head counts: "MiniLMv2", arXiv 2012.15828.
 Phases: `augmentation` (if asked for), `intermediate` (step 1), `prediction` (step 2).
 
 How we differ from the paper's code, and why: the teacher is in eval mode, so its targets carry no dropout noise;
-padding takes part in no loss, and each loss is a mean within an example first, so that it depends on neither padding nor
-the size of the batch (`reduction`); the width is projected only where it differs; a student made of the teacher's own
-layers keeps the teacher's head; step 1 keeps the tenth with the smallest loss on the development texts, step 2 the one
-with the best score; step 1 takes 3 epochs instead of 20 (the recipe `tinybert-paper` has the paper's); what the teacher
-says is stored once and read again (`signals`); the head is that of transformers, without the ReLU of the original.
+padding takes part in no loss, and each loss is a mean within an example first, so that it depends on neither padding
+nor the size of the batch (`reduction`); the width is projected only where it differs; a student made of the teacher's
+own layers keeps the teacher's head; step 1 keeps the tenth with the smallest loss on the development texts, step 2 the
+one with the best score; step 1 takes 3 epochs instead of 20 (the recipe `tinybert-paper` has the paper's); what the
+teacher says is stored once and read again (`signals`); the head is that of transformers, without the ReLU of the
+original.
 """
 
 from __future__ import annotations
@@ -228,8 +229,14 @@ class TinyBert(Method):
             remarks.append(f"layers learn from layers (student-teacher, 0 is the embeddings): {describe(hidden)}")
             if not rises(hidden):
                 remarks.append("the layer map does not rise: a deeper student layer learns from a shallower one.")
-        if self.shape is not None and config.model_type == result.model_type and result.hidden_size == config.hidden_size:
-            remarks.append("the widths agree: a student that starts from the teacher's layers (layers) is usually better.")
+        if (
+            self.shape is not None
+            and config.model_type == result.model_type
+            and result.hidden_size == config.hidden_size
+        ):
+            remarks.append(
+                "the widths agree: a student that starts from the teacher's layers (layers) is usually better."
+            )
         return remarks
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:

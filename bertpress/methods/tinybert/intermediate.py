@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bertpress import losses
 from bertpress.encoders import encoder_of
+from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
 from bertpress.evaluation import collect_logits
 from bertpress.methods.tinybert.mapping import weights
@@ -54,7 +55,9 @@ class Comparison:
         if self.kind == "none":
             self.attention, self.attention_weights = (), ()
         if not self.hidden and not self.attention:
-            raise RequestError("Step 1 compares neither hidden states nor attention; give one of them a weight above 0.")
+            raise RequestError(
+                "Step 1 compares neither hidden states nor attention; give one of them a weight above 0."
+            )
 
     def _kind(self) -> str:
         equal = self.heads[0] == self.heads[1]
@@ -99,12 +102,9 @@ class Comparison:
                     f"{self.widths[1]}; use per_layer."
                 )
             return nn.ModuleDict()
-        names = {
-            "shared": lambda _: "all",
-            "embed_hidden": lambda number: "embeddings" if number == 0 else "layers",
-            "per_layer": str,
-        }[kind]
-        return nn.ModuleDict({names(number): _projection(*self.widths, spread) for number, _ in self.hidden})
+        position = {"per_layer": 0, "embed_hidden": 1, "shared": 2}[kind]
+        names = dict.fromkeys(_projection_names(number)[position] for number, _ in self.hidden)
+        return nn.ModuleDict({name: _projection(*self.widths, spread) for name in names})
 
     def wanted(self, side: int) -> Wanted:
         """What has to be observed of the student (0) or of the teacher (1)."""
@@ -170,7 +170,8 @@ class Intermediate(Objective):
         """The mean loss over a split; labels are not looked at."""
 
         def rows(batch: Mapping[str, Tensor]) -> Tensor:
-            return sum(self.distances(batch, split)).expand(len(batch["row"]), 1)
+            hidden, attention = self.distances(batch, split)
+            return (hidden + attention).expand(len(batch["row"]), 1)
 
         return {"distance": float(collect_logits(rows, self.task, self.task.encoded(split), device).mean())}
 
@@ -200,7 +201,7 @@ class Intermediate(Objective):
         return hidden, attention
 
     def _projected(self, number: int, state: Tensor) -> Tensor:
-        for name in (str(number), "embeddings" if number == 0 else "layers", "all"):
+        for name in _projection_names(number):
             if name in self.projections:
                 projected: Tensor = self.projections[name](state)
                 return projected
@@ -210,11 +211,9 @@ class Intermediate(Objective):
         own, other = student.attention[layer], teacher.attention[target]
         comparison, method = self.comparison, self.comparison.method
         if comparison.relation_heads is not None:
-            joined = [[losses.joined_heads(part) for part in (side.query, side.key, side.value)] for side in (own, other)]
-            return sum(
-                (losses.relation_loss(mine, theirs, mask, comparison.relation_heads) for mine, theirs in zip(*joined)),
-                mask.new_zeros((), dtype=torch.float32),
-            )
+            joined = zip(_joined(own), _joined(other), strict=True)
+            terms = [losses.relation_loss(mine, theirs, mask, comparison.relation_heads) for mine, theirs in joined]
+            return torch.stack(terms).sum()
         mine, theirs = own.projections(), other.projections()
         if comparison.kind == "mean_heads":
             mine, theirs = losses.mean_heads(mine), losses.mean_heads(theirs)
@@ -227,6 +226,17 @@ class Intermediate(Objective):
         for values in self.parts.values():
             values.clear()
         return means
+
+
+def _joined(captured: Captured) -> list[Tensor]:
+    """Queries, keys and values, their heads side by side."""
+    parts = (captured.query, captured.key, captured.value)
+    return [losses.joined_heads(part) for part in parts if part is not None]
+
+
+def _projection_names(number: int) -> tuple[str, str, str]:
+    """What the projection of a hidden state is called: one of its own, embeddings or layers, one for all."""
+    return str(number), "embeddings" if number == 0 else "layers", "all"
 
 
 def _projection(student: int, teacher: int, spread: float) -> nn.Linear:

@@ -7,6 +7,7 @@ top 70.9, bottom 71.3 on average over four development sets).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 Strategy = Literal["uniform", "top", "bottom", "last_only"]
@@ -32,7 +33,8 @@ def layer_pairs(strategy: Strategy | Sequence[Sequence[int]], student: int, teac
         return ((student, teacher),)
     if student > teacher:
         raise ValueError(
-            f"'{strategy}' needs a student of at most the teacher's {teacher} layers, got {student}; give a list of pairs"
+            f"'{strategy}' needs a student of at most the teacher's {teacher} layers, got {student}; "
+            "give a list of pairs"
         )
     layers = range(1, student + 1)
     if strategy == "uniform":
@@ -55,7 +57,7 @@ def _checked(pairs: Sequence[Sequence[int]], student: int, teacher: int) -> Pair
 def rises(pairs: Pairs) -> bool:
     """True if deeper student layers learn from deeper teacher layers."""
     ordered = sorted(pairs)
-    return all(low[1] < high[1] for low, high in zip(ordered, ordered[1:], strict=False))
+    return all(low[1] < high[1] for low, high in pairwise(ordered))
 
 
 def weights(value: float | Sequence[float], count: int, what: str) -> tuple[float, ...]:

@@ -63,7 +63,9 @@ class Prediction(Objective):
         if self.method.soft_weight:
             assert teacher.logits is not None
             expected = self._trusted_scores(teacher.logits, batch)
-            rows = rows + self.method.soft_weight * self.task.distillation_losses(student.logits, expected, batch, self.loss)
+            rows = rows + self.method.soft_weight * self.task.distillation_losses(
+                student.logits, expected, batch, self.loss
+            )
         if self.method.hard_weight and "labels" in batch:
             own = self.task.example_losses(student, batch)
             rows = rows + self.method.hard_weight * own.masked_fill(_augmented(batch), 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
 
     from bertpress.tasks.task import Task
 
-
 Array = np.memmap[Any, Any]
+
+MOST_BYTES = 2 * 10**9
+"""What `signals: auto` stores at most."""
 
 
 def attention_parts(wanted: Wanted) -> tuple[str, ...]:
@@ -75,13 +76,13 @@ class Signals:
         for index, row in enumerate(rows.tolist()):
             start, stop = self.offsets[row], self.offsets[row + 1]
             block[index, : stop - start] = self.tokens[start:stop]
-        columns = torch.from_numpy(block).to(device).float().split([field.width for field in self.fields], dim=-1)
+        columns = torch.split(torch.from_numpy(block).to(device).float(), [one.width for one in self.fields], dim=-1)
         parts: dict[int, dict[str, Any]] = {}
         for field, column in zip(self.fields, columns, strict=True):
             if field.part == "hidden":
                 found.hidden[field.layer] = column
             else:
-                heads = column.unflatten(-1, (field.heads, -1)).transpose(1, 2)
+                heads = column.reshape(*column.shape[:2], field.heads, -1).transpose(1, 2)
                 settings = {"value": None, "scaling": field.scaling, "window": field.window}
                 parts.setdefault(field.layer, settings)[field.part] = heads
         found.attention = {layer: Captured(**part) for layer, part in parts.items()}
@@ -133,10 +134,11 @@ def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Want
 
 def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> int:
     """Size of a store."""
+    width, outputs = int(teacher.config.hidden_size), int(teacher.config.num_labels)
     parts = len(wanted.hidden) + len(attention_parts(wanted)) * len(wanted.attention)
     tokens = sum(int(np.sum(task.encoded(split)["length"])) for split in splits)
     rows = sum(len(task.encoded(split)) for split in splits)
-    return 2 * tokens * parts * int(teacher.config.hidden_size) + 4 * rows * teacher.config.num_labels * wanted.logits
+    return 2 * tokens * parts * width + 4 * rows * outputs * wanted.logits
 
 
 def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wanted: Wanted, batch_size: int) -> None:
@@ -169,9 +171,7 @@ def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wante
     write_json(folder / f"{split}.json", stored)
 
 
-def _observed(
-    teacher: PreTrainedModel, task: Task, encoded: Dataset, rows: list[int], wanted: Wanted
-) -> Observed:
+def _observed(teacher: PreTrainedModel, task: Task, encoded: Dataset, rows: list[int], wanted: Wanted) -> Observed:
     batch = task.collate([encoded[row] for row in rows])
     with torch.inference_mode():
         return observe(teacher, task, {name: value.to(teacher.device) for name, value in batch.items()}, wanted)

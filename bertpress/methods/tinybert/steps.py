@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from bertpress.methods.tinybert.student import find_teacher, make_student
 from bertpress.processes import barrier, is_first_process
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from bertpress.methods.tinybert import TinyBert
@@ -41,8 +43,8 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
         save_projections(objective, run.folder)
         del objective
     if method.prediction is not None:
-        objective = Prediction(student, task, method, None if answers else teacher, answers)
-        run.train(objective, task, method.prediction, "prediction")
+        answering = Prediction(student, task, method, None if answers else teacher, answers)
+        run.train(answering, task, method.prediction, "prediction")
     return student
 
 
@@ -70,8 +72,7 @@ def prepare_signals(
     method: TinyBert, teacher: PreTrainedModel, task: Task, comparison: Comparison | None, run: StepRun
 ) -> tuple[dict[str, Signals], dict[str, Signals]]:
     """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored."""
-    pending = [phase for phase in method.trainings() if not run.is_finished(phase)]
-    if not pending or method.signals == "none" or not task.repeats:
+    if method.signals == "none" or not task.repeats or all(map(run.is_finished, method.trainings())):
         return {}, {}
     answers = wanted_of(method, teacher) if method.prediction is not None else Wanted()
     inside = comparison.wanted(1) if comparison is not None else Wanted()
@@ -94,8 +95,8 @@ def prepare_signals(
 def say_comparison(comparison: Comparison, run: StepRun) -> None:
     """Print and store what is compared with what."""
     attention = "no attention" if not comparison.attention else f"attention ({comparison.kind})"
-    run.runtime.say(f"student-teacher layers: hidden {describe(comparison.hidden)}; {attention}"
-                    + (f" {describe(comparison.attention)}" if comparison.attention else ""))
+    layers = f" {describe(comparison.attention)}" if comparison.attention else ""
+    run.runtime.say(f"layers, student-teacher: hidden {describe(comparison.hidden)}; {attention}{layers}")
     if is_first_process():
         write_json(run.folder / "distillation.json", comparison.describe())
 
@@ -123,7 +124,11 @@ def load_projections(objective: Intermediate, student: str | None, run: StepRun)
     for place in (folder, folder.parent):
         if (place / PROJECTIONS).is_file():
             stored, own = load_file(place / PROJECTIONS), objective.projections.state_dict()
-            if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in own.items()}:
+            if _shapes(stored) == _shapes(own):
                 objective.projections.load_state_dict(stored)
                 run.runtime.say(f"projections from {place / PROJECTIONS}")
             return
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
