@@ -62,25 +62,25 @@ def augment(
     values = override({name: value for name, value in given.items() if value is not None}, assignments or [])
     settings = build(Augmentation, values)
     spec = build(TaskSpec, options.task_values(task), where="task")
-    runtime = options.runtime()
     if out is None and not dry_run:
         raise RequestError("Name the folder of the augmented data with --out.")
+    runtime = options.runtime()
     made = api.augment(spec, model, out, settings, limit=options.limits(), runtime=runtime, dry_run=dry_run)
-    if not is_first_process():
-        return
-    if json_output:
-        print(json.dumps(made, indent=2, ensure_ascii=False))
-    elif dry_run:
-        _print_plan(made)
-    else:
-        print(f"{made['rows']} rows, {made['original_rows']} of them original")
-        print(
-            f"replaced in the augmented texts: {100 * made['share_of_eligible']:.1f} % of the eligible words, "
-            f"{100 * made['share_of_words']:.1f} % of all words"
-        )
-        print(f"{out}/train.parquet")
-    if not dry_run and made["share_of_words"] < FEW:
-        runtime.say(f"warning: fewer than {100 * FEW:.0f} % of the words were replaced; see the settings that rule it")
+    if is_first_process():
+        if json_output:
+            print(json.dumps(made, indent=2, ensure_ascii=False))
+        else:
+            (_print_plan if dry_run else _print_result)(made)
+        if not dry_run and made["share_of_words"] < FEW:
+            runtime.say(f"warning: fewer than {100 * FEW:.0f} % of the words were replaced")
+
+
+def _print_result(made: dict[str, Any]) -> None:
+    print(f"{made['rows']} rows, {made['original_rows']} of them original")
+    print(
+        f"replaced in the augmented texts: {100 * made['share_of_eligible']:.1f} % of the eligible words, "
+        f"{100 * made['share_of_words']:.1f} % of all words"
+    )
 
 
 def _print_plan(made: dict[str, Any]) -> None:

@@ -19,11 +19,8 @@ def draws(seed: int, row: int, field: int, samples: int, words: int) -> NDArray[
     order of the rows nor the number of processes has a say, and few samples are the first ones of many.
     """
     key = np.array([seed, 2 * row + field], dtype=np.uint64)
-    bits = np.random.Philox(key=key).random_raw(samples * words * 2)
-    uniform: NDArray[np.float64] = (np.asarray(bits, dtype=np.uint64) >> np.uint64(11)).reshape(
-        samples, words, 2
-    ) * 2.0**-53
-    return uniform
+    bits = np.asarray(np.random.Philox(key=key).random_raw(samples * words * 2), dtype=np.uint64)
+    return (bits >> np.uint64(11)).astype(np.float64).reshape(samples, words, 2) * 2.0**-53
 
 
 def carry_case(word: str, candidate: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -79,20 +81,16 @@ def read_glove(file: str, limit: int) -> WordVectors:
     """
     words: dict[str, list[float]] = {}
     dimensions, read, skipped = 0, 0, 0
-    for number, line in enumerate(_lines(Path(file))):
-        fields = line.rstrip().split(" ")
-        if number == 0 and len(fields) == 2 and all(field.isdigit() for field in fields):
-            continue
-        if read == limit:
-            break
-        read += 1
-        dimensions = dimensions or _trailing_numbers(fields)
-        numbers = _numbers(fields[-dimensions:]) if 0 < dimensions < len(fields) else None
-        word = " ".join(fields[:-dimensions])
-        if numbers is None or not word:
-            skipped += 1
-        elif word not in words and any(numbers) and any(map(str.isalpha, word)):
-            words[word] = numbers
+    with closing(_rows(Path(file), limit)) as rows:
+        for fields in rows:
+            read += 1
+            dimensions = dimensions or _trailing_numbers(fields)
+            numbers = _numbers(fields[-dimensions:]) if 0 < dimensions < len(fields) else None
+            word = " ".join(fields[:-dimensions])
+            if numbers is None or not word:
+                skipped += 1
+            elif word not in words and any(numbers) and any(map(str.isalpha, word)):
+                words[word] = numbers
     if not words or skipped > read / 2:
         came = f"{skipped} of {read} rows malformed" if read else "no row"
         raise RequestError(
@@ -108,24 +106,34 @@ def read_glove(file: str, limit: int) -> WordVectors:
     return WordVectors(list(words), matrix, vector_of, skipped)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _rows(path: Path, limit: int) -> Generator[list[str]]:
+    """The fields of the first rows, without a header of two whole numbers."""
+    with closing(_lines(path)) as lines:
+        first = next(lines, "").rstrip().split(" ")
+        header = len(first) == 2 and all(field.isdigit() for field in first)
+        rest = (line.rstrip().split(" ") for line in lines)
+        yield from itertools.islice(rest if header or first == [""] else itertools.chain([first], rest), limit)
+
+
+def _lines(path: Path) -> Generator[str]:
     if not path.is_file():
         raise RequestError(f"Expected a file of word vectors at {path}, found none{beside(path)}.")
     try:
-        with _opened(path) as file:
-            yield from io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n")
+        with ExitStack() as stack:
+            file = stack.enter_context(_opened(path, stack))
+            text = stack.enter_context(io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n"))
+            yield from text
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise RequestError(
-            f"Expected a readable file of word vectors at {path}, got '{error}'; fetch it again."
-        ) from None
+        came = f"{path}, got '{error}'; fetch it again"
+        raise RequestError(f"Expected a readable file of word vectors at {came}.") from None
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path, stack: ExitStack) -> IO[bytes]:
     if path.suffix == ".gz":
         return gzip.open(path)  # type: ignore[return-value]
     if path.suffix != ".zip":
         return path.open("rb")
-    archive = zipfile.ZipFile(path)
+    archive = stack.enter_context(zipfile.ZipFile(path))
     names = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))] or archive.namelist()
     if len(names) != 1:
         held = ", ".join(names[:5]) or "none"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import batch_of, make_config, randomise
+from families import FAMILIES
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from bertpress.encoders import ENCODERS
+from bertpress.encoders.language_model import LANGUAGE_HEADS, language_head_of, masked_lm_logits
+from bertpress.errors import RequestError
+
+CASES = [*((family, {}) for family in FAMILIES), ("deberta-v2", {"legacy": False})]
+
+
+@pytest.mark.parametrize(("family", "fields"), CASES, ids=str)
+def test_the_head_on_chosen_positions_equals_the_whole_forward(family: str, fields: Any, task_of: Any) -> None:
+    model = AutoModelForMaskedLM.from_config(make_config(family, **fields))
+    randomise(model)
+    model.eval()
+    task = task_of(family)
+    batch = {name: value for name, value in batch_of(task).items() if name in task.inputs}
+    rows, positions = [0, 0, 3, 7], [1, 2, 1, 3]
+    with torch.inference_mode():
+        expected = model(**batch).logits[rows, positions]
+        hidden = model.base_model(**batch).last_hidden_state
+        torch.testing.assert_close(masked_lm_logits(model, hidden[rows, positions]), expected, rtol=1e-5, atol=1e-5)
+        whole = masked_lm_logits(model, hidden)
+    torch.testing.assert_close(whole[rows, positions], expected, rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0.1, "weights that are all alike would hide a wrong order"
+
+
+def test_every_encoder_has_a_row() -> None:
+    assert set(LANGUAGE_HEADS) == set(ENCODERS)
+
+
+def test_a_model_without_such_a_head_is_refused() -> None:
+    model = AutoModelForSequenceClassification.from_config(make_config("bert"))
+    with pytest.raises(RequestError, match="'bert' \\(BertForSequenceClassification\\) are not supported"):
+        language_head_of(model)
