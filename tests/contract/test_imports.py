@@ -21,7 +21,7 @@ PACKAGE = ROOT / "bertpress"
 LAYERS = (
     ("errors",),
     ("shapes",),
-    ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes", "values"),
+    ("cost", "latency", "statistics", "schedules", "draws", "files", "config", "kernels", "processes", "values"),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
