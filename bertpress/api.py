@@ -31,14 +31,12 @@ class Result:
     @property
     def model(self) -> PreTrainedModel:
         """The pressed model, loaded from the run's folder."""
-        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+        import transformers
 
-        from bertpress.loading import model_folder
+        from bertpress.loading import auto_class, model_folder
 
         folder = model_folder(str(self.folder))
-        architectures = AutoConfig.from_pretrained(folder).architectures or []
-        with_head = any(name.endswith("ForSequenceClassification") for name in architectures)
-        loader = AutoModelForSequenceClassification if with_head else AutoModel
+        loader = getattr(transformers, auto_class(transformers.AutoConfig.from_pretrained(folder).architectures))
         model: PreTrainedModel = loader.from_pretrained(folder)
         return model
 
@@ -95,8 +93,8 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     job = prepare(recipe, runtime or Runtime())
     model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
     batch = next(iter(recipe.steps[0].trainings().values())).batch_size
-    seconds = planning.seconds_per_layer_pass(model, task, batch)
-    rows = planning.rows(job.plans, mean_tokens(task), seconds)
+    seconds, tokens = planning.seconds_per_layer_pass(model, task, batch), mean_tokens(task)
+    rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
     for row, plan in zip(rows, job.plans, strict=True):
         row["notes"] = [*(task.notes if plan is job.plans[0] else ()), *plan.method.warnings(plan.before, plan.steps)]
     return rows
@@ -213,9 +211,9 @@ def measure(
     loaded, data = _open(model, task, max_length, limit, runtime, head_labels)
     batches = latency_batches(data, (1, batch_size), loaded.device)
     if against is None:
-        return latency_rows(loaded, None, batches, seconds=seconds)
+        return latency_rows(loaded, None, batches, seconds=seconds, forward=data.forward)
     other, _ = _open(against, task, max_length, limit, runtime, head_labels)
-    return latency_rows(other, loaded, batches, seconds=seconds)
+    return latency_rows(other, loaded, batches, seconds=seconds, forward=data.forward)
 
 
 def augment(

@@ -17,6 +17,8 @@ from bertpress.values import cut, mapping, number, words
 RESAMPLES, CONFIDENCE = 2000, 0.95
 MOST_EXAMPLES, MOST_CHARACTERS = 10, 500
 Array = NDArray[np.float64]
+OUTPUTS = {"regression": 1, "masked-lm": 3}
+"""Kind of task without classes to how many numbers are kept of a row; the first should have been its label."""
 
 
 class NotComparable(Exception):
@@ -29,7 +31,7 @@ class Predictions:
 
     file: Path
     kind: str
-    """classification or regression"""
+    """classification, regression or masked-lm"""
     names: tuple[str, ...]
     """of the classes; empty for regression"""
     positive: int
@@ -39,7 +41,7 @@ class Predictions:
 
     @property
     def answers(self) -> Array:
-        """Index of the class, or the score, that the model gives each row."""
+        """Index of the class, the score, or the number of tokens guessed, that the model gives each row."""
         return self.logits.argmax(axis=1).astype(np.float64) if self.names else self.logits[:, 0]
 
     @property
@@ -73,7 +75,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
         NotComparable: the files are of an older run, missing or broken.
     """
     kind, labels = result.get("kind"), result.get("labels")
-    if kind not in ("classification", "regression"):
+    if kind != "classification" and kind not in OUTPUTS:
         raise NotComparable(f"{place.name}/result.json names no kind of task that has such a test")
     names = tuple(map(words, labels)) if kind == "classification" and isinstance(labels, list) else ()
     # A split's name comes from a file: it must not lead out of the folder.
@@ -81,7 +83,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
         raise NotComparable("no split was scored")
     file = place / "predictions" / f"{split}.parquet"
     row_labels, logits = _columns(file)
-    outputs = len(names) if kind == "classification" else 1
+    outputs = len(names) if kind == "classification" else OUTPUTS[kind]
     if not len(row_labels) or logits.shape != (len(row_labels), outputs) or not np.isfinite(logits).all():
         raise NotComparable(f"{_name(file)} does not hold {outputs} finite numbers in every row")
     if names and not np.isin(row_labels, np.arange(len(names))).all():
@@ -119,7 +121,7 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     Returns:
         `difference`, `low` and `high` as shares of 1; `differs` is True if the interval does not cover 0 (and, for
         accuracy, McNemar's test agrees); `examples` counts rows; `only_result` and `only_other` those that one model
-        alone got right, with the `p` of McNemar's test (all three None for regression).
+        alone got right, with the `p` of McNemar's test (all three None without classes).
 
     Raises:
         NotComparable: other rows, other classes, or a metric without a weighted form.
@@ -151,7 +153,7 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
 def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
     """How many rows the result answers worse and better than the start, and the most changed of each.
 
-    Worse means right before and wrong now, better the reverse; for regression, a larger and a smaller error.
+    Worse means right before and wrong now, better the reverse; without classes, a larger and a smaller error.
 
     Returns:
         `worse` and `better`, each with `count` and `examples`: row, label, both answers, how well each fits

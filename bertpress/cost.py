@@ -26,22 +26,29 @@ class Parameters:
     encoder: int
 
 
-def parameters(config: PreTrainedConfig, *, head: bool = True) -> Parameters:
-    """Parameters of the sequence classifier that `config` describes, equal to the counted ones.
+def parameters(config: PreTrainedConfig, *, head: str | None = "sequence-classification") -> Parameters:
+    """Parameters of the model that `config` describes, equal to the counted ones; a shared table counts once.
 
     Args:
-        head: False for the bare model (`BertModel`), which in some architectures has a pooler.
+        head: the kind of head; None for the bare model (`BertModel`), which in some architectures has a pooler.
 
     Raises:
         RequestError: an architecture or a value of `config` whose cost is not known.
     """
     shape = shape_of(config)
     encoder = sum(layer.parameters for layer in shape.layers)
-    others = sum(part.parameters for part in (*shape.tokens, *shape.top(head)))
+    others = sum(part.parameters for part in (*shape.tokens, *shape.tops[head]))
     return Parameters(others + encoder, encoder)
 
 
-def macs(config: PreTrainedConfig, tokens: int, batch: int = 1, *, head: bool = True) -> int:
+def macs(
+    config: PreTrainedConfig,
+    tokens: int,
+    batch: int = 1,
+    *,
+    head: str | None = "sequence-classification",
+    positions: int = 1,
+) -> int:
     """Multiply-adds of one forward pass over `batch` sequences of `tokens` tokens, padding included.
 
     For a BERT with n tokens, hidden size h, intermediate size f and c labels it is
@@ -50,13 +57,16 @@ def macs(config: PreTrainedConfig, tokens: int, batch: int = 1, *, head: bool = 
     them.
 
     Args:
-        head: False for the bare model (`BertModel`), without the classifier.
+        head: the kind of head; None for the bare model (`BertModel`).
+        positions: tokens of each sequence that the head is applied to: one for a sequence classifier. For a masked
+            language model the masked ones, as `MaskedLanguageModel.forward` does, or all, as its stock forward pass.
 
     Raises:
         RequestError: an architecture or a value of `config` whose cost is not known.
     """
     shape = shape_of(config)
-    outside = tokens * sum(part.macs for part in shape.tokens) + sum(part.macs for part in shape.top(head))
+    top = positions * sum(part.macs for part in shape.tops[head])
+    outside = tokens * sum(part.macs for part in shape.tokens) + top
     return batch * outside + sum(layer.macs(tokens, batch) for layer in shape.layers)
 
 

@@ -1,4 +1,4 @@
-"""Logits of a whole split, batched by length; the one path for checkpoints, `bertpress evaluate` and `predict`."""
+"""A model's answers to a whole split, batched by length; the one path for checkpoints, `evaluate` and `predict`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import torch
 from bertpress.kernels import fastest_kernels
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
 
-    from bertpress.tasks.task import Task
+    from bertpress.tasks.task import Rows, Task
 
 
 def collect_logits(
     forward: Callable[[Mapping[str, Any]], torch.Tensor],
     task: Task,
-    encoded: Dataset,
+    encoded: Rows,
     device: torch.device,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Logits of every row of `encoded`, in its order, shape (rows, outputs), float32.
+    """What `forward` gives of every row of `encoded`, in its order, shape (rows, width), float32.
 
     Rows of similar length share a batch, so that little padding is computed.
     """
@@ -42,12 +41,7 @@ def collect_logits(
     return result
 
 
-def logits_of(model: PreTrainedModel, task: Task, encoded: Dataset) -> np.ndarray:
-    """`collect_logits` of a model with a head, in eval mode."""
+def logits_of(model: PreTrainedModel, task: Task, encoded: Rows) -> np.ndarray:
+    """What the task condenses a model's outputs to (the logits, if it is not more than these), in eval mode."""
     model.eval()
-
-    def forward(batch: Mapping[str, Any]) -> torch.Tensor:
-        logits: torch.Tensor = model(**{name: batch[name] for name in task.inputs if name in batch}).logits
-        return logits
-
-    return collect_logits(forward, task, encoded, model.device)
+    return collect_logits(lambda batch: task.condense(task.forward(model, batch), batch), task, encoded, model.device)

@@ -7,7 +7,7 @@ measure that; here every round times every model, and a speed-up is the median o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,9 +19,16 @@ from torch import Tensor, nn
 from bertpress.statistics import median_interval, ratio_interval
 
 Batch = Mapping[str, Tensor]
+Forward = Callable[[Any, Batch], Any]
+"""one forward pass of a model over a batch"""
 
 ROUNDS = 15  # the 95 % interval of the median then runs from the 4th to the 12th value
 WARMUP = 3
+
+
+def run_model(model: nn.Module, batch: Batch) -> Any:
+    """The model's own forward pass, with everything that the batch holds."""
+    return model(**batch)
 
 
 def measure(
@@ -30,6 +37,7 @@ def measure(
     repeats: int = ROUNDS,
     warmup: int = WARMUP,
     seconds: float = 0.0,
+    forward: Forward = run_model,
 ) -> NDArray[np.float64]:
     """Seconds of one forward pass, in eval and inference mode, of shape (models, rounds): columns are pairs.
 
@@ -41,6 +49,7 @@ def measure(
         repeats: The fewest timed rounds.
         warmup: The fewest untimed rounds before; each batch is run at least once, as kernels are chosen by shape.
         seconds: More rounds are timed until this much has passed since the start, warm-up included.
+        forward: What is timed.
     """
     started = time.perf_counter()
     device = _device(models[0])
@@ -48,9 +57,9 @@ def measure(
     rounds: list[list[float]] = []
     with _evaluating(models), torch.inference_mode():
         for index in range(max(warmup, len(moved))):
-            _time_round(models, moved, index, device)
+            _time_round(models, moved, index, device, forward)
         while len(rounds) < repeats or time.perf_counter() - started < seconds:
-            rounds.append(_time_round(models, moved, len(rounds), device))
+            rounds.append(_time_round(models, moved, len(rounds), device, forward))
     return np.array(rounds).T
 
 
@@ -59,6 +68,7 @@ def latency_rows(
     other: nn.Module | None,
     batches: Mapping[int, Sequence[Batch]],
     seconds: float = 6.0,
+    forward: Forward = run_model,
 ) -> list[dict[str, Any]]:
     """One JSON-able row per batch size: the latency of `other`, set against `start`; without `other`, that of `start`.
 
@@ -70,8 +80,9 @@ def latency_rows(
         batches: For each batch size some batches (about ten) with lengths as the task has them, each `input_ids` of
             shape (batch size, length).
         seconds: Time for each batch size, all models together; the fewest rounds (15 and warm-up) may exceed it.
+        forward: What is timed.
     """
-    return [_row(start, other, size, batches[size], seconds) for size in batches]
+    return [_row(start, other, size, batches[size], seconds, forward) for size in batches]
 
 
 def is_faster(row: Mapping[str, Any]) -> bool:
@@ -80,12 +91,12 @@ def is_faster(row: Mapping[str, Any]) -> bool:
 
 
 def _row(
-    start: nn.Module, other: nn.Module | None, size: int, batches: Sequence[Batch], seconds: float
+    start: nn.Module, other: nn.Module | None, size: int, batches: Sequence[Batch], seconds: float, forward: Forward
 ) -> dict[str, Any]:
     shapes = [tuple(batch["input_ids"].shape) for batch in batches]
     if not shapes or any(shape[0] != size for shape in shapes):
         raise ValueError(f"expected batches of {size} rows, got input_ids of shapes {shapes}")
-    times = measure([start] if other is None else [start, other], batches, seconds=seconds)
+    times = measure([start] if other is None else [start, other], batches, seconds=seconds, forward=forward)
     rounds = times.shape[1]
     row: dict[str, Any] = {
         "batch": size,
@@ -106,7 +117,9 @@ def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
     return {"median_ms": median, "low": low, "high": high}
 
 
-def _time_round(models: Sequence[nn.Module], batches: Sequence[Batch], index: int, device: torch.device) -> list[float]:
+def _time_round(
+    models: Sequence[nn.Module], batches: Sequence[Batch], index: int, device: torch.device, forward: Forward
+) -> list[float]:
     """Seconds of each model on the batch of round `index`."""
     cycle, position = divmod(index, len(batches))
     first = (cycle + position) % len(
@@ -115,14 +128,14 @@ def _time_round(models: Sequence[nn.Module], batches: Sequence[Batch], index: in
     seconds = [0.0] * len(models)
     for turn in range(len(models)):
         model = (first + turn) % len(models)
-        seconds[model] = _time_pass(models[model], batches[position], device)
+        seconds[model] = _time_pass(models[model], batches[position], device, forward)
     return seconds
 
 
-def _time_pass(model: nn.Module, batch: Batch, device: torch.device) -> float:
+def _time_pass(model: nn.Module, batch: Batch, device: torch.device, forward: Forward) -> float:
     _synchronize(device)
     started = time.perf_counter()
-    model(**batch)
+    forward(model, batch)
     _synchronize(device)
     return time.perf_counter() - started
 

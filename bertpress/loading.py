@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
+
+
+AUTO_CLASSES: dict[str, str] = {
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "masked-lm": "AutoModelForMaskedLM",
+}
+"""Kind of head (`Task.head`) to the class of transformers that loads a model with such a head."""
+
+
+def auto_class(architectures: Sequence[str] | None) -> str:
+    """The class that loads a model of these architectures (its configuration's) with the head that it has."""
+    for name in AUTO_CLASSES.values():
+        if any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
+            return name
+    return "AutoModel"
 
 
 def model_folder(name: str) -> str:
@@ -126,7 +142,7 @@ def load_for_task(
         fits, refusal = not new_head, error
         if new_head:
             task.configure(config)
-    model, missing = _load_weights(name, config, fits, trust_remote_code)
+    model, missing = _load_weights(name, config, task.head, fits, trust_remote_code)
     if missing and not new_head:
         raise RequestError(
             f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
@@ -138,8 +154,8 @@ def load_for_task(
     if fits and not missing:
         return model, task, remarks
     task.configure(model.config)
-    renew_head(model)
-    return model, task, [*remarks, f"{name} has no trained head for the labels of {task.name}; a new one is trained."]
+    renew_head(model, task.head)
+    return model, task, [*remarks, f"{name} has no trained head for {task.name}; a new one is trained."]
 
 
 def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
@@ -152,11 +168,12 @@ def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) 
 
 
 def _load_weights(
-    name: str, config: PretrainedConfig, fits: bool, trust_remote_code: bool
+    name: str, config: PretrainedConfig, head: str, fits: bool, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model in float32, and the weights of its head that it does not have.
 
     Args:
+        head: the kind of head.
         fits: the head has the labels that `config` names; else one of another size is left out.
 
     Raises:
@@ -165,11 +182,11 @@ def _load_weights(
     from pickle import UnpicklingError
 
     import torch
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
 
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = getattr(transformers, AUTO_CLASSES[head]).from_pretrained(
             model_folder(name),
             config=config,
             dtype=torch.float32,
@@ -201,7 +218,7 @@ def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedMode
     from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM
 
-    from bertpress.encoders.language_model import language_head_of
+    from bertpress.encoders import encoder_of
 
     try:
         model, info = AutoModelForMaskedLM.from_pretrained(
@@ -215,7 +232,7 @@ def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedMode
             f"{name} is not a masked-language model (missing: {', '.join(missing[:4])}); "
             "give the pre-trained model, with its language-model head."
         )
-    language_head_of(model)
+    encoder_of(model.config)  # refuses what has no row
     loaded: PreTrainedModel = model.eval()
     return loaded
 

@@ -34,10 +34,12 @@ def measured(
         logits = logits_of(model, task, task.encoded(split))
         save_predictions(folder, split, task, logits)
         metrics[split] = task.score(logits, split)
-    parameters = cost.parameters(model.config)
+    parameters = cost.parameters(model.config, head=task.head)
     tokens = mean_tokens(task)
+    macs = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
     batches = latency_batches(task, (1, batch_size), model.device)
-    timed = latency.latency_rows(start or model, None if start is None else model, batches, seconds=3)
+    other = None if start is None else model
+    timed = latency.latency_rows(start or model, other, batches, seconds=3, forward=task.forward)
     return {
         "schema": 1,
         "metrics": metrics,
@@ -48,7 +50,7 @@ def measured(
         "layers": encoder_of(model.config).depth(model.config),
         "cost": {
             "parameters": {"total": parameters.total, "encoder": parameters.encoder},
-            "macs": {"tokens": tokens, "value": cost.macs(model.config, tokens)},
+            "macs": {"tokens": tokens, "value": macs},
             "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
             "latency": timed,
         },
@@ -78,7 +80,5 @@ def latency_batches(task: Task, sizes: tuple[int, ...], device: Any, count: int 
             [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
         ]
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
-        result[size] = [
-            {name: value.to(device) for name, value in batch.items() if name in task.inputs} for batch in batches
-        ]
+        result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result

@@ -1,4 +1,4 @@
-"""What is trained: an `Objective` takes a batch and gives loss and logits; it is the model the Trainer trains.
+"""What is trained: an `Objective` takes a batch and gives its loss; it is the model the Trainer trains.
 
 Teachers, frozen halves and draws live inside its forward, so that resuming, several processes, mixed precision and
 checkpoints come from the Trainer without a subclass per method.
@@ -25,7 +25,7 @@ Batch = Mapping[str, Tensor]
 
 
 class Objective(nn.Module, ABC):
-    """A batch in, ``{"loss", "logits"}`` out.
+    """A batch in, ``{"loss", "logits"}`` out; the logits (as the task condenses them) in eval mode only.
 
     The engine sets `step` (finished optimizer steps), `total_steps` and `micro_batch` before each forward pass. Losses
     are means over the micro-batch. In eval mode the deployable model runs and nothing is drawn. What must survive a
@@ -51,9 +51,9 @@ class Objective(nn.Module, ABC):
         """The model whose forward pass this objective runs."""
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
-        """Loss of the task, shape (), and logits of the deployed model."""
-        outputs = self.deployed()(**{name: batch[name] for name in self.task.inputs if name in batch})
-        result = {"logits": outputs.logits}
+        """Loss of the task, shape (), and in eval mode what the task condenses the deployed model's outputs to."""
+        outputs = self.task.forward(self.deployed(), batch)
+        result = {} if self.training else {"logits": self.task.condense(outputs, batch)}
         if "labels" in batch:
             result["loss"] = self.task.example_losses(outputs, batch).mean() + 0.0 * self.anchor
         return result
@@ -67,15 +67,8 @@ class Objective(nn.Module, ABC):
         """Every metric on a split, the one of `selection` among them; in eval mode."""
         from bertpress.evaluation import collect_logits
 
-        return self.task.score(
-            collect_logits(
-                lambda batch: self(**{name: value for name, value in batch.items() if name != "labels"})["logits"],
-                self.task,
-                self.task.encoded(split),
-                device,
-            ),
-            split,
-        )
+        rows = self.task.encoded(split)
+        return self.task.score(collect_logits(lambda batch: self(**batch)["logits"], self.task, rows, device), split)
 
     def impose(self, draw: Any) -> None:
         """Use `draw` instead of drawing at random; None draws again. For tests and fixed choices."""
@@ -129,6 +122,15 @@ class Supervised(Objective):
 
     def deployed(self) -> PreTrainedModel:
         return self.model
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        encoder = self.model.base_model
+        if mode and not any(parameter.requires_grad for parameter in encoder.parameters()):
+            # Dropout trains layers to do without single units; a frozen encoder cannot learn that.
+            encoder.eval()
+            choose_attention(self.model, training=False)
+        return self
 
 
 def choose_attention(model: PreTrainedModel, training: bool) -> None:

@@ -13,7 +13,7 @@ from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import locked, write_json
-from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.loading import AUTO_CLASSES, load_for_task, load_tokenizer
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
@@ -88,7 +88,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     for split in ("train", "validation"):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.")
-    plans = planning.plan_steps(recipe, config, len(task.splits["train"]), world_size())
+    plans = planning.plan_steps(recipe, config, task, world_size())
     return Job(recipe, runtime, tokenizer, task, plans)
 
 
@@ -164,7 +164,8 @@ def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) ->
         job.runtime.say("scoring and timing the start model")
         result = measured(model, task, folder / "start", latency_batch(job.recipe))
         complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
-        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": []})
+        notes = task.remarks(result["metrics"][task.dev_split])
+        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": notes})
     _warn_near_chance(job, task, "start model", json.loads((folder / "start" / "result.json").read_text()))
 
 
@@ -211,7 +212,7 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
         "phases": list(plan.steps),
         "seconds": step.seconds(),
         "config": method.model_dump(mode="json"),
-        "notes": plan.method.warnings(plan.before, plan.steps),
+        "notes": [*plan.method.warnings(plan.before, plan.steps), *task.remarks(scores["metrics"][task.dev_split])],
     }
     if is_start:
         _copy_start(step.folder, complete)
@@ -229,7 +230,7 @@ def _copy_start(step: Path, result: dict[str, Any]) -> None:
 
 
 def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
-    auto = "AutoModelForSequenceClassification" if method.saves_head else "AutoModel"
+    auto = AUTO_CLASSES[job.task.head] if method.saves_head else "AutoModel"
     without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
     scores = "\n".join(
         f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())

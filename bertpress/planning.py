@@ -33,6 +33,8 @@ class StepPlan:
     """optimizer steps of each phase"""
     layer_passes: float
     """cost of all steps, in layer forwards of one example"""
+    head: str
+    """kind of the model's head"""
 
     @property
     def layers(self) -> int:
@@ -42,37 +44,41 @@ class StepPlan:
     @property
     def disk_bytes(self) -> int:
         """Most that lies on disk at a time: four checkpoints of weights and two Adam moments, the model, float32."""
-        checkpoint = 3 * cost.parameters(self.after).total * 4
-        return 4 * checkpoint + cost.parameters(self.after).total * 4
+        return (4 * 3 + 1) * 4 * self.parameters
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the result."""
+        return cost.parameters(self.after, head=self.head).total
 
 
-def plan_steps(recipe: Recipe, config: PretrainedConfig, examples: int, processes: int = 1) -> list[StepPlan]:
-    """Plan every step of `recipe`, the truncated baseline last.
+def plan_steps(recipe: Recipe, config: PretrainedConfig, task: Task, processes: int = 1) -> list[StepPlan]:
+    """Plan every step of `recipe` on `task`, the truncated baseline last.
 
     Raises:
         RequestError: a step that does not fit the model it would get.
     """
     plans = []
     for index, method in enumerate(recipe.steps):
-        rows = method.rows(examples, recipe.task.name)
-        plans.append(_plan(f"{index:02d}-{method.name}", method, config, rows, processes))
+        plans.append(_plan(f"{index:02d}-{method.name}", method, config, task, processes))
         config = plans[-1].after
-    baseline = _baseline(recipe, plans, examples, processes)
+    baseline = _baseline(recipe, plans, task, processes)
     return [*plans, baseline] if baseline else plans
 
 
-def _plan(folder: str, method: Method, config: PretrainedConfig, examples: int, processes: int) -> StepPlan:
+def _plan(folder: str, method: Method, config: PretrainedConfig, task: Task, processes: int) -> StepPlan:
     after = method.plan(config)
     trainings = method.trainings()
-    steps = {phase: training.steps(examples, processes) for phase, training in trainings.items()}
+    rows = method.rows(len(task.splits["train"]), task.name)
+    steps = {phase: training.steps(rows, processes) for phase, training in trainings.items()}
     passes = sum(
         count * trainings[phase].accumulation * trainings[phase].batch_size * method.layer_passes(config, phase, count)
         for phase, count in steps.items()
     )
-    return StepPlan(folder, method, config, after, steps, passes)
+    return StepPlan(folder, method, config, after, steps, passes, task.head)
 
 
-def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processes: int) -> StepPlan | None:
+def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: int) -> StepPlan | None:
     """The bottom layers of the start model, trained as long as all steps together that change the depth."""
     changing = [
         plan
@@ -85,7 +91,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], examples: int, processe
     total = sum(sum(plan.steps.values()) for plan in changing)
     method = Finetune(layers=plans[-1].layers, training=training.model_copy(update={"max_steps": total}))
     start = plans[0].after if isinstance(plans[0].method, Finetune) else plans[0].before
-    return _plan("baseline", method, start, examples, processes)
+    return _plan("baseline", method, start, task, processes)
 
 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
@@ -107,14 +113,19 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config) * len(middle))
 
 
-def rows(plans: Sequence[StepPlan], tokens: int, layer_pass_seconds: float) -> list[dict[str, Any]]:
-    """The plan as records: step, layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
+def rows(plans: Sequence[StepPlan], tokens: int, positions: int, layer_pass_seconds: float) -> list[dict[str, Any]]:
+    """The plan as records: step, layers, parameters, MACs, optimizer steps, predicted seconds, disk.
+
+    Args:
+        tokens: what MACs are counted at.
+        positions: number of these that the head is applied to.
+    """
     return [
         {
             "step": plan.folder,
             "layers": plan.layers,
-            "parameters": cost.parameters(plan.after).total,
-            "macs": cost.macs(plan.after, tokens),
+            "parameters": plan.parameters,
+            "macs": cost.macs(plan.after, tokens, head=plan.head, positions=positions),
             "tokens": tokens,
             "optimizer_steps": plan.steps,
             "seconds": round(plan.layer_passes * layer_pass_seconds, 1),

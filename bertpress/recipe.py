@@ -15,6 +15,7 @@ from bertpress.config import Config, build, choice
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
+from bertpress.tasks.masking import Masking
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,14 +46,17 @@ class TaskSpec(Config):
     """label column of your own data"""
     kind: Literal["classification", "regression"] | None = None
     """default: regression where the labels are numbers with decimals"""
+    masking: Masking = Masking()
+    """which tokens a masked language model has to guess (text)"""
 
 
 def task_values(value: Any) -> Any:
-    """Plain values of a task that is written as its name, or as ``{files: FOLDER, ...}``."""
+    """Plain values of a task that is written as its name, or as ``{files: FOLDER, ...}`` or ``{text: FOLDER, ...}``."""
     if isinstance(value, str):
         return {"name": value}
-    if isinstance(value, Mapping) and "files" in value:
-        return {"name": "files", "data_dir": value["files"], **{k: v for k, v in value.items() if k != "files"}}
+    for name in ("files", "text"):
+        if isinstance(value, Mapping) and name in value:
+            return {"name": name, "data_dir": value[name], **{k: v for k, v in value.items() if k != name}}
     return value
 
 

@@ -145,7 +145,7 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
 
 
 def _identity_on_disk(file: Path) -> dict[str, Any]:
-    from bertpress.recipe import flatten
+    from bertpress.recipe import flatten, make_recipe
 
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -153,7 +153,10 @@ def _identity_on_disk(file: Path) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         raise RequestError(f"{file} is not a recipe; choose another --out or delete the folder.")
-    return dict(flatten(values))
+    try:
+        return make_recipe(values).identity()  # with the defaults of fields that there were not yet
+    except RequestError:
+        return dict(flatten(values))
 
 
 def save_model(
@@ -170,15 +173,19 @@ def save_model(
 
 
 def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:
-    """Write ``predictions/<split>.parquet``: row, label, one list of logits, and a struct of the texts by column."""
+    """Write ``predictions/<split>.parquet``: row, label, one list of logits, and a struct of the texts by column.
+
+    The logits are what the task condenses them to. Rows that are no texts have no such struct.
+    """
     import pyarrow
     from pyarrow import parquet
 
-    encoded, rows = task.encoded(split), task.splits[split]
-    labels = encoded["labels"] if "labels" in encoded.column_names else [None] * len(encoded)
+    rows, labels = task.splits[split], task.truths(logits, split)
     texts = [pyarrow.array(list(rows[column]), pyarrow.large_string()) for column in task.columns]
-    columns = {"row": list(range(len(encoded))), "label": list(labels), "logits": logits.tolist()}
-    table = pyarrow.table({**columns, "texts": pyarrow.StructArray.from_arrays(texts, list(task.columns))})
+    columns = {"row": list(range(len(logits))), "label": labels, "logits": logits.tolist()}
+    if texts:
+        columns["texts"] = pyarrow.StructArray.from_arrays(texts, list(task.columns))
+    table = pyarrow.table(columns)
     target = folder / "predictions" / f"{split}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")

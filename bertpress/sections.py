@@ -17,6 +17,16 @@ READING = (
 )
 
 
+CHANGED = {
+    "classification": ("wrong now, right in start", "right now, wrong in start"),
+    "regression": ("larger error than start", "smaller error than start"),
+    "masked-lm": ("fewer tokens guessed than in start", "more tokens guessed than in start"),
+}
+"""Kind of task to what it means that a row changed for the worse and for the better."""
+FIT = {"classification": "probability of label", "regression": "absolute error", "masked-lm": "tokens not guessed"}
+"""Kind of task to how well a row was answered."""
+
+
 class Section(NamedTuple):
     """A table; the first column names its row."""
 
@@ -176,11 +186,10 @@ def _changes(report: Report) -> list[Section]:
         [words(change["name"]), *(f"{change[side]['count']:,}" for side in ("worse", "better")), f"{change['rows']:,}"]
         for change in changes
     ]
-    heads = {"classification": ["wrong now, right in start", "right now, wrong in start"]}
-    names = heads.get(changes[0]["kind"] if changes else "", ["larger error than start", "smaller error than start"])
+    names = CHANGED[changes[0]["kind"]] if changes else ("", "")
     tables = [Section("Rows that changed", ["name", *names, "of rows"], body)]
     for change in changes:
-        fit = "probability of label" if change["kind"] == "classification" else "absolute error"
+        fit = FIT[change["kind"]]
         for side in ("worse", "better"):
             examples = change[side]["examples"]
             caption = f"{words(change['name'])}: the {len(examples)} rows most changed for the {side}"

@@ -6,7 +6,7 @@ This module imports neither torch nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ class Linear:
     inputs: int
     outputs: int
     bias: bool = True
+    tied: bool = False  # the weight is that of the token embeddings, which count already
 
     @property
     def parameters(self) -> int:
         """Weight and bias."""
-        return self.inputs * self.outputs + self.outputs * self.bias
+        return self.inputs * self.outputs * (not self.tied) + self.outputs * self.bias
 
     @property
     def macs(self) -> int:
@@ -83,6 +84,7 @@ class Table:
 
 
 Part = Linear | Convolution | Norm | Table
+Tops = Mapping[str | None, tuple[Part, ...]]  # by the kind of head; None is the bare model
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,7 @@ class Shape:
 
     tokens: tuple[Part, ...]  # below, between and above the layers, applied to each token
     layers: tuple[Layer, ...]
-    bare: tuple[Part, ...]  # on top of the bare model, applied to one position of a sequence
-    classifier: tuple[Part, ...]  # on top of the sequence classifier, likewise; includes a pooler
-
-    def top(self, head: bool) -> tuple[Part, ...]:
-        """What stands on the layers."""
-        return self.classifier if head else self.bare
+    tops: Tops  # what stands on the layers, a pooler included, as applied to one token
 
 
 def shape_of(config: PreTrainedConfig) -> Shape:
@@ -170,6 +167,22 @@ def _two_linears(config: PreTrainedConfig) -> tuple[Linear, Linear]:
     return Linear(config.hidden_size, config.hidden_size), Linear(config.hidden_size, config.num_labels)
 
 
+def _masked_lm(config: PreTrainedConfig, width: int, spare_bias: bool = False) -> tuple[Part, ...]:
+    """A linear layer to the `width` of the token embeddings, a norm, and an output per token of the vocabulary.
+
+    A `spare_bias` is a second name for the last bias, and a second bias where nothing is tied.
+    """
+    tied = getattr(config, "tie_word_embeddings", True)
+    spare = (Table(1, config.vocab_size),) * (spare_bias and not tied)
+    return Linear(config.hidden_size, width), Norm(width), Linear(width, config.vocab_size, tied=tied), *spare
+
+
+def _tops(config: PreTrainedConfig, masked_lm: tuple[Part, ...], pooler: bool = False) -> Tops:
+    """The bare model with or without a pooler, the classifier with two linear layers."""
+    two = _two_linears(config)
+    return {None: two[:pooler], "sequence-classification": two, "masked-lm": masked_lm}
+
+
 def _bert(config: PreTrainedConfig) -> Shape:
     """BERT, RoBERTa and XLM-R: the first two linear layers on top have other names, but the same sizes."""
     _only(config, is_decoder=False, add_cross_attention=False)
@@ -178,8 +191,7 @@ def _bert(config: PreTrainedConfig) -> Shape:
     return Shape(
         tokens=(Table(rows, hidden), Norm(hidden)),
         layers=(_layer(hidden, config.intermediate_size),) * config.num_hidden_layers,
-        bare=_two_linears(config)[:1],
-        classifier=_two_linears(config),
+        tops=_tops(config, _masked_lm(config, hidden, spare_bias=True), pooler=True),
     )
 
 
@@ -187,8 +199,7 @@ def _distilbert(config: PreTrainedConfig) -> Shape:
     return Shape(
         tokens=(Table(config.vocab_size + config.max_position_embeddings, config.dim), Norm(config.dim)),
         layers=(_layer(config.dim, config.hidden_dim),) * config.n_layers,
-        bare=(),
-        classifier=_two_linears(config),
+        tops=_tops(config, _masked_lm(config, config.dim)),
     )
 
 
@@ -200,8 +211,7 @@ def _electra(config: PreTrainedConfig) -> Shape:
     return Shape(
         tokens=(Table(rows, width), Norm(width), *project),
         layers=(_layer(hidden, config.intermediate_size),) * config.num_hidden_layers,
-        bare=(),
-        classifier=_two_linears(config),
+        tops=_tops(config, _masked_lm(config, width)),
     )
 
 
@@ -217,11 +227,16 @@ def _modernbert(config: PreTrainedConfig) -> Shape:
         Linear(inner, hidden, config.mlp_bias),
     )
     others = Layer((norm, *first), hidden)  # layer 0 has no norm before its attention
+    head = (Linear(hidden, hidden, config.classifier_bias), norm)
+    decoder = Linear(hidden, config.vocab_size, config.decoder_bias, config.tie_word_embeddings)
     return Shape(
         tokens=(Table(config.vocab_size, hidden), norm, norm),  # the second stands above the layers
         layers=(Layer(first, hidden), *(others,) * (config.num_hidden_layers - 1)),
-        bare=(),
-        classifier=(Linear(hidden, hidden, config.classifier_bias), norm, Linear(hidden, config.num_labels)),
+        tops={
+            None: (),
+            "sequence-classification": (*head, Linear(hidden, config.num_labels)),
+            "masked-lm": (*head, decoder),
+        },
     )
 
 
@@ -257,11 +272,13 @@ def _deberta_v2(config: PreTrainedConfig) -> Shape:
         tokens.append(Norm(hidden))
     if kernel > 0:
         tokens += [Convolution(hidden, kernel, getattr(config, "conv_groups", 1)), Norm(hidden)]
+    masked_lm = _masked_lm(config, width, spare_bias=True)
+    if not getattr(config, "legacy", True):  # multiplies by the embeddings, whatever is to be tied
+        masked_lm = Linear(hidden, hidden), Norm(hidden), Linear(hidden, config.vocab_size, tied=True)
     return Shape(
         tokens=tuple(tokens),
         layers=(_layer(hidden, config.intermediate_size, relative),) * config.num_hidden_layers,
-        bare=(),
-        classifier=_two_linears(config),
+        tops=_tops(config, masked_lm),
     )
 
 

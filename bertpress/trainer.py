@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,11 @@ class LengthTrainer(Trainer):
 
     def __init__(self, objective: Objective, task: Task, sampler: LengthBatches, **kwargs: Any) -> None:
         self.objective, self.task, self.sampler = objective, task, sampler
-        super().__init__(model=objective, data_collator=task.collate, **kwargs)
+        super().__init__(model=objective, data_collator=self._collate, **kwargs)
+
+    def _collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        # What is drawn for a row depends on seed, epoch and row alone, as the order of batches does on the first two.
+        return self.task.collate(rows, (self.sampler.seed, self.sampler.epoch))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBatches:
         return self.sampler

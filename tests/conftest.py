@@ -13,8 +13,12 @@ import pytest
 import torch
 from families import FAMILIES
 
+from bertpress.loading import AUTO_CLASSES
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
+from bertpress.tasks.encoding import encode
+from bertpress.tasks.masked_lm import MaskedLanguageModel
+from bertpress.tasks.masking import Masking
 
 torch.set_num_threads(1)  # tiny models gain nothing from threads; tests side by side wait for each other's
 
@@ -61,11 +65,11 @@ def make_config(family: str = "bert", **fields: Any) -> Any:
     return AutoConfig.for_model(family, **{**row.fields, **row.dropout_fields, **labels, **fields})
 
 
-def make_model(seed: int = 0, family: str = "bert", **fields: Any) -> Any:
+def make_model(seed: int = 0, family: str = "bert", head: str = "sequence-classification", **fields: Any) -> Any:
     """A model of 4 layers with random parameters; `fields` change its configuration."""
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
-    model = AutoModelForSequenceClassification.from_config(make_config(family, **fields))
+    model = getattr(transformers, AUTO_CLASSES[head]).from_config(make_config(family, **fields))
     randomise(model, seed)
     return model.eval()
 
@@ -114,13 +118,13 @@ def tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Saves a 4-layer model of a family with its tokenizer, once."""
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Saves a 4-layer model of a family, and of a kind of head, with its tokenizer, once."""
 
     @functools.cache
-    def save(family: str) -> Path:
+    def save(family: str, head: str = "sequence-classification") -> Path:
         folder = tmp_path_factory.mktemp("models") / family
-        make_model(family=family).save_pretrained(folder)
+        make_model(family=family, head=head).save_pretrained(folder)
         make_tokenizer(family).save_pretrained(folder)
         return folder
 
@@ -161,7 +165,17 @@ def task(task_of: Callable[[str], Classification]) -> Classification:
     return task_of("bert")
 
 
-def batch_of(task: Classification) -> dict[str, torch.Tensor]:
+@functools.cache
+def make_masked_task(family: str = "bert", **masking: Any) -> MaskedLanguageModel:
+    """The texts of the rows as masked language modelling."""
+    tokenizer = make_tokenizer(family)
+    rows: dict[str, Any] = {
+        split: encode(tokenizer, [(text,) for text, _ in texts], 32) for split, texts in ROWS.items()
+    }
+    return MaskedLanguageModel("text", rows, tokenizer, 32, Masking(**masking))
+
+
+def batch_of(task: Any) -> dict[str, torch.Tensor]:
     """Eight encoded training rows of different lengths."""
     rows = task.encoded("train")
     return task.collate([rows[index] for index in range(8)])
@@ -182,6 +196,15 @@ def tiny_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer = csv.writer(file)
             writer.writerow(["text", "label"])
             writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The texts of the same rows as train.txt and validation.txt."""
+    folder = tmp_path_factory.mktemp("text")
+    for split, rows in ROWS.items():
+        (folder / f"{split}.txt").write_text("".join(f"{text}\n" for text, _ in rows), encoding="utf-8")
     return folder
 
 

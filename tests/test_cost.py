@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForSequenceClassification, BertModel, GPT2Config
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, GPT2Config
 
 from bertpress.cost import Parameters, layer_macs, macs, parameters, size_bytes
 from bertpress.errors import RequestError
@@ -39,10 +39,17 @@ def tiny(**changes: int) -> BertConfig:
     return BertConfig(**(TINY | changes))
 
 
-def build(config: BertConfig, head: bool, device: str, attention: str) -> Any:
+CLASSIFIER = "sequence-classification"
+CLASSES: dict[str | None, Any] = {
+    None: BertModel,
+    CLASSIFIER: BertForSequenceClassification,
+    "masked-lm": BertForMaskedLM,
+}
+
+
+def build(config: BertConfig, head: str | None, device: str, attention: str) -> Any:
     with torch.device(device):
-        model_class = BertForSequenceClassification if head else BertModel
-        return model_class._from_config(config, attn_implementation=attention).eval()
+        return CLASSES[head]._from_config(config, attn_implementation=attention).eval()
 
 
 def counted_macs(model: Any, tokens: int, batch: int, device: str) -> int:
@@ -52,9 +59,9 @@ def counted_macs(model: Any, tokens: int, batch: int, device: str) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("head", CLASSES)
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_parameters_equal_the_counted_ones(changes: dict[str, int], head: bool) -> None:
+def test_parameters_equal_the_counted_ones(changes: dict[str, int], head: str | None) -> None:
     config = tiny(**changes)
     model = build(config, head, "meta", "eager")
     encoder = (model.bert if head else model).encoder
@@ -66,15 +73,16 @@ def test_parameters_equal_the_counted_ones(changes: dict[str, int], head: bool) 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_macs_equal_the_counted_ones(changes: dict[str, int], tokens: int) -> None:
     config = tiny(**changes)
-    for head in (True, False):
+    for head in CLASSES:
         model = build(config, head, "meta", "eager")
-        assert macs(config, tokens, batch=3, head=head) == counted_macs(model, tokens, 3, "meta")
+        positions = tokens if head == "masked-lm" else 1
+        assert macs(config, tokens, batch=3, head=head, positions=positions) == counted_macs(model, tokens, 3, "meta")
 
 
 def test_the_counter_agrees_but_for_sdpa_on_cpu() -> None:
     config, tokens, batch = tiny(), 7, 3
     counted = {
-        (device, attention): counted_macs(build(config, True, device, attention), tokens, batch, device)
+        (device, attention): counted_macs(build(config, CLASSIFIER, device, attention), tokens, batch, device)
         for device in ("cpu", "meta")
         for attention in ("eager", "sdpa")
     }
@@ -92,6 +100,16 @@ def test_bert_base_by_hand() -> None:
     per_token, quadratic = 4 * 768**2 + 2 * 768 * 3072, 2 * 768
     assert layer_macs(config, 128) == 128 * per_token + 128**2 * quadratic == 931_135_488
     assert macs(config, 128) == 12 * 931_135_488 + 768**2 + 768 * 2
+
+
+def test_a_masked_language_model_by_hand() -> None:
+    config = BertConfig()  # 30,522 tokens
+    embeddings, layers = 23_837_184, 12 * 7_087_872
+    transform, norm, bias = 768 * 768 + 768, 2 * 768, 30_522  # no pooler, and the output table is the embeddings'
+    assert parameters(config, head="masked-lm").total == embeddings + layers + transform + norm + bias == 109_514_298
+    each = 768**2 + 768 * 30_522
+    assert macs(config, 128, head="masked-lm", positions=19) == 12 * 931_135_488 + 19 * each
+    assert macs(config, 128, batch=2, head="masked-lm", positions=128) == 2 * (12 * 931_135_488 + 128 * each)
 
 
 def test_the_layers_of_bert_add_up() -> None:
@@ -116,7 +134,7 @@ def test_size_is_that_of_the_weights_alone(tmp_path: Path) -> None:
 
 def test_a_saved_model_takes_four_bytes_a_parameter(tmp_path: Path) -> None:
     config = tiny()
-    build(config, True, "cpu", "eager").save_pretrained(tmp_path)
+    build(config, CLASSIFIER, "cpu", "eager").save_pretrained(tmp_path)
     header = size_bytes(tmp_path) - 4 * parameters(config).total
     assert 0 < header < 10_000
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from conftest import make_config
 from families import FAMILIES
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,9 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from bertpress.cost import Parameters, layer_macs, macs, parameters
 from bertpress.encoders import ENCODERS, encoder_of
 from bertpress.errors import RequestError
+from bertpress.loading import AUTO_CLASSES
 from bertpress.shapes import SHAPES
 
-COMMON: list[dict[str, Any]] = [{}, {"vocab_size": 97}, {"max_position_embeddings": 77}, {"num_labels": 5}]
+COMMON: list[dict[str, Any]] = [
+    {},
+    {"vocab_size": 97},
+    {"max_position_embeddings": 77},
+    {"num_labels": 5},
+    {"tie_word_embeddings": False},
+]
 BERT_LIKE: list[dict[str, Any]] = [
     *COMMON,
     {"num_hidden_layers": 2},
@@ -43,6 +51,7 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"intermediate_size": 7},
         {"hidden_size": 24, "num_attention_heads": 3},
         *[{name: True} for name in ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias")],
+        {"decoder_bias": False},
         {"classifier_pooling": "mean"},
     ],
     "deberta-v2": [
@@ -62,18 +71,18 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         *[{**RELATIVE_ONLY, "pos_att_type": kinds} for kinds in ("c2p", "p2c")],
         {"pos_att_type": "c2p"},
         {"pos_att_type": ["p2c"]},
+        {"legacy": False},
+        {"legacy": False, "tie_word_embeddings": False},
     ],
 }
 CELLS = [(family, changes) for family, all_changes in CHANGES.items() for changes in all_changes]
 each_cell = pytest.mark.parametrize(("family", "changes"), CELLS, ids=[f"{family}-{cell}" for family, cell in CELLS])
 
 
-def build(config: Any, head: bool) -> Any:
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
-    classes = AutoModelForSequenceClassification if head else AutoModel
+def build(config: Any, head: str | None) -> Any:
     with torch.device("meta"):
-        model = classes.from_config(config, attn_implementation="eager")
+        loader = getattr(transformers, "AutoModel" if head is None else AUTO_CLASSES[head])
+        model = loader.from_config(config, attn_implementation="eager")
     return model.eval().requires_grad_(False)  # the counter stumbles over a parameter that is passed to a module
 
 
@@ -90,19 +99,23 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_every_architecture_has_a_cost_and_a_tiny_model() -> None:
+def test_every_architecture_has_a_cost_and_a_tiny_model_and_every_head() -> None:
     assert set(ENCODERS) == set(SHAPES) == set(CHANGES) == set(FAMILIES)
+    for family in FAMILIES:
+        assert set(ENCODERS[family].heads) == set(AUTO_CLASSES)
+        assert set(SHAPES[family](make_config(family)).tops) == {None, *AUTO_CLASSES}
 
 
 @each_cell
-@pytest.mark.parametrize("head", [True, False])
-def test_costs_equal_the_counted_ones(family: str, changes: dict[str, Any], head: bool) -> None:
+@pytest.mark.parametrize("head", [None, *AUTO_CLASSES])
+def test_costs_equal_the_counted_ones(family: str, changes: dict[str, Any], head: str | None) -> None:
     config = make_config(family, **changes)
     model = build(config, head)
     layers = encoder_of(config).layer_list(model)
     assert parameters(config, head=head) == Parameters(count(model), count(layers))
     for tokens, batch in ((1, 1), (7, 3), (40, 2)):
-        assert macs(config, tokens, batch, head=head) == counted_macs(model, tokens, batch)
+        positions = tokens if head == "masked-lm" else 1
+        assert macs(config, tokens, batch, head=head, positions=positions) == counted_macs(model, tokens, batch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -138,7 +151,7 @@ def test_published_sizes() -> None:
     roberta = AutoConfig.for_model("roberta", max_position_embeddings=514, type_vocab_size=1)
     assert parameters(roberta).total == 124_647_170
     assert parameters(AutoConfig.for_model("distilbert")).total == 66_955_010
-    assert parameters(AutoConfig.for_model("modernbert"), head=False).total == 149_014_272
+    assert parameters(AutoConfig.for_model("modernbert"), head=None).total == 149_014_272
     v3 = {"vocab_size": 128100, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
     deberta = AutoConfig.for_model(
         "deberta-v2",
@@ -151,4 +164,4 @@ def test_published_sizes() -> None:
         pos_att_type="p2c|c2p",
         position_biased_input=False,
     )
-    assert parameters(deberta, head=False).total == 183_831_552
+    assert parameters(deberta, head=None).total == 183_831_552

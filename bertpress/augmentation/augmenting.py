@@ -127,7 +127,7 @@ def _write_rows(job: Job, folder: Path) -> None:
         with pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for block in _blocks(job, table, counts):
                 writer.write_table(pyarrow.Table.from_pydict(block, schema=schema))
-    for name, split in job.task.splits.items():
+    for name, split in job.splits.items():
         if name != "train":
             with new_file(folder / f"{name}.parquet") as temporary:
                 split.to_parquet(temporary)
@@ -149,12 +149,12 @@ def _features(job: Job) -> Features:
     from datasets import Features, Value
 
     added = {name: Value(kind) for name, kind in ADDED.items()}
-    return Features({**job.task.splits["train"].features, **added})
+    return Features({**job.splits["train"].features, **added})
 
 
 def _blocks(job: Job, table: CandidateTable, counts: Counts) -> Iterator[dict[str, list[Any]]]:
     """The columns of the augmented split, some rows at a time; `counts` is kept up."""
-    train, texts_in = job.task.splits["train"], job.task.columns
+    train, texts_in = job.splits["train"], job.task.columns
     number = {text: index for index, text in enumerate(job.texts)}
     rest = [name for name in train.column_names if name not in texts_in]
     for begin in range(0, len(train), BLOCK):
@@ -207,7 +207,7 @@ def _count(job: Job, counts: Counts, made: Sequence[Row], texts: tuple[str, ...]
 def sample(job: Job, count: int = 5) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Texts of the first rows that change, each with the texts of its first augmented row."""
     found = []
-    train = job.task.splits["train"]
+    train = job.splits["train"]
     first = train[: min(LOOKED_AT, len(train))]
     for row, texts in enumerate(zip(*(first[column] for column in job.task.columns), strict=True)):
         slots = [_with_neighbours(job, text, own) for text, own in zip(texts, job.slots_of(texts), strict=True)]

@@ -4,11 +4,11 @@ apart from another."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, m
 from bertpress.run import Runtime, default_device
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
@@ -84,7 +85,10 @@ class Job:
         """
         if "train" not in task.splits:
             raise RequestError(f"{task.name} has no training split to augment; it has {', '.join(task.splits)}.")
-        if clash := [name for name in ADDED if name in task.splits["train"].column_names]:
+        if not task.columns:
+            raise RequestError(f"{task.name} has no texts whose words could be replaced; name a task of texts.")
+        splits = cast("Mapping[str, Dataset]", task.splits)
+        if clash := [name for name in ADDED if name in splits["train"].column_names]:
             raise RequestError(f"The column {clash[0]} has the name of one that is added to the rows; rename it.")
         vectors = None if settings.vectors is None else read_glove(settings.vectors, settings.vector_limit)
         source = teacher if settings.masked_lm is None else source_of(settings.masked_lm, runtime)
@@ -110,6 +114,11 @@ class Job:
             self.runtime.say(f"{len(self.texts) - found} of {len(self.texts)} texts have no segmentation")
 
     @property
+    def splits(self) -> Mapping[str, Dataset]:
+        """The rows of the task, as they were read."""
+        return cast("Mapping[str, Dataset]", self.task.splits)
+
+    @property
     def samples(self) -> int:
         """Copies of each text."""
         return self.settings.samples_of(self.task.name)
@@ -123,7 +132,7 @@ class Job:
                 values[name] = digest(Path(values[name]))
         uses_model = self.settings.masked_lm is not None or self.settings.vectors is None
         data = [(name, split.column_names, [split[column][:] for column in split.column_names])
-                for name, split in self.task.splits.items()]  # fmt: skip
+                for name, split in self.splits.items()]  # fmt: skip
         return {
             **values,
             "single_piece": self.settings.single_rule(),

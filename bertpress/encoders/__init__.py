@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,11 @@ class Encoder:
     """the list of layers that the encoder walks over"""
     depth_field: str
     """the configuration's number of layers"""
-    head: tuple[str, ...]
-    """modules of the sequence classifier, from its top, that are made anew for other labels"""
+    heads: Mapping[str, tuple[str, ...]]
+    """kind of head to the model's modules that are made anew with it, in the order of the forward pass; where a
+    configuration decides between several, all are named and a model has one of them"""
+    given_embeddings: tuple[str, ...] = ()
+    """modules of heads that are called with the input embeddings too"""
     attention_dropout: str = "attention_probs_dropout_prob"
     """the configuration's dropout inside of attention"""
     positions_after: str | None = None
@@ -56,6 +59,10 @@ class Encoder:
         """Let the encoder walk over `layers` instead."""
         model.base_model.set_submodule(self.layers, layers)
 
+    def head_parts(self, model: PreTrainedModel, head: str) -> list[str]:
+        """Names of the modules of that kind of head in `model`."""
+        return [part for part in self.heads[head] if hasattr(model, part)]
+
     def check_places(self, origins: Sequence[Sequence[int]]) -> None:
         """Refuse layers that would stand where the architecture builds them otherwise.
 
@@ -79,31 +86,45 @@ class Encoder:
 _ROBERTA = Encoder(
     layers="encoder.layer",
     depth_field="num_hidden_layers",
-    head=("classifier",),
+    heads={"sequence-classification": ("classifier",), "masked-lm": ("lm_head",)},
     positions_after="pad_token_id",
 )
 
 ENCODERS: dict[str, Encoder] = {
-    "bert": Encoder(layers="encoder.layer", depth_field="num_hidden_layers", head=("classifier",)),
+    "bert": Encoder(
+        layers="encoder.layer",
+        depth_field="num_hidden_layers",
+        heads={"sequence-classification": ("classifier",), "masked-lm": ("cls",)},
+    ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "distilbert": Encoder(
         layers="transformer.layer",
         depth_field="n_layers",
-        head=("pre_classifier", "classifier"),
+        heads={
+            "sequence-classification": ("pre_classifier", "classifier"),
+            "masked-lm": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+        },
         attention_dropout="attention_dropout",
         inner_width="hidden_dim",
     ),
     "electra": Encoder(
         layers="encoder.layer",
         depth_field="num_hidden_layers",
-        head=("classifier",),
+        heads={
+            "sequence-classification": ("classifier",),
+            "masked-lm": ("generator_predictions", "generator_lm_head"),
+        },
         other_widths=("embedding_size",),
     ),
     "modernbert": Encoder(
         layers="layers",
         depth_field="num_hidden_layers",
-        head=("classifier",),  # what stands below it was trained with the masked-language model, like BERT's pooler
+        heads={
+            # what stands below it was trained with the masked-language model, like BERT's pooler
+            "sequence-classification": ("classifier",),
+            "masked-lm": ("head", "decoder"),
+        },
         attention_dropout="attention_dropout",
         per_layer=("layer_types",),
         first_layer="layer 0 of a ModernBERT has no norm before its attention",
@@ -111,7 +132,11 @@ ENCODERS: dict[str, Encoder] = {
     "deberta-v2": Encoder(
         layers="encoder.layer",
         depth_field="num_hidden_layers",
-        head=("pooler", "classifier"),
+        heads={
+            "sequence-classification": ("pooler", "classifier"),
+            "masked-lm": ("cls", "lm_predictions"),  # the second where the configuration's `legacy` is off
+        },
+        given_embeddings=("lm_predictions",),
         other_widths=("pooler_hidden_size", "embedding_size"),
         score_terms="products of content with relative positions",
     ),

@@ -116,8 +116,17 @@ def fresh(module: nn.Module, model: PreTrainedModel) -> nn.Module:
     return result
 
 
-def renew_head(model: PreTrainedModel) -> None:
-    """Draw the weights of the classification head anew, in place."""
-    for part in encoder_of(model.config).head:
+def renew_head(model: PreTrainedModel, head: str) -> None:
+    """Draw the weights of the model's head of that kind anew, in place; an output table stays the embeddings'."""
+    for part in encoder_of(model.config).head_parts(model, head):
         model.set_submodule(part, fresh(model.get_submodule(part), model))
     model._init_weights(model)  # some architectures have a rule of their own for the head of a whole model
+    model.tie_weights()  # last: what was just drawn are copies, and the embeddings must not be drawn anew
+
+
+def head_parameters(model: PreTrainedModel, head: str) -> list[nn.Parameter]:
+    """Parameters of the model's head of that kind, without those that belong to the encoder as well."""
+    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    parts = encoder_of(model.config).head_parts(model, head)
+    owned = (parameter for part in parts for parameter in model.get_submodule(part).parameters())
+    return [parameter for parameter in owned if id(parameter) not in encoder]

@@ -29,6 +29,7 @@ TASKS: dict[str, str] = {
     "glue/ax": "GLUE's diagnostic set, predicted with an MNLI model (test only)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label",
+    "text": "guess masked tokens of plain text, a text a line: --data-dir (masked accuracy)",
 }
 """Name to one line on what is asked and the primary metric."""
 
@@ -54,19 +55,39 @@ def load_task(
     from bertpress.tasks.data import limit as limited
 
     check_length(max_length, tokenizer.model_max_length)
+    _check(spec)
+    if spec.name == "text":
+        return _text(spec, tokenizer, max_length, limit)
     data = _read(spec)
     if limit:
         data = dataclasses.replace(data, splits=limited(data.splits, limit, seed=0))
     return Classification(data, tokenizer, max_length)
 
 
-def _read(spec: TaskSpec) -> TextData:
+def _check(spec: TaskSpec) -> None:
+    """Refuse a task that there is not, and settings that it does not have."""
     if spec.name not in TASKS:
         raise RequestError(f"There is no task '{spec.name}'{nearest(spec.name, list(TASKS))}.")
-    if spec.name != "files" and (spec.columns or spec.kind or spec.label != "label"):
+    own_columns = spec.columns and spec.name != "text"
+    if spec.name != "files" and (own_columns or spec.kind or spec.label != "label"):
         raise RequestError(f"--columns, --label and --kind describe your own data (--task files), not {spec.name}.")
+    if spec.columns and len(spec.columns) != 1 and spec.name == "text":
+        raise RequestError(f"Plain text has one column, but --columns names {len(spec.columns)}.")
+    if spec.name != "text" and "masking" in spec.model_fields_set:
+        raise RequestError(f"masking describes a masked language model (--task text), not {spec.name}.")
     if spec.name == "pydoc" and spec.data_dir:
         raise RequestError("pydoc comes from the installed Python; leave out --data-dir.")
+
+
+def _text(spec: TaskSpec, tokenizer: PreTrainedTokenizerBase, max_length: int, limit: Mapping[str, int] | None) -> Task:
+    from bertpress.tasks.masked_lm import MaskedLanguageModel
+    from bertpress.tasks.text import load_text
+
+    rows, notes = load_text(spec.data_dir, tokenizer, max_length, limit, *(spec.columns or ()))
+    return MaskedLanguageModel(spec.name, rows, tokenizer, max_length, spec.masking, notes)
+
+
+def _read(spec: TaskSpec) -> TextData:
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.task import Task
 
@@ -30,6 +31,9 @@ class Classification(Task):
         tokenizer: encodes them.
         max_length: longest input in tokens, special ones included; longer texts are cut.
     """
+
+    head = "sequence-classification"
+    splits: Mapping[str, Dataset]
 
     def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
@@ -99,29 +103,10 @@ class Classification(Task):
         return self._encoded[split]
 
     def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
-        from datasets import Dataset
+        return encode(self.tokenizer, texts, self.max_length)
 
-        columns: dict[str, list[Any]] = {}
-        for start in range(0, len(texts), 1000):
-            # 1,000 characters a token are more than any real text needs; a tokenizer takes seconds for 10 MB.
-            most = 1000 * self.max_length
-            pieces = [[text[:most] for text in column] for column in zip(*texts[start : start + 1000], strict=True)]
-            batch = self.tokenizer(*pieces, truncation=True, max_length=self.max_length, padding=False)
-            for name, values in batch.items():
-                columns.setdefault(name, []).extend(values)
-        columns["length"] = [len(ids) for ids in columns["input_ids"]]
-        columns["row"] = list(range(len(texts)))
-        return Dataset.from_dict(columns)
-
-    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-        padding = {"input_ids": self.tokenizer.pad_token_id or 0}
-        batch = {
-            name: torch.tensor([[*row[name], *[padding.get(name, 0)] * (longest - len(row[name]))] for row in rows])
-            for name in self.inputs
-            if name in rows[0]
-        }
-        batch["row"] = torch.tensor([row["row"] for row in rows])
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        batch = pad(self.tokenizer, rows)
         if "labels" in rows[0]:
             kind = torch.float32 if self.labels is None else torch.long
             batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=kind)
@@ -146,6 +131,10 @@ class Classification(Task):
         labels = np.asarray(self.splits[split]["label"])
         predictions = logits[:, 0] if self.labels is None else logits.argmax(axis=1)
         return {name: METRICS[name](labels, predictions, self.positive) for name in self.metrics}
+
+    def truths(self, logits: np.ndarray, split: str) -> list[Any]:
+        encoded = self.encoded(split)
+        return list(encoded["labels"]) if "labels" in encoded.column_names else super().truths(logits, split)
 
     def has_labels(self, split: str) -> bool:
         """True if every row of the split has a label; the leaderboard's test splits have none."""

@@ -52,6 +52,11 @@ def _mean_of(first: str, second: str) -> Callable[[np.ndarray, np.ndarray, int],
     return mean
 
 
+def _masked_accuracy(labels: np.ndarray, predictions: np.ndarray, positive: int) -> float:
+    asked = labels.sum()
+    return float(predictions.sum() / asked) if asked else 0.0
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
@@ -61,5 +66,9 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
     "pearson": _correlation("pearsonr"),
     "spearmanr": _correlation("spearmanr"),
     "pearson_spearmanr": _mean_of("pearson", "spearmanr"),
+    "masked_accuracy": _masked_accuracy,
 }
-"""(labels, predictions, index of the positive class) to a number; labels are ids or, for correlations, numbers."""
+"""(labels, predictions, index of the positive class) to a number; labels are ids or, for correlations, numbers.
+
+For masked_accuracy they are, of each row, the number of tokens asked for and the number of these that were guessed.
+"""

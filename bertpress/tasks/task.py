@@ -4,26 +4,49 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 if TYPE_CHECKING:
     import numpy as np
-    from datasets import Dataset
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Rows(Protocol):
+    """Rows in columns, wherever they lie; a `datasets.Dataset` is one.
+
+    Encoded rows have `input_ids` (special tokens included, no padding), `length`, `row` (their number, which
+    determines what is drawn for them) and whatever else their task puts into a batch.
+    """
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, key: str) -> Sequence[Any]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> Mapping[str, Any]: ...
+
+    @overload
+    def __getitem__(self, key: list[int]) -> Mapping[str, Sequence[Any]]: ...
 
 
 class Task(ABC):
     """Data, how a batch is made of it, its loss per example and its metrics.
 
+    What a model makes of a batch passes through here in four stages: `forward` runs it, `example_losses` is what
+    training lowers, `condense` keeps a few numbers per example, of which a whole split is collected, and `score` and
+    `decode` work on these.
+
     Attributes:
         name: as the user typed it, ``glue/mrpc``.
-        kind: ``classification``, ``regression``, ...
+        kind: ``classification``, ``regression``, ``masked-lm``, ...
+        head: the kind of head that the model needs, a key of `loading.AUTO_CLASSES`.
         labels: names of the classes in the order of the head; None where there are none.
         positive: index of the positive class of f1.
-        columns: the text columns of `splits`.
+        columns: the text columns of `splits`; none where the rows are no texts.
         metrics: names of what `score` returns; `primary` chooses checkpoints and is the headline.
-        splits: the raw rows of each split.
+        splits: the rows of each split, as they were read.
         inputs: names of the batch's tensors that the model takes.
         notes: remarks about the data that the user should read.
         repeats: True if a row is the same in every epoch.
@@ -32,12 +55,13 @@ class Task(ABC):
 
     name: str
     kind: str
+    head: str
     labels: tuple[str, ...] | None
     positive: int
     columns: tuple[str, ...]
     metrics: tuple[str, ...]
     primary: str
-    splits: Mapping[str, Dataset]
+    splits: Mapping[str, Rows]
     inputs: tuple[str, ...]
     notes: tuple[str, ...]
     repeats: bool = True
@@ -56,20 +80,35 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def encoded(self, split: str) -> Dataset:
-        """The split as token ids, with columns `length` and `row`, and `labels` where it has them. Computed once."""
+    def encoded(self, split: str) -> Rows:
+        """The split as token ids, computed once."""
 
     @abstractmethod
-    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """A batch of encoded rows, padded to the longest."""
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        """A batch of encoded rows, padded to the longest, with `labels` where they are known.
+
+        Args:
+            rows: each with its `row`.
+            draw: in training, numbers that determine with a row's own what a task draws at random for it; None in
+                evaluation, where everybody draws the same.
+        """
 
     def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> Any:
         """What `model` makes of a batch; `asked` goes to the encoder, such as ``output_hidden_states=True``."""
         return model(**{name: batch[name] for name in self.inputs if name in batch}, **asked)
 
+    def positions(self, tokens: int) -> int:
+        """Number of tokens that `forward` applies the head to in an input of that many."""
+        return 1
+
     @abstractmethod
     def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Loss of each example, shape (batch,)."""
+
+    def condense(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """What `score` and `decode` need of each example, of one width for all batches, shape (batch, width)."""
+        logits: Tensor = outputs.logits
+        return logits
 
     @abstractmethod
     def distillation_losses(
@@ -84,7 +123,15 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
-        """Every metric, as a number of which 1 is the best."""
+        """Every metric of what `condense` gave of a split, as a number of which 1 is the best."""
+
+    def remarks(self, metrics: Mapping[str, float]) -> list[str]:
+        """The metrics in other words, where readers expect some."""
+        return []
+
+    def truths(self, logits: np.ndarray, split: str) -> list[Any]:
+        """What the answer to each row should have been, for the file of predictions; None where nobody knows."""
+        return [None] * len(logits)
 
     @abstractmethod
     def has_labels(self, split: str) -> bool:
@@ -99,7 +146,7 @@ class Task(ABC):
         """One prediction per example, in the order of the rows; rows of `split` that are empty get the commonest."""
 
     @abstractmethod
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
         """Encode texts that belong to no split, without labels."""
 
     @property

@@ -81,6 +81,10 @@ def _correlation(counts: Floats, first: Floats, second: Floats) -> Floats:
     return np.clip(_ratio(both * varies, np.sqrt(np.maximum(one * other, 0))), -1, 1)
 
 
+def _masked_accuracy(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
+    return _ratio(counts @ predictions, counts @ labels)
+
+
 def _mean_of(first: str, second: str) -> Weighted:
     def mean(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
         values = [WEIGHTED[name](counts, labels, predictions, positive) for name in (first, second)]
@@ -103,5 +107,6 @@ WEIGHTED: dict[str, Weighted] = {
     "pearson": _pearson,
     "spearmanr": _spearmanr,
     "pearson_spearmanr": _mean_of("pearson", "spearmanr"),
+    "masked_accuracy": _masked_accuracy,
 }
 """(counts, labels, predictions, index of the positive class) to one number per draw; names as in `METRICS`."""

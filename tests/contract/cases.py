@@ -29,11 +29,13 @@ class Case:
     """further fields for a run of one step"""
     family: str = "bert"
     """architecture of the tiny model"""
+    head: str = "sequence-classification"
+    """what the tiny model has on its layers, which decides the task"""
 
     @property
     def id(self) -> str:
-        """Method and architecture."""
-        return f"{self.name}-{self.family}"
+        """Method, architecture and head."""
+        return f"{self.name}-{self.family}-{self.head}"
 
     @property
     def step(self) -> dict[str, Any]:
@@ -73,4 +75,7 @@ CASES = (
     ),
 )
 
-PAIRS = tuple(replace(case, family=family) for case in CASES for family in FAMILIES)
+PAIRS = (
+    *(replace(case, family=family) for case in CASES for family in FAMILIES),
+    *(replace(case, head="masked-lm") for case in CASES),
+)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROWS, make_config, make_model, without_dropout
+from conftest import ROWS, make_config, make_masked_task, make_model, without_dropout
 from contract.cases import CASES, PAIRS, Case
 
 from bertpress import cost, trainer
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
+from bertpress.loading import AUTO_CLASSES
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
 from bertpress.run import Runtime
@@ -29,17 +30,29 @@ each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIR
 
 RELOAD = """
 import json, sys
-import numpy as np, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-folders, texts, out = json.loads(sys.stdin.read())
-logits = {}
-for folder in folders:
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    with torch.no_grad():
-        rows = [model(**tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in texts]
-    logits[folder] = np.stack(rows)
-np.savez(out, **logits)
+import numpy as np, torch, transformers
+from torch.nn.functional import cross_entropy
+models, out = json.loads(sys.stdin.read())
+def answer(logits, labels):
+    if labels is None:
+        return logits[0].numpy()
+    asked = torch.tensor(labels) != -100
+    logits, labels = logits[0][asked], torch.tensor(labels)[asked]
+    guessed = (logits.argmax(dim=1) == labels).sum()
+    return np.array([guessed, cross_entropy(logits, labels, reduction="sum"), len(labels)])
+answers = {}
+for folder, loader, rows in models:
+    model = getattr(transformers, loader).from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    answers[folder] = []
+    for text, ids, labels in rows:
+        inputs = tokenizer(text, return_tensors="pt")
+        if ids is not None:
+            inputs["input_ids"] = torch.tensor([ids])
+        with torch.no_grad():
+            answers[folder].append(answer(model(**inputs).logits, labels))
+    answers[folder] = np.stack(answers[folder])
+np.savez(out, **answers)
 """
 
 
@@ -63,11 +76,15 @@ def log_of(run: Path, case: Case) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def run_case(carry_out: Callable[..., Path], folder_of: Callable[[str], Path]) -> Callable[..., Path]:
+def run_case(
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tiny_text_folder: Path
+) -> Callable[..., Path]:
     """Runs a case in a folder."""
 
     def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
-        return carry_out(case.step, folder, progress, **{"model": str(folder_of(case.family)), **fields})
+        model = {"model": str(folder_of(case.family, case.head))}
+        task = {"task": {"text": str(tiny_text_folder)}} if case.head == "masked-lm" else {}
+        return carry_out(case.step, folder, progress, **{**model, **task, **fields})
 
     return run
 
@@ -87,20 +104,38 @@ def finished(run_case: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def reloaded(finished: Callable[[Case], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """Logits of the validation texts by every result, from one fresh process without this package."""
+def task_for(task_of: Callable[[str], Any]) -> Callable[[Case], Any]:
+    """The task of a case, the same as that of its run."""
+    return lambda case: make_masked_task(case.family) if case.head == "masked-lm" else task_of(case.family)
+
+
+def rows_for(case: Case, task: Any) -> list[tuple[str, list[int] | None, list[int] | None]]:
+    """The validation texts; of a masked language model also the masked tokens, and what they were."""
+    texts = [text for text, _ in ROWS["validation"]]
+    if case.head != "masked-lm":
+        return [(text, None, None) for text in texts]
+    batches = [task.collate([row]) for row in task.encoded("validation")]
+    masked = [(batch["input_ids"][0].tolist(), batch["labels"][0].tolist()) for batch in batches]
+    return [(text, *pair) for text, pair in zip(texts, masked, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def reloaded(
+    finished: Callable[[Case], Path], task_for: Callable[[Case], Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, np.ndarray]:
+    """Answers to the validation texts by every result, from one fresh process without this package."""
     out = tmp_path_factory.mktemp("reloaded") / "logits.npz"
     folders = {case.id: str(result_of(finished(case), case) / "model") for case in PAIRS}
-    texts = [text for text, _ in ROWS["validation"]]
-    request = json.dumps([list(folders.values()), texts, str(out)])
+    models = [(folders[case.id], AUTO_CLASSES[case.head], rows_for(case, task_for(case))) for case in PAIRS]
+    request = json.dumps([models, str(out)])
     subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
-    with np.load(out) as logits:
-        return {name: logits[folder] for name, folder in folders.items()}
+    with np.load(out) as answers:
+        return {name: answers[folder] for name, folder in folders.items()}
 
 
 @pytest.mark.slow
 @each_pair
-def test_a_fresh_process_gives_the_same_logits(
+def test_a_fresh_process_gives_the_same_answers(
     case: Case, finished: Callable[[Case], Path], reloaded: dict[str, np.ndarray]
 ) -> None:
     from pyarrow import parquet
@@ -119,10 +154,10 @@ def test_the_plan_is_the_shape_of_the_result(case: Case, finished: Callable[[Cas
     result = AutoConfig.from_pretrained(result_of(finished(case), case) / "model")
     encoder = encoder_of(before)
     assert encoder.depth(planned) == encoder.depth(result) == case.layers
-    assert cost.parameters(planned) == cost.parameters(result)
+    assert cost.parameters(planned, head=case.head) == cost.parameters(result, head=case.head)
     saved = json.loads((result_of(finished(case), case) / "result.json").read_text())
     assert saved["layers"] == case.layers
-    assert saved["cost"]["parameters"]["total"] == cost.parameters(planned).total
+    assert saved["cost"]["parameters"]["total"] == cost.parameters(planned, head=case.head).total
 
 
 @pytest.mark.slow
@@ -159,7 +194,9 @@ def test_the_same_seed_gives_the_same_result_and_another_does_not(
 
 @pytest.mark.slow
 @each_pair
-def test_the_declared_cost_never_goes_up(case: Case, finished: Callable[[Case], Path]) -> None:
+def test_the_declared_cost_never_goes_up(
+    case: Case, finished: Callable[[Case], Path], task_for: Callable[[Case], Any]
+) -> None:
     read = [
         json.loads((finished(case) / part / "result.json").read_text())
         for part in ("start", "00-" + case.name)
@@ -167,9 +204,10 @@ def test_the_declared_cost_never_goes_up(case: Case, finished: Callable[[Case], 
     ]
     config = make_config(case.family)
     for result in read:
-        assert result["cost"]["parameters"]["total"] <= cost.parameters(config).total
+        assert result["cost"]["parameters"]["total"] <= cost.parameters(config, head=case.head).total
         tokens = result["cost"]["macs"]["tokens"]
-        assert result["cost"]["macs"]["value"] <= cost.macs(config, tokens)
+        positions = task_for(case).positions(tokens)
+        assert result["cost"]["macs"]["value"] <= cost.macs(config, tokens, head=case.head, positions=positions)
     planned = build(method_named(case.name), case.fields).plan(config)
     assert cost.macs(planned, 32) <= cost.macs(config, 32)
 
@@ -211,11 +249,12 @@ def method_of_one_step(case: Case, batch_size: int, accumulation: int = 1) -> An
 
 @pytest.mark.slow
 @each_pair
-def test_one_step_of_16_equals_four_of_4(case: Case, task_of: Callable[[str], Any], tmp_path: Path) -> None:
-    task = task_of(case.family)
+def test_one_step_of_16_equals_four_of_4(case: Case, task_for: Callable[[Case], Any], tmp_path: Path) -> None:
+    task = task_for(case)
+    fields = {"family": case.family, "head": case.head, **without_dropout(case.family)}
     whole, parts = OneStep(tmp_path / "whole", case.imposed), OneStep(tmp_path / "parts", case.imposed)
-    method_of_one_step(case, 16).compress(make_model(family=case.family, **without_dropout(case.family)), task, whole)
-    method_of_one_step(case, 4, 4).compress(make_model(family=case.family, **without_dropout(case.family)), task, parts)
+    method_of_one_step(case, 16).compress(make_model(**fields), task, whole)
+    method_of_one_step(case, 4, 4).compress(make_model(**fields), task, parts)
     assert whole.gradients.keys() == parts.gradients.keys()
     moved = 0
     for name, before in whole.before.items():
@@ -234,12 +273,12 @@ def test_one_step_of_16_equals_four_of_4(case: Case, task_of: Callable[[str], An
 
 @pytest.mark.slow
 @each_pair
-def test_the_given_model_is_unchanged(case: Case, task_of: Callable[[str], Any], tmp_path: Path) -> None:
-    model = make_model(family=case.family)
+def test_the_given_model_is_unchanged(case: Case, task_for: Callable[[Case], Any], tmp_path: Path) -> None:
+    model = make_model(family=case.family, head=case.head)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     flags = {name: value.requires_grad for name, value in model.named_parameters()}
     config = model.config.to_dict()
-    result = method_of_one_step(case, 16).compress(model, task_of(case.family), OneStep(tmp_path, case.imposed))
+    result = method_of_one_step(case, 16).compress(model, task_for(case), OneStep(tmp_path, case.imposed))
     assert result is not model
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -48,7 +48,8 @@ def test_the_row_names_the_layers_and_the_head(family: str) -> None:
     assert row.depth(model.config) == len(layers_of(model)) == 4
     assert getattr(model.config, row.attention_dropout) == 0.1
     headless = set(dict(model.base_model.named_modules(prefix=model.base_model_prefix)))
-    assert all(part in dict(model.named_modules()) and part not in headless for part in row.head)
+    parts = row.heads["sequence-classification"]
+    assert all(part in dict(model.named_modules()) and part not in headless for part in parts)
 
 
 @each_family

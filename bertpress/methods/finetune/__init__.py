@@ -1,7 +1,8 @@
 """Finetune: train a model on a task, the ordinary way.
 
-The idea: every parameter is trained on the task's loss. It makes the predecessors and teachers of the other methods,
-and with `layers` the baseline they have to beat: the bottom layers of a fine-tuned model, head included, trained on.
+The idea: every parameter, or the head alone, is trained on the task's loss. It makes the predecessors and teachers of
+the other methods, and with `layers` the baseline they have to beat: the bottom layers of a fine-tuned model, head
+included, trained on.
 
 Paper: none; the truncated baseline is the first row of the tables in arXiv 2002.02925.
 
@@ -12,7 +13,7 @@ How we differ: no differences.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
 
 class Finetune(Method):
-    """Train every parameter on the task, optionally after cutting off the top layers."""
+    """Train a model on the task, optionally after cutting off the top layers."""
 
     name: ClassVar[str] = "finetune"
     phases: ClassVar[tuple[str, ...]] = ("training",)
 
     layers: int | None = Field(None, ge=1)
     """keep only that many bottom layers of the given model"""
+    train: Literal["all", "head"] = "all"
+    """every parameter, or those of the head that the encoder does not share: of a masked-lm head its transform, norm
+    and bias, not the output table, which is the embeddings'"""
     training: Training = Training()
     """how it is trained"""
     encoder_only: bool = False
@@ -58,15 +62,17 @@ class Finetune(Method):
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
         from bertpress.encoders import encoder_of
 
-        return 3.0 * (self.layers or encoder_of(config).depth(config))
+        return (3.0 if self.train == "all" else 1.0) * (self.layers or encoder_of(config).depth(config))
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         import copy
 
-        from bertpress.encoders.surgery import keep_layers
+        from bertpress.encoders.surgery import head_parameters, keep_layers
         from bertpress.objective import Supervised
 
         result = copy.deepcopy(model) if self.layers is None else keep_layers(model, range(self.layers))
-        result.requires_grad_(True)
+        result.requires_grad_(self.train == "all")
+        for parameter in head_parameters(result, task.head):
+            parameter.requires_grad_(True)
         run.train(Supervised(result, task), task, self.training, "training")
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -41,8 +41,9 @@ class Wanted:
 
 @dataclass
 class Observed:
-    """Logits, hidden states (batch, length, width) by number, and queries, keys and values by layer."""
+    """What the task's forward pass gave; logits; hidden states (batch, length, width) by number; attention by layer."""
 
+    outputs: Any = None
     logits: Tensor | None = None
     hidden: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Captured] = field(default_factory=dict)
@@ -58,6 +59,7 @@ def observe(model: PreTrainedModel, task: Task, batch: Mapping[str, Tensor], wan
             outputs = model.base_model(**{name: batch[name] for name in task.inputs if name in batch}, **asked)
     states = outputs.hidden_states if wanted.hidden else ()
     return Observed(
+        outputs=outputs,
         logits=outputs.logits if wanted.logits else None,
         hidden={number: states[number] for number in wanted.hidden},
         attention={layer: captured[layer - 1] for layer in wanted.attention},

@@ -67,13 +67,13 @@ class Prediction(Objective):
                 student.logits, expected, batch, self.loss
             )
         if self.method.hard_weight and "labels" in batch:
-            own = self.task.example_losses(student, batch)
+            own = self.task.example_losses(student.outputs, batch)
             rows = rows + self.method.hard_weight * own.masked_fill(_augmented(batch), 0)
         loss = rows.mean() + 0.0 * self.anchor
         if self.method.cosine_weight:
             (mine,), (theirs,) = student.hidden.values(), teacher.hidden.values()
             loss = loss + self.method.cosine_weight * losses.cosine_loss(mine, theirs, batch["attention_mask"])
-        return {"loss": loss, "logits": student.logits}
+        return {"loss": loss}
 
     def taught(self, batch: Mapping[str, Tensor]) -> Observed:
         """What the teacher says of a training batch, read where it is stored."""

@@ -1,0 +1,53 @@
+"""Texts to token ids, and token ids to padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int) -> Dataset:
+    """Token ids of each text or pair of texts, cut to `max_length`, with columns `length` and `row`."""
+    from datasets import Dataset
+
+    columns: dict[str, list[Any]] = {}
+    for start in range(0, len(texts), 1000):
+        # 1,000 characters a token are more than any real text needs; a tokenizer takes seconds for 10 MB.
+        most = 1000 * max_length
+        pieces = [[text[:most] for text in column] for column in zip(*texts[start : start + 1000], strict=True)]
+        batch = tokenizer(*pieces, truncation=True, max_length=max_length, padding=False)
+        for name, values in batch.items():
+            columns.setdefault(name, []).extend(values)
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    columns["row"] = list(range(len(texts)))
+    return Dataset.from_dict(columns)
+
+
+def pad(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """The inputs that the tokenizer names, padded to the longest row, and `row`.
+
+    Every row is one piece where the rows do not say otherwise: an attention mask of its length, one segment.
+    """
+    lengths = [len(row["input_ids"]) for row in rows]
+    longest = max(lengths)
+    missing = {"attention_mask": 1, "token_type_ids": 0}
+    padding = {"input_ids": tokenizer.pad_token_id or 0}
+
+    def padded(row: Mapping[str, Any], name: str, length: int) -> list[int]:
+        values = row[name] if name in row else [missing[name]] * length
+        return [*values, *[padding.get(name, 0)] * (longest - length)]
+
+    batch = {
+        name: torch.tensor([padded(row, name, length) for row, length in zip(rows, lengths, strict=True)])
+        for name in tokenizer.model_input_names
+        if name in rows[0] or name in missing
+    }
+    batch["row"] = torch.tensor([row["row"] for row in rows])
+    return batch

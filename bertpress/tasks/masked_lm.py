@@ -1,0 +1,266 @@
+"""Masked language modelling: guess the tokens that were hidden. Pre-training, as a task like any other.
+
+Source: Devlin et al., "BERT", arXiv 1810.04805, section 3.1 and appendix A.1. In training the tokens are chosen anew in
+every epoch, as in RoBERTa (arXiv 1907.11692, section 4.1): a function of the run's seed, the epoch and the row. In
+evaluation they are a function of the row alone, so that all models and all seeds are asked the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bertpress.draws import uniform
+from bertpress.encoders.language_model import masked_lm_logits
+from bertpress.errors import RequestError
+from bertpress.tasks.encoding import encode, pad
+from bertpress.tasks.masking import Masking
+from bertpress.tasks.metrics import METRICS
+from bertpress.tasks.task import Rows, Task
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+IGNORED = -100
+"""label of a token that is not asked for, as PyTorch's cross-entropy knows it"""
+EVALUATION = (0,)
+HIDDEN, REPLACED = 0.8, 0.1
+Ids = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What masking needs to know of a tokenizer; each table has one entry per token id."""
+
+    mask: int
+    """id of the mask token"""
+    special: Flags
+    """True for tokens that are never chosen and never stand in for others"""
+    continues: Flags
+    """True for pieces that continue a word"""
+
+    @functools.cached_property
+    def words(self) -> Ids:
+        """Ids that may stand in for others."""
+        return np.flatnonzero(~self.special)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    """The tables of a tokenizer.
+
+    Pieces that continue a word have the prefix ## (WordPiece); or those that begin one have a mark for the space
+    before them (byte-level BPE and SentencePiece). Where no piece has either, every token is a word.
+
+    Raises:
+        RequestError: it has no mask token.
+    """
+    if tokenizer.mask_token_id is None:
+        raise RequestError(
+            "A masked language model needs a mask token, but the tokenizer has none; take another model."
+        )
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = np.zeros(len(pieces), dtype=np.bool_)
+    special[[number for number in tokenizer.all_special_ids if number < len(pieces)]] = True
+    continues = np.array([piece.startswith("##") for piece in pieces])
+    if not continues.any():
+        begins = np.array([piece.startswith(("Ġ", "▁")) for piece in pieces])
+        continues = ~begins & begins.any()
+    return Vocabulary(tokenizer.mask_token_id, special, continues & ~special)
+
+
+def chosen_tokens(eligible: Flags, begins: Flags, scores: NDArray[np.float64], counts: NDArray[np.integer]) -> Flags:
+    """Whole words by rising score until the next one would exceed the row's count, but at least one word.
+
+    Args:
+        eligible: tokens that may be chosen, shape (batch, length) like the next two.
+        begins: tokens that begin a word; a word goes on until the next one begins.
+        scores: a random number per token; a word's is that of its first.
+        counts: largest number of tokens of each row; 0 chooses none, shape (batch,).
+    """
+    places = np.arange(eligible.shape[1])
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    scores = np.where(eligible, np.take_along_axis(scores, first, axis=1), np.inf)
+    order = np.argsort(scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    # After the last token of each word in this order, so many tokens are chosen if the word is.
+    is_last = np.ones_like(eligible)
+    is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+    ends = np.where(is_last, places + 1, len(places) + 1)
+    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    fits = (ends <= counts[:, None]) | ((ordered == ordered[:, :1]) & (counts[:, None] > 0))
+    chosen = np.zeros_like(eligible)
+    np.put_along_axis(chosen, order, fits, axis=1)
+    return chosen & eligible
+
+
+def mask_tokens(
+    ids: Ids, rows: NDArray[np.integer], vocabulary: Vocabulary, masking: Masking, key: tuple[int, ...]
+) -> tuple[Ids, Ids]:
+    """Inputs with chosen tokens changed, and labels that hold their ids (`IGNORED` elsewhere).
+
+    Args:
+        ids: padded token ids, shape (batch, length), like both results.
+        rows: number of each row, which with `key` determines what is drawn for it.
+    """
+    eligible = ~vocabulary.special[ids]
+    follows = np.zeros_like(eligible)
+    if masking.whole_word:
+        follows[:, 1:] = vocabulary.continues[ids[:, 1:]] & eligible[:, :-1]
+    scores, kinds, others = (uniform((*key, what), rows, ids.shape[1]) for what in range(3))
+    counts = np.array([masking.count(tokens) for tokens in eligible.sum(axis=1).tolist()])
+    chosen = chosen_tokens(eligible, ~follows, scores, counts)
+    changed = np.where(kinds < HIDDEN, vocabulary.mask, ids)
+    stand_ins = vocabulary.words[(others * len(vocabulary.words)).astype(np.int64)]
+    changed = np.where((kinds >= HIDDEN) & (kinds < HIDDEN + REPLACED), stand_ins, changed)
+    return np.where(chosen, changed, ids), np.where(chosen, ids, IGNORED)
+
+
+@dataclass(frozen=True)
+class MaskedTokens:
+    """What a model says about the chosen tokens of a batch, row by row."""
+
+    logits: Tensor  # (chosen, vocabulary)
+    labels: Tensor  # (chosen,)
+    where: Tensor  # (batch, length), True where a token was chosen
+    hidden_states: tuple[Tensor, ...] | None = None  # of the encoder, where they were asked for
+
+    @functools.cached_property
+    def losses(self) -> Tensor:
+        """Negative log-likelihood of each chosen token, shape (chosen,)."""
+        return functional.cross_entropy(self.logits.float(), self.labels, reduction="none")
+
+    def per_row(self, values: Tensor) -> Tensor:
+        """Sum over the chosen tokens of each row, shape (batch,)."""
+        return torch.zeros_like(self.where, dtype=torch.float32).masked_scatter(self.where, values.float()).sum(dim=1)
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of chosen tokens of each row, shape (batch,)."""
+        return self.where.sum(dim=1)
+
+
+class MaskedLanguageModel(Task):
+    """Rows of text of which some tokens are hidden.
+
+    Args:
+        name: as the user typed it.
+        rows: encoded rows of each split.
+        tokenizer: the one that encoded them.
+        max_length: longest input in tokens, for texts that belong to no split.
+        masking: which tokens are chosen.
+        notes: remarks about the data.
+    """
+
+    kind = head = "masked-lm"
+    labels, positive, columns = None, 1, ()
+    repeats = False
+    metrics, primary = ("masked_accuracy", "mean_probability"), "masked_accuracy"
+
+    def __init__(
+        self,
+        name: str,
+        rows: Mapping[str, Rows],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        masking: Masking | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.splits, self.notes = name, rows, notes
+        self.tokenizer, self.max_length, self.masking = tokenizer, max_length, masking or Masking()
+        self.inputs = tuple(tokenizer.model_input_names)
+        self.vocabulary = vocabulary_of(tokenizer)
+
+    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        return config
+
+    def aligned(self, config: PretrainedConfig) -> MaskedLanguageModel:
+        if len(self.tokenizer) > config.vocab_size:
+            raise RequestError(
+                f"The tokenizer has {len(self.tokenizer)} tokens, but the model {config.vocab_size} outputs; "
+                "give the model with its own tokenizer."
+            )
+        return self
+
+    def encoded(self, split: str) -> Rows:
+        if split not in self.splits:
+            raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
+        return self.splits[split]
+
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
+        rows: Rows = encode(self.tokenizer, texts, self.max_length)
+        return rows
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        batch = pad(self.tokenizer, rows)
+        key = EVALUATION if draw is None else (1, *draw)
+        ids, labels = mask_tokens(batch["input_ids"].numpy(), batch["row"].numpy(), self.vocabulary, self.masking, key)
+        return {**batch, "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+
+    def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> MaskedTokens:
+        inputs = {name: batch[name] for name in self.inputs if name in batch}
+        found = model.base_model(**inputs, **asked)
+        where = batch["labels"] != IGNORED  # (batch, length)
+        logits = masked_lm_logits(model, found.last_hidden_state[where])
+        return MaskedTokens(logits, batch["labels"][where], where, found.get("hidden_states"))
+
+    def positions(self, tokens: int) -> int:
+        return self.masking.count(tokens)
+
+    def example_losses(self, outputs: MaskedTokens, batch: Mapping[str, Tensor]) -> Tensor:
+        return outputs.per_row(outputs.losses) / outputs.counts.clamp(min=1)
+
+    def distillation_losses(
+        self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        tokens = MaskedTokens(student, batch["labels"], batch["labels"] != IGNORED)
+        return tokens.per_row(loss(student, teacher)) / tokens.counts.clamp(min=1)
+
+    def condense(self, outputs: MaskedTokens, batch: Mapping[str, Tensor]) -> Tensor:
+        """Of each row: number of tokens guessed, sum of negative log-likelihoods, number of tokens asked for."""
+        guessed = outputs.per_row(outputs.logits.argmax(dim=-1) == outputs.labels)
+        return torch.stack([guessed, outputs.per_row(outputs.losses), outputs.counts.float()], dim=1)
+
+    def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
+        guessed, losses, counts = logits.astype(np.float64).T
+        if not counts.any():
+            raise RequestError(f"The {split} split of {self.name} holds no token that could be hidden; add text to it.")
+        return {
+            "masked_accuracy": METRICS["masked_accuracy"](counts, guessed, self.positive),
+            "mean_probability": math.exp(-losses.sum() / counts.sum()),
+        }
+
+    def remarks(self, metrics: Mapping[str, float]) -> list[str]:
+        probability = metrics["mean_probability"]
+        return [f"perplexity of the masked tokens {1 / probability:.1f}"] if probability else []
+
+    def truths(self, logits: np.ndarray, split: str) -> list[Any]:
+        """Number of tokens asked for in each row: what the number of tokens guessed should have been."""
+        return [int(count) for count in logits[:, 2]]
+
+    def has_labels(self, split: str) -> bool:
+        return True
+
+    def chance_score(self, split: str) -> float:
+        """Share of the commonest token among those asked for."""
+        rows, found = self.encoded(split), np.zeros(len(self.vocabulary.special), dtype=np.int64)
+        for start in range(0, len(rows), 1000):
+            batch = self.collate([rows[row] for row in range(start, min(start + 1000, len(rows)))])
+            labels = batch["labels"].numpy()
+            found += np.bincount(labels[labels != IGNORED], minlength=len(found))
+        return float(found.max() / max(1, found.sum()))
+
+    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+        return [
+            {"masked": int(count), "guessed": int(guessed), "probability": math.exp(-loss / max(1.0, count))}
+            for guessed, loss, count in logits.astype(np.float64).tolist()
+        ]
