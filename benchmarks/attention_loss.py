@@ -32,8 +32,10 @@ def inputs(student: int, length: int) -> tuple[Projections, Projections, Tensor]
     generator = torch.Generator().manual_seed(1)
 
     def projections(width: int) -> Projections:
-        drawn = (torch.randn(BATCH, length, HEADS, width, generator=generator).transpose(1, 2) for _ in range(2))
-        return Projections(*drawn, scaling=width**-0.5)
+        queries, keys = (
+            torch.randn(BATCH, length, HEADS, width, generator=generator).transpose(1, 2) for _ in range(2)
+        )
+        return Projections(queries, keys, width**-0.5)
 
     made = projections(student)
     mask = torch.ones(BATCH, length)
@@ -104,8 +106,7 @@ def measured(student: int, length: int, rounds: int, steps: int) -> dict[str, li
 
 def main() -> None:
     if sys.argv[1:2] == ["memory"]:
-        side, student, length = sys.argv[2:]
-        print(memory(side, int(student), int(length)))  # type: ignore[arg-type]
+        print(memory(sys.argv[2], *map(int, sys.argv[3:])))  # type: ignore[arg-type]
         return
     options = arguments(__doc__, rounds=15, steps=3)
     found = {

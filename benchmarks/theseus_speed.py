@@ -100,9 +100,9 @@ def main() -> None:
     examples = BATCH * options.steps
     rows = [
         {"side": side, "attention": chosen, "examples_per_second": median_interval(examples / times)[0]}
-        | {"ms_per_step": median_interval(1000 * times / options.steps)[0], "peak_mib": float(np.median(peak))}
+        | {"ms_per_step": median_interval(1000 * times / options.steps)[0], "peak_mib": float(np.median(added))}
         | {"rounds": options.rounds, "steps": options.steps}
-        for side, chosen, times, peak in (
+        for side, chosen, times, added in (
             ("bertpress", "chosen by the engine", ours, mib[0]),
             ("original's arrangement", attention, original, mib[1]),
         )
