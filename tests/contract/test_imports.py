@@ -22,7 +22,7 @@ LAYERS = (
     ("errors",),
     ("shapes",),
     ("cost", "latency", "statistics", "schedules", "files", "config", "kernels", "processes", "values"),
-    ("tasks", "encoders"),
+    ("tasks", "encoders", "corpus"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("methods",),
     ("recipe",),
@@ -104,6 +104,7 @@ def test_configuration_imports_no_torch_at_the_top() -> None:
     for name, tree in modules():
         parts = name.split(".")
         if parts[0] in {"config", "recipe", "schedules", "errors", "cli", "api", "run"} or name in {
+            "corpus",
             "methods",
             "methods.method",
             *(f"methods.{method.name}" for method in METHODS),
@@ -114,10 +115,10 @@ def test_configuration_imports_no_torch_at_the_top() -> None:
             assert not heavy, f"{name} imports {heavy}"
 
 
-@pytest.mark.parametrize("statement", ["import bertpress", "import bertpress.methods", "import bertpress.recipe"])
-def test_the_import_is_light(statement: str) -> None:
+@pytest.mark.parametrize("module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus"])
+def test_the_import_is_light(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets'}"
-    code = f"{statement}, sys; print(sorted(set(sys.modules) & {heavy}))"
+    code = f"import {module}, sys; print(sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
