@@ -53,12 +53,19 @@ def digest(*parts: bytes | Path) -> str:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it takes the name `path` (replacing what stood there) only if all went well."""
+    """Yield an empty folder to fill; it takes the name `path` (replacing what stood there) only if all went well.
+
+    What was written before an error is removed: on a full disk it would be in the way of the next attempt.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
-    sync_folder(temporary)
+    try:
+        yield temporary
+        sync_folder(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if path.exists():
         shutil.rmtree(path)
     temporary.replace(path)

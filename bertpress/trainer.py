@@ -52,15 +52,16 @@ class LengthBatches(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.lengths))
+        small = np.int32 if len(self.lengths) < 1 << 31 else np.int64
+        order = generator.permutation(np.arange(len(self.lengths), dtype=small))
         whole = len(order) - len(order) % self.global_batch
-        head, tail = order[:whole], order[whole:]
         pool = 50 * self.global_batch
-        pieces = [head[start : start + pool] for start in range(0, whole, pool)]
-        ordered = [piece[np.argsort(self.lengths[piece], kind="stable")] for piece in pieces]
-        batches = np.concatenate(ordered).reshape(-1, self.global_batch) if ordered else head.reshape(0, 1)
-        yield from generator.permutation(batches, axis=0).ravel().tolist()
-        yield from tail.tolist()
+        for start in range(0, whole, pool):
+            piece = order[start : min(start + pool, whole)]
+            piece[:] = piece[np.argsort(self.lengths[piece], kind="stable")]
+        for batch in generator.permutation(np.arange(whole // self.global_batch, dtype=small)):
+            yield from order[batch * self.global_batch : (batch + 1) * self.global_batch].tolist()
+        yield from order[whole:].tolist()
 
 
 class Clock(TrainerCallback):

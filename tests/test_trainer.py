@@ -49,6 +49,30 @@ def test_batches_hold_rows_of_similar_length_and_the_incomplete_one_comes_last()
     assert len(tails) == 20, "the rows of the incomplete batch change"
 
 
+def order_in_one_piece(seed: int, epoch: int, lengths: list[int], batch: int) -> list[int]:
+    """The definition: shuffle, sort within pools of 50 batches, cut into batches, shuffle these."""
+    generator = np.random.default_rng((seed, epoch))
+    shuffled = generator.permutation(len(lengths))
+    whole = len(lengths) // batch * batch
+    pools = [shuffled[start : min(start + 50 * batch, whole)] for start in range(0, whole, 50 * batch)]
+    ordered = [row for pool in pools for row in sorted(pool.tolist(), key=lambda row: lengths[row])]
+    batches = generator.permutation(np.array(ordered, dtype=int).reshape(-1, batch), axis=0)
+    return [*batches.ravel().tolist(), *shuffled[whole:].tolist()]
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(0, 8), (7, 8), (8, 8), (401, 1), (1003, 8), (1003, 16), (1003, 1004)])
+def test_the_order_is_that_of_the_definition(rows: int, batch: int) -> None:
+    """Runs that are resumed, and results that exist, depend on it to the row."""
+    for seed, epoch in ((1, 0), (1, 1), (7, 3)):
+        assert order(epoch, seed, LENGTHS[:rows], batch) == order_in_one_piece(seed, epoch, LENGTHS[:rows], batch)
+
+
+def test_the_order_as_it_was() -> None:
+    assert order(2, seed=5, lengths=LENGTHS[:11], batch=3) == [3, 4, 2, 10, 9, 0, 5, 6, 8, 1, 7]
+    million = np.full(200_000, 30, np.uint16)
+    assert len(set(LengthBatches(million, 32, 1))) == 200_000, "small lengths are no limit to row numbers"
+
+
 def test_unmarked_checkpoints_do_not_count(tmp_path: Path) -> None:
     for step in (2, 10, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()

@@ -34,6 +34,7 @@ LAYERS = (
         "processes",
         "values",
     ),
+    ("corpus",),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
     ("augmentation",),
@@ -128,10 +129,10 @@ def test_configuration_imports_no_torch_at_the_top() -> None:
             assert not heavy, f"{name} imports {heavy}"
 
 
-@pytest.mark.parametrize("statement", ["import bertpress", "import bertpress.methods", "import bertpress.recipe"])
-def test_the_import_is_light(statement: str) -> None:
+@pytest.mark.parametrize("module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus"])
+def test_the_import_is_light(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets'}"
-    code = f"{statement}, sys; print(sorted(set(sys.modules) & {heavy}))"
+    code = f"import {module}, sys; print(sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

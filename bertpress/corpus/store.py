@@ -1,0 +1,217 @@
+"""Text that was tokenised once: token ids on disk, where sentences end, where documents end.
+
+A store holds `tokens.bin` (ids without special tokens), `sentences.bin` (for each sentence, how many tokens there are
+up to its end), `documents.bin` (for each document, how many sentences) and `store.json`. Validation files follow the
+others in the same arrays. Sentences without tokens are left out, and documents without sentences.
+
+A store belongs to its text by content: a file counts as the same if its name, size and time of change are those
+recorded, and otherwise if its BLAKE2 hash is, so that copies and fresh checkouts keep their store while an edit never
+goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.corpus import CorpusSpec, Format
+from bertpress.corpus.disk import DiskArray
+from bertpress.corpus.framing import Frame, frame_of
+from bertpress.corpus.reading import find_files, read_lines
+from bertpress.corpus.writing import Say, Writer, room_on_disk
+from bertpress.errors import RequestError
+from bertpress.files import new_folder, write_json
+from bertpress.processes import is_first_process
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MANIFEST = "store.json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store; nothing of the text is in memory."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def format(self) -> Format:
+        """What `format: auto` stands for: documents if a blank line separates text anywhere in a file."""
+        return "documents" if self.manifest["separated"] else "lines"
+
+    @property
+    def train_sentences(self) -> int:
+        """How many sentences do not come from validation files."""
+        return int(self.manifest["train_sentences"])
+
+    @property
+    def frame(self) -> Frame:
+        """The special tokens of the tokenizer that made the store."""
+        single, pair = (
+            tuple((token, segment) for token, segment in self.manifest[name]) for name in ("single", "pair")
+        )
+        return Frame(single, pair, self.manifest["has_segments"])
+
+    def tokens(self) -> DiskArray:
+        """All token ids."""
+        return DiskArray(self.folder / "tokens.bin", self.manifest["dtype"])
+
+    def sentences(self, ahead: int = 0) -> DiskArray:
+        """Where each sentence ends in `tokens`."""
+        return DiskArray(self.folder / "sentences.bin", "uint64", ahead)
+
+    def documents(self, ahead: int = 0) -> DiskArray:
+        """Where each document ends in `sentences`."""
+        return DiskArray(self.folder / "documents.bin", "uint64", ahead)
+
+
+def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Path, say: Say = lambda _: None) -> Store:
+    """The store of `spec` in `folder`: the one that is there, or a new one.
+
+    Of several processes the first one builds and the others wait, without a limit: text may take hours.
+
+    Args:
+        tokenizer: a fast one; all its threads work unless TOKENIZERS_PARALLELISM is false.
+        folder: gets its name when the store is whole, so that what a kill leaves is never taken for a store.
+        say: told the progress and what is worth a remark.
+
+    Raises:
+        RequestError: the folder holds another store (says what differs) or something else; the text is empty or cannot
+            be read; the disk is full.
+    """
+    if not is_first_process():
+        while not (folder / MANIFEST).is_file():
+            time.sleep(1)
+        return open_store(folder)
+    backend = _plain_backend(tokenizer)
+    sources = _sources(spec, say)
+    present = open_store(folder) if (folder / MANIFEST).is_file() else None
+    identity = {
+        "tokenizer": hashlib.sha256(backend.to_str().encode()).hexdigest(),
+        "text_column": spec.text_column,
+        "files": _describe(sources, present.manifest["files"] if present else []),
+    }
+    if present:
+        _refuse_another(present, identity)
+        return present
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"Expected a store or nothing at {folder}, found other files: give another folder.")
+    largest = max(tokenizer.get_vocab().values())
+    dtype = "uint16" if largest < 1 << 16 else "uint32"
+    frame = frame_of(tokenizer)
+    with room_on_disk(folder), new_folder(folder) as unfinished:
+        with Writer(unfinished, backend, dtype, say) as writer:
+            counts = _write_all(writer, sources, spec.text_column, say)
+        made = {**identity, **counts, "dtype": dtype, "single": frame.single, "pair": frame.pair}
+        write_json(unfinished / MANIFEST, {**made, "has_segments": frame.has_segments})
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> Store:
+    """The finished store in `folder`.
+
+    Raises:
+        RequestError: there is none, or its files are not as long as they were.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise RequestError(f"Expected a store of tokenised text at {folder}, found none: build it first.")
+    store = Store(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    for name in ("tokens", "sentences", "documents"):
+        path = folder / f"{name}.bin"
+        if not path.is_file() or len(getattr(store, name)()) != store.manifest[name]:
+            raise RequestError(f"Expected {store.manifest[name]} {name} in {path}, found others: delete {folder}.")
+    return store
+
+
+def _sources(spec: CorpusSpec, say: Say) -> list[tuple[Path, str]]:
+    """(file, "train" or "validation") in the order of the store."""
+    train = find_files(spec.files, say)
+    held_out = find_files(spec.validation) if isinstance(spec.validation, tuple) else []
+    for path in held_out:
+        if path.resolve() in {other.resolve() for other in train}:
+            raise RequestError(f"Expected validation files that are not trained on, got {path} in both: remove one.")
+    return [*((path, "train") for path in train), *((path, "validation") for path in held_out)]
+
+
+def _describe(sources: list[tuple[Path, str]], recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tells each file from another; the hash is taken from `recorded` where the rest is the same."""
+    described = []
+    for index, (path, part) in enumerate(sources):
+        status = path.stat()
+        facts = {"name": path.name, "bytes": status.st_size, "modified": status.st_mtime_ns, "part": part}
+        before = recorded[index] if index < len(recorded) else {}
+        same = all(before.get(name) == value for name, value in facts.items())
+        described.append({**facts, "hash": before["hash"] if same else _hash(path)})
+    return described
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _refuse_another(present: Store, identity: Mapping[str, Any]) -> None:
+    """Raise if the store was made from something else."""
+    there = present.manifest
+
+    def by_content(files: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+        return [(file["name"], file["hash"], file["part"]) for file in files]
+
+    differing = [name for name in ("tokenizer", "text_column") if there[name] != identity[name]]
+    old, new = by_content(there["files"]), by_content(identity["files"])
+    if old != new:
+        changed = sorted({name for name, *_ in set(old) ^ set(new)})
+        differing.append(f"files ({', '.join(changed[:5]) or 'their order'})")
+    if differing:
+        raise RequestError(
+            f"The store in {present.folder} was made with other values of {', '.join(differing)}: "
+            "give another folder, or delete this one."
+        )
+
+
+def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A copy of the tokenizer that cuts and pads nothing."""
+    from tokenizers import Tokenizer
+
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise RequestError(f"Expected a fast tokenizer, got {type(tokenizer).__name__}: save it as tokenizer.json.")
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _write_all(writer: Writer, sources: list[tuple[Path, str]], column: str, say: Say) -> dict[str, Any]:
+    """Write every file; returns the counts for the manifest."""
+    separated = False
+    train_sentences = train_documents = 0
+    for part in ("train", "validation"):
+        before = writer.sentences
+        paths = [path for path, of in sources if of == part]
+        for path in paths:
+            sentences, documents = writer.sentences, writer.documents
+            writer.write(read_lines(path, column))
+            separated |= part == "train" and writer.documents - documents > 1
+            if writer.sentences == sentences:
+                say(f"{path} holds no text.")
+        if paths and writer.sentences == before:
+            names = ", ".join(str(path) for path in paths[:5])
+            raise RequestError(f"Expected text in {names}, found none (only blank lines, or nothing): fill it.")
+        if part == "train":
+            train_sentences, train_documents = writer.sentences, writer.documents
+    writer.report("Tokenised")
+    return {
+        "separated": separated,
+        "train_sentences": train_sentences,
+        "train_documents": train_documents,
+        "tokens": writer.tokens,
+        "sentences": writer.sentences,
+        "documents": writer.documents,
+    }
