@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_model, make_tokenizer
+from conftest import make_masked_task, make_model, make_tokenizer
 from families import FAMILIES
 
 from bertpress.errors import RequestError
@@ -83,6 +83,57 @@ def test_a_bare_encoder_gets_a_head(family: str, task_of: Tasks, tmp_path: Path)
     assert remarks
     expected = make_model(family=family).base_model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.base_model.state_dict().items())
+
+
+LM_HEADS = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions"),
+    "roberta": ("lm_head.dense", "lm_head"),
+    "xlm-roberta": ("lm_head.dense", "lm_head"),
+    "distilbert": ("vocab_transform", "vocab_projector"),
+    "electra": ("generator_predictions.dense", "generator_lm_head"),
+    "modernbert": ("head.dense", "decoder"),
+    "deberta-v2": ("cls.predictions.transform.dense", "cls.predictions"),
+}
+
+
+@each_family
+@pytest.mark.parametrize("start", ["bare", "classifier"])
+def test_a_model_without_a_masked_lm_head_gets_a_new_one(
+    family: str, start: str, folder_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    given, task = make_model(family=family), make_masked_task(family)
+    (given.base_model if start == "bare" else given).save_pretrained(tmp_path)
+    with pytest.raises(RequestError, match="no trained head for text"):
+        load_for_task(str(tmp_path), task)
+    torch.manual_seed(0)
+    model, _, remarks = load_for_task(str(tmp_path), task, new_head=True)
+    assert remarks == [f"{tmp_path} has no trained head for text; a new one is trained."]
+    old, new = given.base_model.state_dict(), model.base_model.state_dict()
+    assert all(torch.equal(value, old[name]) for name, value in new.items()), "embeddings too"
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    transform, biased = (model.get_submodule(name) for name in LM_HEADS[family])
+    assert not biased.bias.any()
+    assert 0.005 < transform.weight.detach().std().item() < 0.05
+    torch.manual_seed(0)
+    again, _, _ = load_for_task(str(tmp_path), task, new_head=True)
+    assert all(map(torch.equal, model.state_dict().values(), again.state_dict().values()))
+
+
+@each_family
+def test_a_masked_lm_head_is_kept_and_a_classifier_made_from_such_a_model(
+    family: str, folder_of: Callable[..., Path], task_of: Tasks
+) -> None:
+    folder, task = str(folder_of(family, "masked-lm")), make_masked_task(family)
+    model, found, remarks = load_for_task(folder, task)
+    assert remarks == []
+    assert found is task
+    expected = make_model(family=family, head="masked-lm").state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    classifier, _, remarks = load_for_task(folder, task_of(family), new_head=True)
+    assert remarks
+    for name, value in classifier.base_model.state_dict().items():
+        if "pooler" not in name:
+            assert torch.equal(value, model.base_model.state_dict()[name]), name
 
 
 def test_the_new_head_of_a_modernbert_is_drawn_as_the_whole_model_draws_it(tmp_path: Path, task_of: Tasks) -> None:

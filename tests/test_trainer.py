@@ -156,6 +156,27 @@ def test_what_a_training_leaves(text_data: Callable[..., Any], tokenizer: Any, t
 
 
 @pytest.mark.slow
+def test_draws_are_told_seed_and_epoch_and_evaluation_nothing(
+    text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path
+) -> None:
+    task = small(text_data, tokenizer, rows=32)
+    asked: list[tuple[tuple[int, ...] | None, list[int]]] = []
+    collate = task.collate
+
+    def recorded(rows: Any, draw: tuple[int, ...] | None = None) -> Any:
+        asked.append((draw, [row["row"] for row in rows]))
+        return collate(rows, draw)
+
+    task.collate = recorded  # type: ignore[method-assign]
+    training = Training(batch_size=8, accumulation=2, epochs=3)
+    train(Supervised(make_model(), task), task, training, tmp_path, 5, lambda *_: None)
+    for epoch in range(3):
+        rows = [row for draw, numbers in asked if draw == (5, epoch) for row in numbers]
+        assert sorted(rows) == list(range(32)), "each row once in each epoch"
+    assert {draw for draw, _ in asked} == {None, (5, 0), (5, 1), (5, 2)}
+
+
+@pytest.mark.slow
 def test_a_constant_rate_warms_up_too(text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
     task = small(text_data, tokenizer)
     training = Training(batch_size=16, max_steps=10, learning_rate=1e-3, warmup=0.5, decay="constant")

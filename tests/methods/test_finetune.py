@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_model
+from conftest import make_masked_task, make_model
+from families import FAMILIES
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.surgery import keep_layers
@@ -42,6 +43,46 @@ def test_everything_is_trained_even_what_came_frozen(task: Any) -> None:
     assert not any(value.requires_grad for value in model.parameters())
     assert step.phase == "training"
     assert step.objective.deployed() is result
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_head_alone_is_trained_without_its_tied_table(family: str) -> None:
+    model, step = make_model(family=family, head="masked-lm"), Untrained()
+    result = Finetune(train="head").compress(model, make_masked_task(family), step)  # type: ignore[arg-type]
+    encoder = {id(value) for value in result.base_model.parameters()}
+    trained = {name for name, value in result.named_parameters() if value.requires_grad}
+    assert trained == {name for name, value in result.named_parameters() if id(value) not in encoder}
+    assert trained
+    saved = {name.removeprefix("model.") for name in step.objective.state_dict()}
+    assert saved >= trained
+    assert not any("embed" in name or "decoder.weight" in name for name in saved)
+
+
+def test_a_frozen_encoder_has_no_dropout_and_no_graph() -> None:
+    model, step, task = make_model(head="masked-lm"), Untrained(), make_masked_task()
+    result = Finetune(train="head").compress(model, task, step)  # type: ignore[arg-type]
+    objective = step.objective.train()
+    batch = task.collate([task.encoded("train")[row] for row in range(8)], (1, 0))
+    states = []
+    result.bert.register_forward_hook(lambda module, inputs, output: states.append(output.last_hidden_state))
+    losses = [objective(**batch)["loss"] for _ in range(2)]
+    assert not any(state.requires_grad for state in states)
+    assert torch.equal(*states)
+    assert result.config._attn_implementation == "sdpa", "the fast one, as there is no dropout to replace"
+    losses[0].backward()
+    assert objective.eval().train(False).training is False
+    whole = Finetune().compress(model, task, step)  # type: ignore[arg-type]
+    assert step.objective.train().deployed() is whole
+    assert whole.bert.training
+
+
+def test_the_head_of_a_classifier_alone(task: Any) -> None:
+    step = Untrained()
+    result = Finetune(train="head").compress(make_model(), task, step)  # type: ignore[arg-type]
+    trained = [name for name, value in result.named_parameters() if value.requires_grad]
+    assert trained == ["classifier.weight", "classifier.bias"]
+    config = result.config
+    assert Finetune(train="head").layer_passes(config, "training", 10) == 4, "no backward pass through a layer"
 
 
 def test_more_layers_than_the_model_has_are_refused() -> None:

@@ -1,0 +1,173 @@
+"""Plain text as a task, from its files to the report."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROWS, make_model, make_tokenizer
+from pyarrow import parquet
+
+from bertpress import api
+from bertpress.errors import RequestError
+from bertpress.recipe import TaskSpec
+from bertpress.tasks import load_task
+from bertpress.tasks.text import read_lines
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_lines_of_a_folder(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, train_txt="\ufeffone\r\n\n  \ntwo words\nthree", dev_jsonl='{"text": "four"}\n{"text": ""}\n'
+    )
+    assert read_lines(folder) == ({"train": ["one", "two words", "three"], "validation": ["four"]}, ())
+
+
+def test_one_line_in_a_hundred_is_held_out_of_one_file(tmp_path: Path) -> None:
+    file = write(tmp_path, lines_txt="".join(f"line {number}\n" for number in range(300))) / "lines.txt"
+    lines, notes = read_lines(file)
+    assert notes == ("validation: 3 of 300 lines are held out",)
+    assert len(lines["validation"]) == 3
+    both = lines["train"] + lines["validation"]
+    assert sorted(both) == sorted(f"line {number}" for number in range(300))
+    assert lines["train"] == sorted(lines["train"], key=lambda line: int(line.split()[1])), "in the order of the file"
+    assert read_lines(file) == (lines, notes)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train_txt": "only one"}, "Expected at least 2 lines in .*train.txt, of which one is held out, found 1"),
+        ({"train_jsonl": '{"words": "a"}'}, "train.jsonl has no column 'text'.*; name one with --columns"),
+        ({"validation_txt": "a\nb"}, "Expected train.txt or a table train in .*, found validation.txt"),
+        ({}, "Expected train.txt or a table train in .*, found an empty folder"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        read_lines(write(tmp_path, **files))
+
+
+def test_requests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for spec, message in (
+        (TaskSpec(name="text"), "--task text needs --data-dir"),
+        (TaskSpec(name="text", data_dir=str(tmp_path / "none")), "Expected a file at .*none, found none"),
+        (TaskSpec(name="text", data_dir="x", columns=("a", "b")), "has one column, but --columns names 2"),
+        (TaskSpec(name="text", data_dir="x", kind="regression"), "describe your own data"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            load_task(spec, make_tokenizer(), 32)
+    (tmp_path / "train.txt").write_bytes(gzip.compress(b"one"))
+    with pytest.raises(RequestError, match="Expected UTF-8 text"):
+        load_task(TaskSpec(name="text", data_dir=str(tmp_path)), make_tokenizer(), 32)
+
+
+def test_a_limit_and_a_column(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"words": "the house", "text": "a"}) + "\n" for _ in range(50))
+    spec = TaskSpec(name="text", data_dir=str(write(tmp_path, train_jsonl=rows)), columns=("words",))
+    task = load_task(spec, make_tokenizer(), 32, {"train": 7})
+    assert len(task.splits["train"]) == 7
+    assert task.encoded("train")["length"][:] == [4] * 7
+    with pytest.raises(RequestError, match="has no split 'test'; it has train, validation"):
+        task.encoded("test")
+
+
+STEPS: dict[str, Any] = {"max_steps": 6, "batch_size": 16, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    carry_out: Callable[..., Path],
+    folder_of: Callable[..., Path],
+    tiny_text_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A bare encoder given a head, and Theseus after it with its baseline."""
+    bare = tmp_path_factory.mktemp("bare")
+    make_model().base_model.save_pretrained(bare)
+    make_tokenizer().save_pretrained(bare)
+    steps = [{"finetune": {"training": {**STEPS, "max_steps": 20}}}, {"theseus": {"replacing": STEPS}}]
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    return carry_out(steps[0], folder, model=str(bare), task=task, steps=steps, baseline=True)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_masked_language_model(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["start", "truncated baseline", "theseus"]
+    assert report["primary_metric"] == "masked_accuracy"
+    for row in report["rows"]:
+        assert set(row["metrics"]["validation"]) == {"masked_accuracy", "mean_probability"}
+        assert any(note.startswith("perplexity of the masked tokens ") for note in row["notes"])
+        assert all(row[name] > 0 for name in ("parameters", "macs", "size_bytes"))
+        assert [entry["batch"] for entry in row["latency"]] == [1, 16]
+    assert report["notes"] == []
+    tests = {(test["name"], test["against"]): test for test in report["comparisons"]}
+    assert len(tests) == 3
+    rows = {row["name"]: row["score"] for row in report["rows"]}
+    test = tests["theseus", "start"]
+    assert test["difference"] == pytest.approx(rows["theseus"] - rows["start"])
+    assert (test["examples"], test["only_result"], test["p"]) == (32, None, None)
+    (change,) = report["changes"]
+    assert change["kind"] == "masked-lm"
+    page = (finished / "report.md").read_text(encoding="utf-8")
+    assert "fewer tokens guessed than in start" in page
+
+
+@pytest.mark.slow
+def test_predictions_hold_what_was_asked_and_guessed(finished: Path) -> None:
+    result = json.loads((finished / "00-finetune" / "result.json").read_text())
+    table = parquet.read_table(finished / "00-finetune" / "predictions" / "validation.parquet")
+    assert table.column_names == ["row", "label", "logits"]
+    guessed, losses, asked = np.array(table["logits"].to_pylist()).T
+    assert table["label"].to_pylist() == asked.tolist()
+    assert (guessed <= asked).all()
+    scores = result["metrics"]["validation"]
+    assert scores["masked_accuracy"] == pytest.approx(guessed.sum() / asked.sum())
+    assert scores["mean_probability"] == pytest.approx(np.exp(-losses.sum() / asked.sum()))
+    assert (result["kind"], result["labels"]) == ("masked-lm", None)
+
+
+@pytest.mark.slow
+def test_the_result_is_loaded_scored_and_timed(finished: Path, tiny_text_folder: Path) -> None:
+    model = api.Result(finished, {}).model
+    assert type(model).__name__ == "BertForMaskedLM"
+    assert "AutoModelForMaskedLM.from_pretrained" in (finished / "01-theseus" / "model" / "README.md").read_text()
+    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    scores = api.evaluate(str(finished), task, max_length=32)
+    saved = json.loads((finished / "01-theseus" / "result.json").read_text())["metrics"]
+    assert scores["validation"] == pytest.approx(saved["validation"])
+    records = api.predict(str(finished), task, "validation", max_length=32)
+    assert sum(record["guessed"] for record in records) / sum(record["masked"] for record in records) == pytest.approx(
+        scores["validation"]["masked_accuracy"]
+    )
+    assert len(records) == len(ROWS["validation"])
+    (row, _) = api.measure(str(finished), None, task, batch_size=4, seconds=0.01, max_length=32)
+    assert row["batch"] == 1
+
+
+@pytest.mark.slow
+def test_a_plan_counts_the_head_on_masked_tokens(finished: Path, tiny_text_folder: Path) -> None:
+    from bertpress import cost
+    from bertpress.recipe import make_recipe
+
+    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    recipe = make_recipe(
+        {"model": str(finished / "00-finetune" / "model"), "task": task, "steps": ["theseus"], "max_length": 32}
+    )
+    row = api.dry_run(recipe)[0]
+    config = api.Result(finished, {}).model.config
+    assert row["parameters"] == cost.parameters(config, head="masked-lm").total
+    positions = int(0.3 * row["tokens"] + 0.5)
+    assert row["macs"] == cost.macs(config, row["tokens"], head="masked-lm", positions=positions)
