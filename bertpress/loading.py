@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 
-AUTO_CLASSES: dict[str, str] = {
+AUTO_CLASSES: dict[str | None, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "masked-lm": "AutoModelForMaskedLM",
+    None: "AutoModel",
 }
-"""Kind of head (`Task.head`) to the class of transformers that loads a model with such a head."""
+"""Kind of head (`Task.head`) to the class of transformers that loads a model with such a head; the bare one last."""
 
 
 def auto_class(architectures: Sequence[str] | None) -> str:
     """The class that loads a model of these architectures (its configuration's) with the head that it has."""
-    for name in AUTO_CLASSES.values():
-        if any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
+    for kind, name in AUTO_CLASSES.items():
+        if kind and any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
             return name
-    return "AutoModel"
+    return AUTO_CLASSES[None]
 
 
 def model_folder(name: str) -> str:
@@ -168,12 +169,12 @@ def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) 
 
 
 def _load_weights(
-    name: str, config: PretrainedConfig, head: str, fits: bool, trust_remote_code: bool
+    name: str, config: PretrainedConfig, head: str | None, fits: bool, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model in float32, and the weights of its head that it does not have.
 
     Args:
-        head: the kind of head.
+        head: the kind of head; None for the bare model.
         fits: the head has the labels that `config` names; else one of another size is left out.
 
     Raises:
@@ -199,13 +200,14 @@ def _load_weights(
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RequestError(_cannot_load(name, error)) from None
     missing = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
-    encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
+    prefix = f"{model.base_model_prefix}." if head else ""
+    encoder = [key for key in missing if key.startswith(prefix) and "pooler" not in key]
     if encoder:
         raise RequestError(
             f"{name} lacks {len(encoder)} encoder weights that its config.json asks for (the first: {encoder[0]}); "
             "give a complete model."
         )
-    return model, missing
+    return model, missing if head else []  # a pooler, which a bare model has and its checkpoint may not, is no head
 
 
 def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedModel:

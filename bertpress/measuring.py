@@ -30,7 +30,7 @@ def measured(
 
     choose_attention(model, training=False)
     metrics = {}
-    for split in task.scored_splits():
+    for split in filter(task.has_labels, task.scored_splits()):
         logits = logits_of(model, task, task.encoded(split))
         save_predictions(folder, split, task, logits)
         metrics[split] = task.score(logits, split)

@@ -84,7 +84,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
-    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit)
+    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     for split in ("train", "validation"):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.")
@@ -164,15 +164,20 @@ def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) ->
         job.runtime.say("scoring and timing the start model")
         result = measured(model, task, folder / "start", latency_batch(job.recipe))
         complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
-        notes = task.remarks(result["metrics"][task.dev_split])
-        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": notes})
+        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": _remarks(task, result)})
     _warn_near_chance(job, task, "start model", json.loads((folder / "start" / "result.json").read_text()))
+
+
+def _remarks(task: Task, result: dict[str, Any]) -> list[str]:
+    """What the task has to say about the headline metrics, where there are any."""
+    metrics = result["metrics"].get(task.dev_split)
+    return task.remarks(metrics) if metrics else []
 
 
 def _warn_near_chance(job: Job, task: Task, name: str, result: dict[str, Any]) -> None:
     score = result["metrics"].get(task.dev_split, {}).get(task.primary)
-    chance = task.chance_score(task.dev_split)
     if score is not None:
+        chance = task.chance_score(task.dev_split)
         job.runtime.say(f"{name}: {task.primary} {100 * score:.1f} on {task.dev_split}")
         if score <= chance + 0.02:
             job.runtime.say(f"warning: always answering the commonest way scores {100 * chance:.1f}; check this model.")
@@ -212,7 +217,7 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
         "phases": list(plan.steps),
         "seconds": step.seconds(),
         "config": method.model_dump(mode="json"),
-        "notes": [*plan.method.warnings(plan.before, plan.steps), *task.remarks(scores["metrics"][task.dev_split])],
+        "notes": [*plan.method.warnings(plan.before, plan.steps), *_remarks(task, scores)],
     }
     if is_start:
         _copy_start(step.folder, complete)

@@ -33,7 +33,7 @@ class StepPlan:
     """optimizer steps of each phase"""
     layer_passes: float
     """cost of all steps, in layer forwards of one example"""
-    head: str
+    head: str | None
     """kind of the model's head"""
 
     @property
@@ -85,7 +85,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
         for plan in plans
         if not isinstance(plan.method, Finetune) and plan.layers != encoder_of(plan.before).depth(plan.before)
     ]
-    if not recipe.baseline or not changing:
+    if not recipe.baseline or not changing or task.head is None:
         return None
     training = changing[-1].method.baseline_training()
     total = sum(sum(plan.steps.values()) for plan in changing)
@@ -97,17 +97,18 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
     """Measured seconds of a layer forward of one example of middling length; two training steps after one warm-up."""
     from bertpress.kernels import fastest_kernels
-    from bertpress.objective import Supervised
+    from bertpress.objective import choose_attention
 
     rows = task.encoded("train")
     middle = np.argsort(rows["length"], kind="stable")[len(rows) // 2 :][:batch_size].tolist()
     batch = {name: value.to(model.device) for name, value in task.collate([rows[row] for row in middle]).items()}
-    objective = Supervised(model, task).train()
+    choose_attention(model.train(), training=True)
     times = []
     for _ in range(3):
         began = time.perf_counter()
         with fastest_kernels(model.device):
-            objective(**batch)["loss"].backward()
+            outputs = task.forward(model, batch)
+            (outputs.logits if task.head else outputs.last_hidden_state).float().square().mean().backward()
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)
     return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config) * len(middle))

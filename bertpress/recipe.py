@@ -12,6 +12,7 @@ import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny
 
 from bertpress.config import Config, build, choice
+from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
@@ -44,10 +45,13 @@ class TaskSpec(Config):
     """text columns of your own data, one or two"""
     label: str = "label"
     """label column of your own data"""
-    kind: Literal["classification", "regression"] | None = None
-    """default: regression where the labels are numbers with decimals"""
-    masking: Masking = Masking()
-    """which tokens a masked language model has to guess (text)"""
+    kind: Literal["classification", "regression", "masked-lm", "encoder"] | None = None
+    """files: classification, or regression (default where labels have decimals); text: masked-lm (default), or encoder,
+    of which nothing is asked but what a teacher says"""
+    corpus: CorpusSpec | None = None
+    """text: which files, and how rows are made of them, in place of data_dir"""
+    masking: Masking | None = None
+    """text: which tokens are masked; default 15 % for masked-lm, none for encoder"""
 
 
 def task_values(value: Any) -> Any:

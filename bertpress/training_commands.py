@@ -96,7 +96,10 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
         ((name, fields),) = _only_step(values).items()
         phase = next(iter(method_named(name)().trainings()))
         fields[phase] = {**(fields.get(phase) or {}), **training}
-    values = override(values, options.assignments or [], prefix)
+    assignments = options.assignments or []
+    of_task = [assignment for assignment in assignments if assignment.startswith("task.")]
+    values = override(values, of_task)
+    values = override(values, [assignment for assignment in assignments if assignment not in of_task], prefix)
     recipe = make_recipe(values)
     _check_phases(options.phases, recipe.steps)
     grid = _grid(options, prefix)

@@ -199,6 +199,15 @@ def tiny_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BERTPRESS_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def tiny_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The texts of the same rows as train.txt and validation.txt."""
@@ -206,6 +215,13 @@ def tiny_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, rows in ROWS.items():
         (folder / f"{split}.txt").write_text("".join(f"{text}\n" for text, _ in rows), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text_task(tiny_text_folder: Path) -> dict[str, Any]:
+    """These texts as a task with a row for each line."""
+    files = {"files": [str(tiny_text_folder / "train.txt")], "validation": [str(tiny_text_folder / "validation.txt")]}
+    return {"name": "text", "corpus": {**files, "pack": "off", "pair_probability": 0}}
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,9 @@ class Encoder:
         """Let the encoder walk over `layers` instead."""
         model.base_model.set_submodule(self.layers, layers)
 
-    def head_parts(self, model: PreTrainedModel, head: str) -> list[str]:
-        """Names of the modules of that kind of head in `model`."""
-        return [part for part in self.heads[head] if hasattr(model, part)]
+    def head_parts(self, model: PreTrainedModel, head: str | None) -> list[str]:
+        """Names of the modules of that kind of head in `model`; a bare model (None) has none."""
+        return [part for part in self.heads[head] if hasattr(model, part)] if head else []
 
     def check_places(self, origins: Sequence[Sequence[int]]) -> None:
         """Refuse layers that would stand where the architecture builds them otherwise.

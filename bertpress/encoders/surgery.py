@@ -116,7 +116,7 @@ def fresh(module: nn.Module, model: PreTrainedModel) -> nn.Module:
     return result
 
 
-def renew_head(model: PreTrainedModel, head: str) -> None:
+def renew_head(model: PreTrainedModel, head: str | None) -> None:
     """Draw the weights of the model's head of that kind anew, in place; an output table stays the embeddings'."""
     for part in encoder_of(model.config).head_parts(model, head):
         model.set_submodule(part, fresh(model.get_submodule(part), model))
@@ -124,7 +124,7 @@ def renew_head(model: PreTrainedModel, head: str) -> None:
     model.tie_weights()  # last: what was just drawn are copies, and the embeddings must not be drawn anew
 
 
-def head_parameters(model: PreTrainedModel, head: str) -> list[nn.Parameter]:
+def head_parameters(model: PreTrainedModel, head: str | None) -> list[nn.Parameter]:
     """Parameters of the model's head of that kind, without those that belong to the encoder as well."""
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     parts = encoder_of(model.config).head_parts(model, head)

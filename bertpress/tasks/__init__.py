@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length
@@ -29,7 +29,7 @@ TASKS: dict[str, str] = {
     "glue/ax": "GLUE's diagnostic set, predicted with an MNLI model (test only)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label",
-    "text": "guess masked tokens of plain text, a text a line: --data-dir (masked accuracy)",
+    "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
 }
 """Name to one line on what is asked and the primary metric."""
 
@@ -39,6 +39,7 @@ def load_task(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     limit: Mapping[str, int] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Task:
     """Read a task's data and make it ready for a tokenizer.
 
@@ -47,6 +48,7 @@ def load_task(
         tokenizer: of the model in question.
         max_length: longest input in tokens.
         limit: largest number of rows of a split.
+        say: told what takes time.
 
     Raises:
         RequestError: no such task, or data that cannot be used, naming file and row.
@@ -57,7 +59,7 @@ def load_task(
     check_length(max_length, tokenizer.model_max_length)
     _check(spec)
     if spec.name == "text":
-        return _text(spec, tokenizer, max_length, limit)
+        return _text(spec, tokenizer, max_length, limit, say)
     data = _read(spec)
     if limit:
         data = dataclasses.replace(data, splits=limited(data.splits, limit, seed=0))
@@ -69,30 +71,44 @@ def _check(spec: TaskSpec) -> None:
     if spec.name not in TASKS:
         raise RequestError(f"There is no task '{spec.name}'{nearest(spec.name, list(TASKS))}.")
     own_columns = spec.columns and spec.name != "text"
-    if spec.name != "files" and (own_columns or spec.kind or spec.label != "label"):
+    if spec.name not in ("files", "text") and (own_columns or spec.kind or spec.label != "label"):
         raise RequestError(f"--columns, --label and --kind describe your own data (--task files), not {spec.name}.")
-    if spec.columns and len(spec.columns) != 1 and spec.name == "text":
-        raise RequestError(f"Plain text has one column, but --columns names {len(spec.columns)}.")
-    if spec.name != "text" and "masking" in spec.model_fields_set:
-        raise RequestError(f"masking describes a masked language model (--task text), not {spec.name}.")
+    if spec.name == "text" and (len(spec.columns or ("",)) != 1 or spec.label != "label"):
+        raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
+    if spec.kind is not None and (spec.kind in ("masked-lm", "encoder")) != (spec.name == "text"):
+        raise RequestError(f"The kind {spec.kind} does not go with the task {spec.name}; leave out --kind.")
+    if spec.name != "text" and (spec.masking or spec.corpus):
+        raise RequestError(f"corpus and masking describe plain text (--task text), not {spec.name}.")
+    if spec.data_dir and spec.corpus:
+        raise RequestError("Give either --data-dir or a corpus, not both.")
     if spec.name == "pydoc" and spec.data_dir:
         raise RequestError("pydoc comes from the installed Python; leave out --data-dir.")
 
 
-def _text(spec: TaskSpec, tokenizer: PreTrainedTokenizerBase, max_length: int, limit: Mapping[str, int] | None) -> Task:
+def _text(
+    spec: TaskSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    limit: Mapping[str, int] | None,
+    say: Callable[[str], None],
+) -> Task:
     from bertpress.tasks.masked_lm import MaskedLanguageModel
-    from bertpress.tasks.text import load_text
+    from bertpress.tasks.plain_text import PlainText
+    from bertpress.tasks.text import corpus_of, load_text
 
-    rows, notes = load_text(spec.data_dir, tokenizer, max_length, limit, *(spec.columns or ()))
-    return MaskedLanguageModel(spec.name, rows, tokenizer, max_length, spec.masking, notes)
+    corpus = spec.corpus or corpus_of(spec.data_dir, *(spec.columns or (None,)))
+    rows, notes = load_text(corpus, tokenizer, max_length, limit, say)
+    kind = PlainText if spec.kind == "encoder" else MaskedLanguageModel
+    return kind(spec.name, rows, tokenizer, max_length, spec.masking, notes)
 
 
 def _read(spec: TaskSpec) -> TextData:
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 
+        kind = spec.kind if spec.kind in ("classification", "regression") else None
         # A fixed seed: every run and every evaluation of these data holds out the same rows.
-        return load_files(data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=spec.kind, seed=1)
+        return load_files(data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=kind, seed=1)
     if spec.name == "pydoc":
         return _pydoc()
     from bertpress.tasks.glue import load_glue

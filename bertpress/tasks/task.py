@@ -41,7 +41,7 @@ class Task(ABC):
     Attributes:
         name: as the user typed it, ``glue/mrpc``.
         kind: ``classification``, ``regression``, ``masked-lm``, ...
-        head: the kind of head that the model needs, a key of `loading.AUTO_CLASSES`.
+        head: the kind of head that the model needs, a key of `loading.AUTO_CLASSES`; None for a bare encoder.
         labels: names of the classes in the order of the head; None where there are none.
         positive: index of the positive class of f1.
         columns: the text columns of `splits`; none where the rows are no texts.
@@ -55,7 +55,7 @@ class Task(ABC):
 
     name: str
     kind: str
-    head: str
+    head: str | None
     labels: tuple[str, ...] | None
     positive: int
     columns: tuple[str, ...]

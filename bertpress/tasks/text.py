@@ -1,94 +1,98 @@
-"""Plain text for masked language modelling: one text a line, held in memory."""
+"""Plain text as a task: rows of a corpus, with masked tokens to guess, or with nothing asked (for a bare encoder)."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from bertpress.errors import RequestError, nearest
-from bertpress.tasks import data
+import numpy as np
+
+from bertpress.corpus import CorpusSpec
+from bertpress.corpus.reading import find_files
+from bertpress.corpus.rows import build_rows
+from bertpress.corpus.store import build_store
+from bertpress.errors import RequestError
+from bertpress.tasks.data import SPLIT_STEMS
+from bertpress.tasks.task import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedTokenizerBase
 
-    from bertpress.tasks.task import Rows
-
-HELD_OUT = 0.01  # share of the lines that becomes the validation split where there is none
-SPLITS = ("train", "validation")
+SEED = 0
+"""What stands in a row is the same for all seeds of a run, so that they are compared on the same rows."""
 
 
 def load_text(
-    data_dir: str | Path | None,
+    spec: CorpusSpec,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     limit: Mapping[str, int] | None = None,
-    column: str = "text",
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """Encoded rows of train and validation, and remarks.
-
-    Args:
-        data_dir: a folder with train and perhaps validation files, or one file: txt, a text a line; or a table.
-        tokenizer: encodes them.
-        max_length: longest input in tokens; longer lines are cut.
-        limit: largest number of lines of a split, chosen at random.
-        column: the text column of a table.
+    """Rows of train and validation, tokenised once and kept in the cache, and remarks.
 
     Raises:
-        RequestError: no such file or column, or too little text.
+        RequestError: no such file, nothing to read in it, or too little to hold anything out.
     """
-    from datasets import Dataset
+    store = build_store(spec, tokenizer, cache_folder(spec, tokenizer), say)
+    splits: dict[str, Rows] = {}
+    notes: tuple[str, ...] = ()
+    for split in ("train", "validation"):
+        rows = build_rows(store, max_length, spec, SEED, split)
+        splits[split], notes = cast("Rows", rows), (*notes, *rows.notes)
+    for split, count in (limit or {}).items():
+        if split not in splits:
+            raise RequestError(f"Plain text has the splits train and validation, not '{split}'; limit one of these.")
+        if count < len(splits[split]):
+            splits[split] = Chosen(splits[split], sorted(random.Random(split).sample(range(len(splits[split])), count)))
+    return splits, tuple(dict.fromkeys(notes))
 
-    from bertpress.tasks.encoding import encode
 
-    lines, notes = read_lines(data_dir, column)
-    tables = {split: Dataset.from_dict({column: texts}) for split, texts in lines.items()}
-    limited = data.limit(tables, limit or {}, seed=0)
-    return {
-        split: encode(tokenizer, [(line,) for line in table[column]], max_length) for split, table in limited.items()
-    }, notes
-
-
-def read_lines(data_dir: str | Path | None, column: str = "text") -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """Lines of each split that are not blank; a hundredth of those for training is held out if that is all there is."""
+def corpus_of(data_dir: str | None, column: str | None) -> CorpusSpec:
+    """The corpus that a folder or file stands for: its training text, and its validation text where there is some."""
     if data_dir is None:
-        raise RequestError("--task text needs --data-dir: a folder with train.txt and validation.txt, or one file.")
-    path = Path(data_dir)
-    files = {"train": path} if not path.is_dir() else _files(path)
-    lines = {split: _lines(file, column) for split, file in files.items()}
-    if "train" not in lines or "validation" in lines:
-        return lines, ()
-    count = len(lines["train"])
-    if count < 2:
-        raise RequestError(f"Expected at least 2 lines in {files['train']}, of which one is held out, found {count}.")
-    held = set(random.Random(1).sample(range(count), max(1, round(HELD_OUT * count))))
-    splits = {
-        "train": [line for number, line in enumerate(lines["train"]) if number not in held],
-        "validation": [line for number, line in enumerate(lines["train"]) if number in held],
-    }
-    return splits, (f"validation: {len(held)} of {count} lines are held out",)
+        raise RequestError("--task text needs its text: --data-dir with a folder or file, or --corpus with files.")
+    own = {} if column is None else {"text_column": column}
+    folder = Path(data_dir)
+    held = [
+        str(path)
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if path.is_file() and path.name.split(".")[0] in SPLIT_STEMS["validation"]
+    ]
+    return CorpusSpec(files=(data_dir,), **({"validation": tuple(held)} if held else {}), **own)
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The text file, else the table, of each split."""
-    texts = [(split, folder / f"{stem}.txt") for split in SPLITS for stem in data.SPLIT_STEMS[split]]
-    found = {split: path for split, path in texts if path.is_file()}
-    stems = {split: data.SPLIT_STEMS[split] for split in SPLITS if split not in found}
-    found |= data.find_splits(folder, stems)
-    if "train" not in found:
-        held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
-        raise RequestError(f"Expected train.txt or a table train in {folder}, found {held}: rename your files so.")
-    return found
+def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """Where tokenised text is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
+    held = spec.validation if isinstance(spec.validation, tuple) else ()
+    facts = [spec.text_column, tokenizer.backend_tokenizer.to_str()]
+    for path in (*find_files(spec.files), *(find_files(held) if held else ())):
+        status = path.stat()
+        facts += [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    return root / "corpus" / hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
 
-def _lines(file: Path, column: str) -> list[str]:
-    if file.suffix.lower() not in data.READERS:
-        return [line for line in data.read_text(file).splitlines() if line.strip()]
-    table = data.read_file(file)
-    if column not in table.column_names:
-        raise RequestError(
-            f"{file} has no column '{column}'{nearest(column, table.column_names)}; name one with --columns."
-        )
-    cells, _ = data.text_cells(list(table[column]), column, file.name)
-    return [cell for cell in cells if cell.strip()]
+class Chosen:
+    """Some rows of a corpus; each keeps the number that it has there, which determines what is drawn for it."""
+
+    def __init__(self, rows: Rows, chosen: list[int]) -> None:
+        self.rows, self.chosen = rows, np.asarray(chosen)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return np.asarray(self.rows[key])[self.chosen]
+        return self.rows[int(self.chosen[key]) if isinstance(key, int | np.integer) else self.chosen[key].tolist()]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [self[int(index)] for index in indices]

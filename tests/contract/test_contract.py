@@ -77,13 +77,13 @@ def log_of(run: Path, case: Case) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def run_case(
-    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tiny_text_folder: Path
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tiny_text_task: dict[str, Any]
 ) -> Callable[..., Path]:
     """Runs a case in a folder."""
 
     def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
         model = {"model": str(folder_of(case.family, case.head))}
-        task = {"task": {"text": str(tiny_text_folder)}} if case.head == "masked-lm" else {}
+        task = {"task": tiny_text_task} if case.head == "masked-lm" else {}
         return carry_out(case.step, folder, progress, **{**model, **task, **fields})
 
     return run

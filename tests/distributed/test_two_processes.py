@@ -96,8 +96,9 @@ def test_two_processes_equal_one_with_the_doubled_batch(command: Any) -> None:
         torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_two_processes_mask_the_tokens_that_one_would(command: Any, masked_model: Path, tiny_text_folder: Path) -> None:
-    text = ["--model", str(masked_model), "--task", "text", "--data-dir", str(tiny_text_folder)]
+def test_two_processes_mask_the_tokens_that_one_would(command: Any, masked_model: Path, tiny_text_task: Any) -> None:
+    corpus = f"task.corpus={json.dumps(tiny_text_task['corpus'])}"
+    text = ["--model", str(masked_model), "--task", "text", "--set", corpus]
     flags = ["--epochs", "2", *RAMP]
 
     def started(start: list[str], name: str, batch: int) -> Path:

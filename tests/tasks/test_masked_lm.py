@@ -332,5 +332,5 @@ def test_a_recipe_of_text_and_masking(tmp_path: Path) -> None:
     again = make_recipe(parse_yaml(recipe.to_yaml(), "the recipe"))
     assert again == recipe
     assert recipe.identity()["task.masking.whole_word"] is True
-    with pytest.raises(RequestError, match="masking describes a masked language model"):
+    with pytest.raises(RequestError, match="corpus and masking describe plain text"):
         load_task(TaskSpec(name="pydoc", masking=Masking()), make_tokenizer(), 32)

@@ -17,7 +17,7 @@ from bertpress import api
 from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec
 from bertpress.tasks import load_task
-from bertpress.tasks.text import read_lines
+from bertpress.tasks.masking import Masking
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -26,44 +26,42 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def test_lines_of_a_folder(tmp_path: Path) -> None:
-    folder = write(
-        tmp_path, train_txt="\ufeffone\r\n\n  \ntwo words\nthree", dev_jsonl='{"text": "four"}\n{"text": ""}\n'
-    )
-    assert read_lines(folder) == ({"train": ["one", "two words", "three"], "validation": ["four"]}, ())
+def lines(count: int) -> str:
+    return "".join(f"the house {word}\n" for word in ["is", "was", "and", "very", "quite"] * (count // 5))
 
 
-def test_one_line_in_a_hundred_is_held_out_of_one_file(tmp_path: Path) -> None:
-    file = write(tmp_path, lines_txt="".join(f"line {number}\n" for number in range(300))) / "lines.txt"
-    lines, notes = read_lines(file)
-    assert notes == ("validation: 3 of 300 lines are held out",)
-    assert len(lines["validation"]) == 3
-    both = lines["train"] + lines["validation"]
-    assert sorted(both) == sorted(f"line {number}" for number in range(300))
-    assert lines["train"] == sorted(lines["train"], key=lambda line: int(line.split()[1])), "in the order of the file"
-    assert read_lines(file) == (lines, notes)
+def test_a_folder_brings_its_own_validation_text(tmp_path: Path) -> None:
+    folder = write(tmp_path, train_txt=lines(50), dev_jsonl='{"text": "the road"}\n{"text": ""}\n')
+    task = load_task(TaskSpec(name="text", data_dir=str(folder)), make_tokenizer(), 32)
+    assert task.encoded("validation")[0]["input_ids"] == make_tokenizer()("the road")["input_ids"]
+    assert len(task.encoded("validation")) == 1
+    assert task.kind == task.head == "masked-lm"
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"train_txt": "only one"}, "Expected at least 2 lines in .*train.txt, of which one is held out, found 1"),
-        ({"train_jsonl": '{"words": "a"}'}, "train.jsonl has no column 'text'.*; name one with --columns"),
-        ({"validation_txt": "a\nb"}, "Expected train.txt or a table train in .*, found validation.txt"),
-        ({}, "Expected train.txt or a table train in .*, found an empty folder"),
-    ],
-)
-def test_what_is_no_text_is_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        read_lines(write(tmp_path, **files))
+def test_the_text_is_tokenised_once(tmp_path: Path, cache: Path) -> None:
+    file = write(tmp_path, lines_txt=lines(500)) / "lines.txt"
+    spec, said = TaskSpec(name="text", data_dir=str(file)), []
+    before = set((cache / "corpus").glob("*")) if (cache / "corpus").is_dir() else set()
+    first = load_task(spec, make_tokenizer(), 32, say=said.append)
+    assert len(set((cache / "corpus").glob("*")) - before) == 1
+    told = len(said)
+    again = load_task(spec, make_tokenizer(), 32, say=said.append)
+    assert len(said) == told
+    assert [row["input_ids"] for row in again.encoded("train")] == [row["input_ids"] for row in first.encoded("train")]
+    file.write_text(lines(505))
+    load_task(spec, make_tokenizer(), 32)
+    assert len(set((cache / "corpus").glob("*")) - before) == 2
 
 
 def test_requests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for spec, message in (
-        (TaskSpec(name="text"), "--task text needs --data-dir"),
-        (TaskSpec(name="text", data_dir=str(tmp_path / "none")), "Expected a file at .*none, found none"),
-        (TaskSpec(name="text", data_dir="x", columns=("a", "b")), "has one column, but --columns names 2"),
-        (TaskSpec(name="text", data_dir="x", kind="regression"), "describe your own data"),
+        (TaskSpec(name="text"), "needs its text: --data-dir"),
+        (TaskSpec(name="text", data_dir=str(tmp_path / "none")), "Expected text files at .*none, found none"),
+        (TaskSpec(name="text", data_dir="x", columns=("a", "b")), "has one column and no label"),
+        (TaskSpec(name="text", data_dir="x", kind="regression"), "The kind regression does not go with the task text"),
+        (TaskSpec(name="files", data_dir="x", kind="encoder"), "The kind encoder does not go with the task files"),
+        (TaskSpec(name="pydoc", masking={"probability": 0.2}), "corpus and masking describe plain text"),
+        (TaskSpec(name="text", data_dir="x", corpus={"files": ["x"]}), "either --data-dir or a corpus"),
     ):
         with pytest.raises(RequestError, match=message):
             load_task(spec, make_tokenizer(), 32)
@@ -73,13 +71,35 @@ def test_requests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_limit_and_a_column(tmp_path: Path) -> None:
-    rows = "".join(json.dumps({"words": "the house", "text": "a"}) + "\n" for _ in range(50))
+    rows = "".join(json.dumps({"words": "the house", "text": "a"}) + "\n" for _ in range(500))
     spec = TaskSpec(name="text", data_dir=str(write(tmp_path, train_jsonl=rows)), columns=("words",))
+    whole = load_task(spec, make_tokenizer(), 32)
     task = load_task(spec, make_tokenizer(), 32, {"train": 7})
-    assert len(task.splits["train"]) == 7
-    assert task.encoded("train")["length"][:] == [4] * 7
+    chosen, all_rows = task.encoded("train"), whole.encoded("train")
+    assert len(task.splits["train"]) == len(chosen) == 7 < len(all_rows)
+    numbers = [row["row"] for row in (chosen[index] for index in range(7))]
+    assert numbers == sorted(set(numbers)), "rows keep their numbers"
+    assert chosen["length"].tolist() == [all_rows[number]["length"] for number in numbers]
+    assert chosen[[2, 0]]["input_ids"] == [all_rows[numbers[2]]["input_ids"], all_rows[numbers[0]]["input_ids"]]
     with pytest.raises(RequestError, match="has no split 'test'; it has train, validation"):
         task.encoded("test")
+    with pytest.raises(RequestError, match="not 'test'; limit one of these"):
+        load_task(spec, make_tokenizer(), 32, {"test": 7})
+
+
+def test_a_bare_encoder_is_asked_nothing(tmp_path: Path) -> None:
+    spec = TaskSpec(name="text", data_dir=str(write(tmp_path, lines_txt=lines(500))), kind="encoder")
+    task = load_task(spec, make_tokenizer(), 32)
+    rows = [task.encoded("train")[row] for row in range(4)]
+    batch = task.collate(rows, draw=(1, 2))
+    assert "labels" not in batch
+    assert task.repeats
+    assert (batch["input_ids"] == task.collate(rows)["input_ids"]).all()
+    masked = load_task(spec.model_copy(update={"masking": Masking(probability=0.5)}), make_tokenizer(), 32)
+    assert not masked.repeats
+    assert (masked.collate(rows, draw=(1, 2))["input_ids"] != batch["input_ids"]).any()
+    with pytest.raises(RequestError, match="asks nothing"):
+        task.decode(np.zeros((1, 1)))
 
 
 STEPS: dict[str, Any] = {"max_steps": 6, "batch_size": 16, "learning_rate": 3e-3}
@@ -89,7 +109,7 @@ STEPS: dict[str, Any] = {"max_steps": 6, "batch_size": 16, "learning_rate": 3e-3
 def finished(
     carry_out: Callable[..., Path],
     folder_of: Callable[..., Path],
-    tiny_text_folder: Path,
+    tiny_text_task: dict[str, Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A bare encoder given a head, and Theseus after it with its baseline."""
@@ -98,7 +118,7 @@ def finished(
     make_tokenizer().save_pretrained(bare)
     steps = [{"finetune": {"training": {**STEPS, "max_steps": 20}}}, {"theseus": {"replacing": STEPS}}]
     folder = tmp_path_factory.mktemp("runs") / "run"
-    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    task = {**tiny_text_task, "masking": {"probability": 0.3}}
     return carry_out(steps[0], folder, model=str(bare), task=task, steps=steps, baseline=True)
 
 
@@ -140,11 +160,11 @@ def test_predictions_hold_what_was_asked_and_guessed(finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_result_is_loaded_scored_and_timed(finished: Path, tiny_text_folder: Path) -> None:
+def test_the_result_is_loaded_scored_and_timed(finished: Path, tiny_text_task: dict[str, Any]) -> None:
     model = api.Result(finished, {}).model
     assert type(model).__name__ == "BertForMaskedLM"
     assert "AutoModelForMaskedLM.from_pretrained" in (finished / "01-theseus" / "model" / "README.md").read_text()
-    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    task = {**tiny_text_task, "masking": {"probability": 0.3}}
     scores = api.evaluate(str(finished), task, max_length=32)
     saved = json.loads((finished / "01-theseus" / "result.json").read_text())["metrics"]
     assert scores["validation"] == pytest.approx(saved["validation"])
@@ -158,11 +178,11 @@ def test_the_result_is_loaded_scored_and_timed(finished: Path, tiny_text_folder:
 
 
 @pytest.mark.slow
-def test_a_plan_counts_the_head_on_masked_tokens(finished: Path, tiny_text_folder: Path) -> None:
+def test_a_plan_counts_the_head_on_masked_tokens(finished: Path, tiny_text_task: dict[str, Any]) -> None:
     from bertpress import cost
     from bertpress.recipe import make_recipe
 
-    task = {"text": str(tiny_text_folder), "masking": {"probability": 0.3}}
+    task = {**tiny_text_task, "masking": {"probability": 0.3}}
     recipe = make_recipe(
         {"model": str(finished / "00-finetune" / "model"), "task": task, "steps": ["theseus"], "max_length": 32}
     )
