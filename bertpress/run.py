@@ -135,13 +135,18 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
     try:
         if folder.exists() and not folder.is_dir():
             raise RequestError(f"{folder} is a file; --out expects a folder.")
-        if folder.is_dir() and any(not entry.name.startswith(".recipe.yaml") for entry in folder.iterdir()):
+        if folder.is_dir() and any(not _may_stand_there(entry.name) for entry in folder.iterdir()):
             raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
         folder.mkdir(parents=True, exist_ok=True)
     except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
         raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
     write_text(file, recipe.to_yaml())
     return False
+
+
+def _may_stand_there(name: str) -> bool:
+    """What a folder may hold before it becomes a run: the rest of a cut-off start, and a model made for it."""
+    return name.startswith((".recipe.yaml", ".untrained")) or name == "untrained"
 
 
 def _identity_on_disk(file: Path) -> dict[str, Any]:

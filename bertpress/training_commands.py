@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     for method in METHODS:
         app.command(method.name, help=_help(method))(with_options(_method_command(method)))
     app.command()(with_options(compress))
+    app.command()(with_options(pretrain))
     app.command()(with_options(demo))
 
 
@@ -66,6 +67,60 @@ def compress(
         values["model"] = model
     values["task"] = options.task_values(task, values.get("task"))
     _train(values, "", out, options)
+
+
+def pretrain(
+    corpus: Annotated[list[str] | None, typer.Option(help="text: files, folders, patterns (repeatable)")] = None,
+    objective: Annotated[str, typer.Option(help="masked-lm, or distill (needs --teacher)")] = "masked-lm",
+    model: Annotated[str | None, typer.Option("--model", help="where it starts; for distill: the student")] = None,
+    teacher: Annotated[str | None, typer.Option(help="distill: the model to learn from")] = None,
+    shape: Annotated[str | None, typer.Option(help="start from random weights: LAYERSxWIDTH[xHEADS[xINNER]]")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="masked-lm with --shape: wordpiece or characters")] = None,
+    vocabulary_size: Annotated[int, typer.Option(help="largest number of its entries")] = 30_522,
+    cased: Annotated[bool, typer.Option("--cased", help="its letters keep their case")] = False,
+    train: Annotated[str, typer.Option(help="masked-lm: all, or head")] = "all",
+    out: OutOption = None,
+    *,
+    options: TrainOptions,
+) -> None:
+    """Pre-train on plain text: masked language modelling, or general distillation into a small encoder.
+
+    How rows are made of the text is set with --set task.corpus.FIELD=VALUE, masking with --set task.masking.FIELD=VALUE
+    (for distill nothing is masked by default).
+    """
+    from bertpress import pretraining
+
+    if not corpus:
+        raise RequestError("Name the text with --corpus.")
+    if objective not in pretraining.TRAININGS:
+        raise RequestError(f"--objective expects masked-lm or distill, got '{objective}'.")
+    if model and shape:
+        raise RequestError("Give one of --model and --shape.")
+    sizes = None if shape is None else pretraining.parse_shape(shape)
+    if objective == "distill":
+        if teacher is None or vocabulary is not None or train != "all":
+            raise RequestError(
+                "distill needs --teacher, whose vocabulary the student shares; no --vocabulary, no --train."
+            )
+        _train(pretraining.distillation_values(corpus, teacher, model, sizes), "steps.0.tinybert", out, options)
+        return
+    if teacher is not None or (model is None) == (sizes is None) or (sizes is None) != (vocabulary is None):
+        raise RequestError("masked-lm needs --model, or --shape and --vocabulary; it has no --teacher.")
+    if sizes is not None:
+        if out is None or options.dry_run:
+            raise RequestError("With --shape the model is made under --out first, so it needs --out and no --dry-run.")
+        model = str(out / pretraining.UNTRAINED)
+        pretraining.make_untrained(
+            Path(model),
+            corpus,
+            sizes,
+            str(vocabulary),
+            vocabulary_size,
+            not cased,
+            options.seed or 1,
+            options.runtime().say,
+        )
+    _train(pretraining.masked_lm_values(corpus, str(model), train), "steps.0.finetune", out, options)
 
 
 def demo(

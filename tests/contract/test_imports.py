@@ -41,7 +41,7 @@ LAYERS = (
     ("methods",),
     ("recipe",),
     ("comparing", "curves", "sections"),
-    ("rendering", "measuring", "planning", "importing"),
+    ("rendering", "measuring", "planning", "importing", "pretraining"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("api", "sweeping"),
     ("demo", "options"),

@@ -121,8 +121,10 @@ def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Want
         weights.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     texts = hashlib.sha256()
     for split in splits:
-        for row in task.encoded(split)["input_ids"]:
-            texts.update(np.asarray(row, np.int32).tobytes() + b";")
+        rows = task.encoded(split)
+        for start in range(0, len(rows), 1000):
+            for ids in rows[list(range(start, min(start + 1000, len(rows))))]["input_ids"]:
+                texts.update(np.asarray(ids, np.int32).tobytes() + b";")
     vocabulary = json.dumps(sorted(task.tokenizer.get_vocab().items())).encode()
     return {
         "teacher": weights.hexdigest(),

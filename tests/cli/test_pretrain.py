@@ -1,0 +1,147 @@
+"""`bertpress pretrain` from end to end, and what follows it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("quick")
+QUICK = ("--max-length", "32", "--batch-size", "8", "--device", "cpu", "--quiet")
+WORDS = ("the", "film", "was", "good", "bad", "very", "one", "story", "with", "an", "end", "and", "road", "house")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 lines of text."""
+    generator = random.Random(0)
+    file = tmp_path_factory.mktemp("corpus") / "text.txt"
+    lines = (" ".join(generator.choices(WORDS, k=generator.randint(4, 20))) for _ in range(300))
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def finetuned(model: Path) -> dict[str, Any]:
+    return dict(json.loads((model / "config.json").read_text()))
+
+
+@pytest.mark.slow
+def test_a_model_from_nothing_but_text(bertpress: Callable[..., Any], corpus: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    command = ["pretrain", "--corpus", corpus, "--shape", "2x16x2", "--vocabulary", "wordpiece", *QUICK,
+               "--vocabulary-size", "120", "--out", tmp_path / "run", "--set", "training.max_steps=10"]  # fmt: skip
+    first = bertpress(*command)
+    assert first.code == 0, first.err
+    result = json.loads((tmp_path / "run" / "00-finetune" / "result.json").read_text())
+    assert 0 <= result["metrics"]["validation"]["masked_accuracy"] <= 1
+    folder = tmp_path / "run" / "00-finetune" / "model"
+    assert AutoModelForMaskedLM.from_pretrained(folder).config.num_hidden_layers == 2
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("the film") == ["the", "film"]
+    again = bertpress(*command)
+    assert again.code == 0
+    other = bertpress(*[*command, "--cased"])
+    assert other.code == 2
+    assert "made with other values of lowercase" in other.err
+
+
+@pytest.mark.slow
+def test_a_head_for_an_encoder_that_stays(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    done = bertpress("pretrain", "--corpus", corpus, "--model", model, "--train", "head", *QUICK, "--out",
+                     tmp_path / "run", "--set", "training.max_steps=5")  # fmt: skip
+    assert done.code == 0, done.err
+    before = load_file(model / "model.safetensors")
+    after = load_file(tmp_path / "run" / "00-finetune" / "model" / "model.safetensors")
+    shared = set(before) & set(after)
+    assert len(shared) > 10
+    assert all((before[name] == after[name]).all() for name in shared)
+    assert any(name.startswith("cls.predictions.transform") for name in after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [False, True])
+def test_general_distillation_and_what_follows(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, data: Path, tmp_path: Path, masked: bool
+) -> None:
+    from transformers import AutoModel
+
+    masking = ["--set", "task.masking.probability=0.15"] if masked else []
+    general = bertpress("pretrain", "--objective", "distill", "--teacher", model, "--corpus", corpus, "--shape",
+                        "2x12x2x20", *QUICK, "--out", tmp_path / "general", "--set", "intermediate.max_steps=10",
+                        *masking)  # fmt: skip
+    assert general.code == 0, general.err
+    step = tmp_path / "general" / "00-tinybert"
+    result = json.loads((step / "result.json").read_text())
+    assert result["metrics"] == {}
+    assert result["phases"] == ["intermediate"]
+    logged = [json.loads(line) for line in (step / "intermediate" / "log.jsonl").read_text().splitlines()]
+    distances = [entry["eval_distance"] for entry in logged if "eval_distance" in entry]
+    assert min(distances) < distances[0]
+    assert (step / "projections.safetensors").is_file()
+    student = AutoModel.from_pretrained(step / "model")
+    assert (student.config.num_hidden_layers, student.config.hidden_size) == (2, 12)
+    assert "AutoModel.from_pretrained" in (step / "model" / "README.md").read_text()
+    if masked:
+        return
+    task = bertpress("tinybert", "--model", model, "--task", "files", "--data-dir", data, "--columns", "text", *QUICK,
+                     "--out", tmp_path / "task", "--set", f"student={tmp_path / 'general'}", "--set",
+                     "intermediate.max_steps=3", "--set", "prediction.max_steps=3", "--set", "teacher_check=false",
+                     "--no-baseline")  # fmt: skip
+    assert task.code == 0, task.err
+    assert json.loads((tmp_path / "task" / "report.json").read_text())["rows"][-1]["layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "Name the text with --corpus"),
+        (["--corpus", "CORPUS"], "needs --model, or --shape and --vocabulary"),
+        (["--corpus", "CORPUS", "--objective", "guess"], "--objective expects masked-lm or distill, got 'guess'"),
+        (["--corpus", "CORPUS", "--objective", "distill"], "distill needs --teacher"),
+        (["--corpus", "CORPUS", "--model", "MODEL", "--shape", "2x16"], "one of --model and --shape"),
+        (["--corpus", "CORPUS", "--shape", "wide", "--vocabulary", "wordpiece"], "LAYERSxWIDTH"),
+        (["--corpus", "CORPUS", "--shape", "2x50", "--vocabulary", "wordpiece"], "50 is no multiple of 12 heads"),
+        (["--corpus", "CORPUS", "--shape", "2x24", "--vocabulary", "letters"], "expects wordpiece or characters"),
+        (["--corpus", "CORPUS", "--model", "MODEL", "--train", "tail"], "train"),
+        (["--corpus", "nowhere.txt", "--model", "MODEL"], "Expected text files at nowhere.txt"),
+    ],
+)
+def test_requests_that_do_not_fit_are_refused(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    given = [{"CORPUS": str(corpus), "MODEL": str(model)}.get(flag, flag) for flag in flags]
+    done = bertpress("pretrain", *given, *QUICK, "--out", tmp_path / "run")
+    assert done.code == 2, done.err
+    assert words in done.err
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(b"", "Expected text in"), (b"\n \n\n", "Expected text in"), (b"a\0b\n", "other bytes"), (b"\xff\xfe\n", "UTF-8")],
+)
+def test_text_that_is_none_is_refused(
+    bertpress: Callable[..., Any], model: Path, tmp_path: Path, text: bytes, words: str
+) -> None:
+    (tmp_path / "text.txt").write_bytes(text)
+    done = bertpress("pretrain", "--corpus", tmp_path / "text.txt", "--model", model, *QUICK, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert words in done.err
+    assert "text.txt" in done.err
+
+
+def test_shapes() -> None:
+    from bertpress.pretraining import parse_shape
+
+    assert parse_shape("tinybert4") == {"layers": 4, "hidden_size": 312, "heads": 12, "intermediate_size": 1200}
+    assert parse_shape("6x768") == {"layers": 6, "hidden_size": 768, "heads": 12, "intermediate_size": 3072}
+    assert parse_shape("4x192x12") == {"layers": 4, "hidden_size": 192, "heads": 12, "intermediate_size": 768}
