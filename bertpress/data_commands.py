@@ -78,7 +78,7 @@ def augment(
 def _print_result(made: dict[str, Any]) -> None:
     print(f"{made['rows']} rows, {made['original_rows']} of them original")
     print(
-        f"replaced in the augmented texts: {100 * made['share_of_eligible']:.1f} % of the eligible words, "
+        f"replaced in a copy, on average: {100 * made['share_of_eligible']:.1f} % of the eligible words, "
         f"{100 * made['share_of_words']:.1f} % of all words"
     )
 

@@ -52,6 +52,7 @@ class DataOptions(CommonOptions):
     columns: Annotated[str | None, _option("text columns of your own data: sentence1,sentence2")] = None
     label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
     kind: Annotated[str | None, _option("classification or regression; default: seen from the labels")] = None
+    unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert)", "--unlabelled")] = False
     head_labels: Annotated[
         str | None, _option("label names in the order of the model's head, where its config does not tell")
     ] = None
@@ -65,6 +66,7 @@ class DataOptions(CommonOptions):
             "columns": split_list(self.columns),
             "label": self.label,
             "kind": self.kind,
+            "unlabelled": self.unlabelled or None,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if task is not None:

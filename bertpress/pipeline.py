@@ -88,8 +88,23 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     for split in ("train", "validation"):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.")
+    for method in recipe.steps:
+        _check_fits(method, task)
     plans = planning.plan_steps(recipe, config, task, world_size())
     return Job(recipe, runtime, tokenizer, task, plans)
+
+
+def _check_fits(method: Method, task: Task) -> None:
+    """Refuse a task that has nothing for a method to learn from."""
+    if task.head is None and method.needs_head:
+        raise RequestError(
+            f"Text of kind encoder asks nothing, so {method.name} has no predictions to train; use kind masked-lm, or "
+            "tinybert with prediction=null."
+        )
+    if task.head is not None and method.needs_labels and not task.has_labels("train"):
+        raise RequestError(
+            f"{method.name} needs labels, but the training rows have none; tinybert learns from a teacher."
+        )
 
 
 def quieten(threads: int | None = None) -> None:

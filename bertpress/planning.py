@@ -85,7 +85,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
         for plan in plans
         if not isinstance(plan.method, Finetune) and plan.layers != encoder_of(plan.before).depth(plan.before)
     ]
-    if not recipe.baseline or not changing or task.head is None:
+    if not recipe.baseline or not changing or not task.has_labels("train"):
         return None
     training = changing[-1].method.baseline_training()
     total = sum(sum(plan.steps.values()) for plan in changing)

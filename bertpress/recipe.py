@@ -48,6 +48,8 @@ class TaskSpec(Config):
     kind: Literal["classification", "regression", "masked-lm", "encoder"] | None = None
     """files: classification, or regression (default where labels have decimals); text: masked-lm (default), or encoder,
     of which nothing is asked but what a teacher says"""
+    unlabelled: bool = False
+    """files: the training rows have no labels; for methods that learn from a teacher"""
     corpus: CorpusSpec | None = None
     """text: which files, and how rows are made of them, in place of data_dir"""
     masking: Masking | None = None

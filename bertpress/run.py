@@ -73,6 +73,15 @@ class StepRun:
         """True if the phase has its result on disk."""
         return (self.folder / phase / "finished.json").is_file()
 
+    def enter(self, phase: str) -> None:
+        """Stop before a phase that was not asked for.
+
+        Raises:
+            Stopped: the phase is not among those asked for.
+        """
+        if self.runtime.phases is not None and phase not in self.runtime.phases:
+            raise Stopped(f"Stopped before the phase {phase} of {self.folder.name}.")
+
     def train(self, objective: Objective, task: Task, training: Training, phase: str) -> None:
         """Train one phase, or go on with it, and leave the objective at the best tenth by the primary metric.
 
@@ -88,8 +97,7 @@ class StepRun:
         if finished.is_file():
             trainer.load_checkpoint(objective, folder / json.loads(finished.read_text())["checkpoint"])
             return
-        if self.runtime.phases is not None and phase not in self.runtime.phases:
-            raise Stopped(f"Stopped before the phase {phase} of {self.folder.name}.")
+        self.enter(phase)
         best, seconds = trainer.train(
             objective,
             task,

@@ -195,7 +195,7 @@ def _only_step(values: dict[str, Any]) -> dict[str, Any]:
 def _check_phases(phases: str | None, steps: Sequence[Method]) -> None:
     from bertpress.errors import nearest
 
-    known = [phase for method in steps for phase in method.trainings()]
+    known = [phase for method in steps for phase in method.active_phases()]
     for phase in split_list(phases) or []:
         if phase not in known:
             raise RequestError(f"There is no phase '{phase}' in this recipe{nearest(phase, known)}.")

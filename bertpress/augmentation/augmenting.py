@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress import processes
 from bertpress.augmentation.job import ADDED, Job
-from bertpress.augmentation.sampling import Row, copies, draws, rows_of
+from bertpress.augmentation.sampling import Copy, copies, draws, rows_of
 from bertpress.augmentation.shards import (
     CandidateTable,
     Slot,
@@ -32,6 +32,7 @@ from bertpress.augmentation.shards import (
 )
 from bertpress.errors import RequestError
 from bertpress.files import digest, locked, new_file, write_json
+from bertpress.run import Runtime
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -110,7 +111,7 @@ class Counts:
     rows: int = 0
     original_rows: int = 0
     words: int = 0
-    """words of the augmented texts of all augmented rows"""
+    """words of all copies that were drawn, also of those left out because another row equals them"""
     eligible: int = 0
     replaced: int = 0
 
@@ -162,9 +163,11 @@ def _blocks(job: Job, table: CandidateTable, counts: Counts) -> Iterator[dict[st
         columns: dict[str, list[Any]] = {name: [] for name in (*train.column_names, *ADDED)}
         for offset, texts in enumerate(zip(*(source[column] for column in texts_in), strict=True)):
             slots = [table.slots_of(number[text]) for text in texts]
-            made = list(augmented(job, begin + offset, texts, slots))
-            _count(job, counts, made, texts, slots)
-            for row in made:
+            drawn = copies_of(job, begin + offset, texts, slots)
+            _count(job, counts, drawn, texts, slots)
+            for row in rows_of(texts, texts_in, drawn, job.settings.pair_mode):
+                counts.rows += 1
+                counts.original_rows += row.sample == 0
                 values = {name: source[name][offset] for name in rest}
                 values |= dict(zip(texts_in, row.texts, strict=True))
                 values |= {"source_row": begin + offset, "field": "+".join(row.fields)}
@@ -175,33 +178,25 @@ def _blocks(job: Job, table: CandidateTable, counts: Counts) -> Iterator[dict[st
         yield columns
 
 
-def augmented(job: Job, row: int, texts: tuple[str, ...], slots: list[Any]) -> Iterator[Row]:
-    """The rows that become of one: the original, then its augmented copies.
+def copies_of(job: Job, row: int, texts: tuple[str, ...], slots: list[Any]) -> list[list[Copy]]:
+    """The copies of each text of a row.
 
     Args:
         row: its number in the training split, which the draws depend on.
         slots: for each text its eligible words with their candidates.
     """
-    made = [
+    return [
         copies(text, own, draws(job.settings.seed, row, field, job.samples, len(own)), job.settings.replace_probability)
         for field, (text, own) in enumerate(zip(texts, slots, strict=True))
     ]
-    return rows_of(texts, job.task.columns, made, job.settings.pair_mode)
 
 
-def _count(job: Job, counts: Counts, made: Sequence[Row], texts: tuple[str, ...], slots: list[Any]) -> None:
-    """Add the rows that one source row became."""
-    sizes = {
-        column: (len(job.analyser.words_of(text)), len(own))
-        for column, text, own in zip(job.task.columns, texts, slots, strict=True)
-    }
-    for row in made:
-        counts.rows += 1
-        counts.original_rows += row.sample == 0
-        counts.replaced += row.replaced
-        for column in row.fields:
-            counts.words += sizes[column][0]
-            counts.eligible += sizes[column][1]
+def _count(job: Job, counts: Counts, drawn: list[list[Copy]], texts: tuple[str, ...], slots: list[Any]) -> None:
+    """Add the words of the copies of one row."""
+    for text, own, made in zip(texts, slots, drawn, strict=True):
+        counts.words += len(made) * len(job.analyser.words_of(text))
+        counts.eligible += len(made) * len(own)
+        counts.replaced += sum(copy.replaced for copy in made)
 
 
 def sample(job: Job, count: int = 5) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -211,9 +206,8 @@ def sample(job: Job, count: int = 5) -> list[tuple[tuple[str, ...], tuple[str, .
     first = train[: min(LOOKED_AT, len(train))]
     for row, texts in enumerate(zip(*(first[column] for column in job.task.columns), strict=True)):
         slots = [_with_neighbours(job, text, own) for text, own in zip(texts, job.slots_of(texts), strict=True)]
-        augmented_rows = [made for made in augmented(job, row, texts, slots) if made.sample]
-        if augmented_rows:
-            found.append((texts, augmented_rows[0].texts))
+        rows = rows_of(texts, job.task.columns, copies_of(job, row, texts, slots), job.settings.pair_mode)
+        found += [(texts, made.texts) for made in rows if made.sample][:1]
         if len(found) == count:
             break
     return found
@@ -232,6 +226,8 @@ def _with_neighbours(job: Job, text: str, slots: list[Slot]) -> list[Any]:
 
 
 def _show(job: Job) -> None:
+    if job.runtime.say is Runtime().say:  # nobody listens
+        return
     shown = sample(job)
     if not shown:
         job.runtime.say(f"None of the first {LOOKED_AT} rows has a word that would be replaced.")

@@ -20,6 +20,7 @@ from bertpress.augmentation.vectors import WordVectors, embedding_vectors, read_
 from bertpress.augmentation.words import Analyser, Word
 from bertpress.errors import RequestError
 from bertpress.files import digest
+from bertpress.fingerprints import tokenizer_digest
 from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
 from bertpress.run import Runtime, default_device
 
@@ -142,7 +143,7 @@ class Job:
             "masked_lm" if self.settings.masked_lm is not None else "model": self.source.identity
             if uses_model
             else None,
-            "tokenizer": digest(self.source.tokenizer.backend_tokenizer.to_str().encode()),
+            "tokenizer": tokenizer_digest(self.source.tokenizer),
         }
 
     @cached_property

@@ -70,7 +70,6 @@ class Row:
     """the columns that were augmented, none in an original row"""
     sample: int
     """number of the draw, 0 in an original row"""
-    replaced: int = 0
 
 
 def rows_of(
@@ -97,9 +96,8 @@ def _all_rows(
 ) -> Iterator[Row]:
     if pair_mode == "both" and len(texts) > 1:
         for sample, together in enumerate(zip(*copied, strict=True), start=1):
-            replaced = sum(copy.replaced for copy in together)
-            yield Row(tuple(copy.text for copy in together), tuple(columns), sample, replaced)
+            yield Row(tuple(copy.text for copy in together), tuple(columns), sample)
         return
     for field, own in enumerate(copied):
         for sample, copy in enumerate(own, start=1):
-            yield Row((*texts[:field], copy.text, *texts[field + 1 :]), (columns[field],), sample, copy.replaced)
+            yield Row((*texts[:field], copy.text, *texts[field + 1 :]), (columns[field],), sample)

@@ -26,6 +26,7 @@ from bertpress.corpus.reading import find_files, read_lines
 from bertpress.corpus.writing import Say, Writer, room_on_disk
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, write_json
+from bertpress.fingerprints import plain_backend, tokenizer_digest
 from bertpress.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -90,11 +91,11 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
         while not (folder / MANIFEST).is_file():
             time.sleep(1)
         return open_store(folder)
-    backend = _plain_backend(tokenizer)
+    backend = plain_backend(tokenizer)
     sources = _sources(spec, say)
     present = open_store(folder) if (folder / MANIFEST).is_file() else None
     identity = {
-        "tokenizer": hashlib.sha256(backend.to_str().encode()).hexdigest(),
+        "tokenizer": tokenizer_digest(tokenizer),
         "text_column": spec.text_column,
         "files": _describe(sources, present.manifest["files"] if present else []),
     }
@@ -174,18 +175,6 @@ def _refuse_another(present: Store, identity: Mapping[str, Any]) -> None:
             f"The store in {present.folder} was made with other values of {', '.join(differing)}: "
             "give another folder, or delete this one."
         )
-
-
-def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Any:
-    """A copy of the tokenizer that cuts and pads nothing."""
-    from tokenizers import Tokenizer
-
-    if getattr(tokenizer, "backend_tokenizer", None) is None:
-        raise RequestError(f"Expected a fast tokenizer, got {type(tokenizer).__name__}: save it as tokenizer.json.")
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
 
 
 def _write_all(writer: Writer, sources: list[tuple[Path, str]], column: str, say: Say) -> dict[str, Any]:

@@ -68,6 +68,20 @@ class Method(Config, ABC):
         """False if the result is a bare encoder."""
         return True
 
+    @property
+    def needs_labels(self) -> bool:
+        """False if it trains on texts without labels too."""
+        return True
+
+    @property
+    def needs_head(self) -> bool:
+        """False if it trains a bare encoder too."""
+        return True
+
+    def active_phases(self) -> list[str]:
+        """Phases that are not switched off, in order."""
+        return list(self.trainings())
+
     @abstractmethod
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         """Configuration of the result for a model of configuration `config`.

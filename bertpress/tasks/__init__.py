@@ -77,6 +77,8 @@ def _check(spec: TaskSpec) -> None:
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
     if spec.kind is not None and (spec.kind in ("masked-lm", "encoder")) != (spec.name == "text"):
         raise RequestError(f"The kind {spec.kind} does not go with the task {spec.name}; leave out --kind.")
+    if spec.unlabelled and spec.name != "files":
+        raise RequestError(f"--unlabelled describes your own data (--task files), not {spec.name}.")
     if spec.name != "text" and (spec.masking or spec.corpus):
         raise RequestError(f"corpus and masking describe plain text (--task text), not {spec.name}.")
     if spec.data_dir and spec.corpus:
@@ -108,7 +110,14 @@ def _read(spec: TaskSpec) -> TextData:
 
         kind = spec.kind if spec.kind in ("classification", "regression") else None
         # A fixed seed: every run and every evaluation of these data holds out the same rows.
-        return load_files(data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=kind, seed=1)
+        return load_files(
+            data_dir=spec.data_dir,
+            columns=spec.columns,
+            label=spec.label,
+            kind=kind,
+            seed=1,
+            unlabelled=spec.unlabelled,
+        )
     if spec.name == "pydoc":
         return _pydoc()
     from bertpress.tasks.glue import load_glue

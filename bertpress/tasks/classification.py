@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from bertpress.errors import RequestError
-from bertpress.tasks.data import TextData
+from bertpress.tasks.data import SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
-from bertpress.tasks.task import Task
+from bertpress.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +54,8 @@ class Classification(Task):
 
     def aligned(self, config: PretrainedConfig) -> Classification:
         head = tuple(config.id2label[index] for index in sorted(config.id2label))
+        if self.data.unlabelled and head != self.labels:
+            return self._of_head(head, config)
         if self.labels is None:
             if len(head) != 1:
                 raise RequestError(f"{self.name} needs a head with one output, but the model's head has {len(head)}.")
@@ -73,6 +75,14 @@ class Classification(Task):
             f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels)}; "
             "fine-tune the model on this task first."
         )
+
+    def _of_head(self, head: tuple[str, ...], config: PretrainedConfig) -> Classification:
+        """This task with the labels of a trained head, where the training rows have none that would tell."""
+        regression = len(head) == 1 or config.problem_type == "regression"
+        if self.labels and (regression or not set(self.labels) <= set(head)):
+            raise RequestError(f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels)}.")
+        changed = SCORES | {"labels": None} if regression else self._reordered(head)
+        return Classification(dataclasses.replace(self.data, **changed), self.tokenizer, self.max_length)
 
     def _reordered(self, head: tuple[str, ...]) -> dict[str, Any]:
         assert self.labels is not None
@@ -99,8 +109,16 @@ class Classification(Task):
             encoded = self.encode_texts(texts)
             if self.has_labels(split):
                 encoded = encoded.add_column("labels", list(rows["label"]))
+            if "is_augmented" in rows.column_names:
+                encoded = encoded.add_column("augmented", list(rows["is_augmented"]))
             self._encoded[split] = encoded
         return self._encoded[split]
+
+    def with_train(self, rows: Rows) -> Classification:
+        splits = {**self.splits, "train": cast("Dataset", rows)}
+        result = Classification(dataclasses.replace(self.data, splits=splits), self.tokenizer, self.max_length)
+        result._encoded = {split: encoded for split, encoded in self._encoded.items() if split != "train"}
+        return result
 
     def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
         return encode(self.tokenizer, texts, self.max_length)
@@ -110,6 +128,8 @@ class Classification(Task):
         if "labels" in rows[0]:
             kind = torch.float32 if self.labels is None else torch.long
             batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=kind)
+        if "augmented" in rows[0]:
+            batch["augmented"] = torch.tensor([row["augmented"] for row in rows])
         return batch
 
     def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:

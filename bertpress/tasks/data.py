@@ -34,11 +34,17 @@ class TextData:
     name: str  # "glue/mrpc", "files"
     splits: Mapping[str, Dataset]  # the text columns and "label", which a test split may lack
     columns: tuple[str, ...]  # one or two text columns
-    labels: tuple[str, ...] | None  # names in id order; None for regression
+    labels: tuple[str, ...] | None  # names in id order, none where no row has a label; None for regression
     metrics: tuple[str, ...]
     primary: str
     positive: str | None = None  # the positive class of f1
     notes: tuple[str, ...] = ()  # one-line remarks for the user
+    unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
+
+
+CLASSES: dict[str, Any] = {"metrics": ("accuracy", "f1_macro"), "primary": "accuracy"}
+SCORES: dict[str, Any] = {"metrics": ("pearson", "spearmanr", "pearson_spearmanr"), "primary": "pearson_spearmanr"}
+"""How the user's own rows are scored, by what their labels are."""
 
 
 def read_folder(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> dict[str, Dataset]:

@@ -26,6 +26,7 @@ def load_files(
     label: str | None = None,
     kind: Kind | None = None,
     seed: int = 1,
+    unlabelled: bool = False,
 ) -> TextData:
     """The rows of a folder with train, validation and test files, or of one file.
 
@@ -35,25 +36,30 @@ def load_files(
         label: The column to predict, by default "label".
         kind: By default regression if a label is a number that is not whole, else classification.
         seed: Chooses the rows that are held out for validation where there is no such split.
+        unlabelled: The training rows have no labels, and the others need none; the model's head tells the classes.
     """
     path = _source(data_dir)
     label = label or "label"
     raw = data.read_folder(path) if path.is_dir() else {"train": data.read_file(path)}
-    columns = _checked_columns(raw, columns, label)
+    if unlabelled and "train" in raw and label in raw["train"].column_names:
+        raw["train"] = raw["train"].remove_columns(label)
+    columns = _checked_columns(raw, columns, label, {"train", "validation", "test"} if unlabelled else {"test"})
     notes: list[str] = []
     texts = {split: _texts(dataset, columns, split, notes) for split, dataset in raw.items()}
-    names, labels = _encode(raw, label, kind, notes)
+    labelled = any(label in dataset.column_names for dataset in raw.values())
+    names, labels = ((), {}) if unlabelled and not labelled else _encode(raw, label, kind, notes)
     splits = {split: data.build_split(texts[split], labels.get(split), names, split) for split in raw}
     if "train" in splits and "validation" not in splits:
-        splits = _with_validation(splits, labels["train"], names is not None, seed, notes)
+        chosen_by = labels.get("train", [0] * len(splits["train"]))
+        splits = _with_validation(splits, chosen_by, names is not None, seed, notes)
     return TextData(
         name="files",
         splits=splits,
         columns=columns,
         labels=names,
-        metrics=("accuracy", "f1_macro") if names else ("pearson", "spearmanr", "pearson_spearmanr"),
-        primary="accuracy" if names else "pearson_spearmanr",
         notes=tuple(notes),
+        unlabelled=unlabelled,
+        **(data.SCORES if names is None else data.CLASSES),
     )
 
 
@@ -66,7 +72,9 @@ def _source(data_dir: str | Path | None) -> Path:
     return path
 
 
-def _checked_columns(raw: Mapping[str, Dataset], columns: Sequence[str] | None, label: str) -> tuple[str, ...]:
+def _checked_columns(
+    raw: Mapping[str, Dataset], columns: Sequence[str] | None, label: str, without_label: set[str]
+) -> tuple[str, ...]:
     found = ", ".join(next(iter(raw.values())).column_names)
     if columns is None:
         raise RequestError(f"Expected the names of one or two text columns, got none: choose --columns from {found}.")
@@ -79,7 +87,7 @@ def _checked_columns(raw: Mapping[str, Dataset], columns: Sequence[str] | None, 
             f"{', '.join(columns)} and the label {label}: choose others or rename."
         )
     for split, dataset in raw.items():
-        data.require_columns(dataset, columns if split == "test" else (*columns, label), f"the {split} split")
+        data.require_columns(dataset, columns if split in without_label else (*columns, label), f"the {split} split")
     return tuple(columns)
 
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from bertpress.errors import RequestError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -82,6 +84,14 @@ class Task(ABC):
     @abstractmethod
     def encoded(self, split: str) -> Rows:
         """The split as token ids, computed once."""
+
+    def with_train(self, rows: Rows) -> Task:
+        """This task with other training rows, of the same columns; `is_augmented` marks those whose label is a guess.
+
+        Raises:
+            RequestError: a task without texts.
+        """
+        raise RequestError(f"The training rows of {self.name} are no texts, so there is nothing to put in their place.")
 
     @abstractmethod
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from bertpress.corpus.reading import find_files
 from bertpress.corpus.rows import build_rows
 from bertpress.corpus.store import build_store
 from bertpress.errors import RequestError
+from bertpress.fingerprints import tokenizer_digest
 from bertpress.tasks.data import SPLIT_STEMS
 from bertpress.tasks.task import Rows
 
@@ -73,7 +74,7 @@ def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
     held = spec.validation if isinstance(spec.validation, tuple) else ()
-    facts = [spec.text_column, tokenizer.backend_tokenizer.to_str()]
+    facts = [spec.text_column, tokenizer_digest(tokenizer)]
     for path in (*find_files(spec.files), *(find_files(held) if held else ())):
         status = path.stat()
         facts += [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]

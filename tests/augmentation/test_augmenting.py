@@ -16,6 +16,7 @@ from bertpress.augmentation import SAMPLES, Augmentation, augmenting, shards
 from bertpress.augmentation.job import Job, Source
 from bertpress.errors import RequestError
 from bertpress.loading import load_masked_lm
+from bertpress.recipe import TaskSpec
 from bertpress.run import Runtime
 from bertpress.tasks import load_task
 from bertpress.tasks.classification import Classification
@@ -158,10 +159,12 @@ def test_a_killed_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(list((tmp_path / "killed" / "candidates").iterdir())) == 3
     assert not (tmp_path / "killed" / "train.parquet").exists()
     steps: list[int] = []
-    runtime = Runtime(
-        device="cpu", progress=lambda phase, step, *_: steps.append(step) if phase == "candidates" else None
-    )
-    augmenting.augment(job_of(pair_task(), settings, runtime), tmp_path / "killed")
+
+    def note(phase: str, step: int, total: int, logs: Any) -> None:
+        if phase == "candidates":
+            steps.append(step)
+
+    augmenting.augment(job_of(pair_task(), settings, Runtime(device="cpu", progress=note)), tmp_path / "killed")
     assert steps == [4, 5], "two shards were left"
     assert (tmp_path / "killed" / "train.parquet").read_bytes() == (tmp_path / "whole" / "train.parquet").read_bytes()
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {
@@ -269,15 +272,14 @@ def test_the_result_is_data_of_the_same_task(tiny_model_folder: Path, tmp_path: 
         "glue/mrpc", str(tiny_model_folder), tmp_path / "out", Augmentation(samples=3), runtime=runtime
     )
     assert made["task"] == "glue/mrpc"
-    spec = bertpress.recipe.TaskSpec
-    own = load_task(spec(name="glue/mrpc", data_dir=str(tmp_path / "out")), make_tokenizer(), 32)
-    before = load_task(spec(name="glue/mrpc"), make_tokenizer(), 32)
+    own = load_task(TaskSpec(name="glue/mrpc", data_dir=str(tmp_path / "out")), make_tokenizer(), 32)
+    before = load_task(TaskSpec(name="glue/mrpc"), make_tokenizer(), 32)
     assert own.labels == before.labels == ("not_equivalent", "equivalent")
     assert len(own.splits["train"]) == made["rows"] > 5
     for split in ("validation", "test"):
         assert own.splits[split].to_list() == before.splits[split].to_list()
     files = load_task(
-        spec(name="files", data_dir=str(tmp_path / "out"), columns=("sentence1", "sentence2")), make_tokenizer(), 32
+        TaskSpec(name="files", data_dir=str(tmp_path / "out"), columns=("sentence1", "sentence2")), make_tokenizer(), 32
     )
     assert files.labels == ("not_equivalent", "equivalent")
     assert files.splits["train"]["label"][:] == own.splits["train"]["label"][:]

@@ -29,6 +29,7 @@ LAYERS = (
         "schedules",
         "draws",
         "files",
+        "fingerprints",
         "config",
         "kernels",
         "processes",

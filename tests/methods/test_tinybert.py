@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -393,42 +392,3 @@ def test_vocabularies_have_to_agree() -> None:
     check_vocabulary(make_tokenizer(), other, "a", "b")  # one may know more
     with pytest.raises(RequestError, match=r"a and b have different vocabularies \('\[PAD\]'"):
         check_vocabulary(make_tokenizer(), make_tokenizer("roberta"), "a", "b")
-
-
-# Whole runs
-
-
-STEPS = {"max_steps": 6, "batch_size": 8, "learning_rate": 1e-3}
-FIELDS = {"layers": 2, "intermediate": STEPS, "prediction": STEPS, "teacher_check": False}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signals", ["all", "logits", "none"])
-def test_a_run_leaves_a_stock_model_and_its_log(carry_out: Callable[..., Path], tmp_path: Path, signals: str) -> None:
-    run = carry_out({"tinybert": {**FIELDS, "signals": signals}}, tmp_path / "run")
-    step = run / "00-tinybert"
-    result = json.loads((step / "result.json").read_text())
-    assert result["phases"] == ["intermediate", "prediction"]
-    assert result["layers"] == 2
-    logged = [json.loads(line) for line in (step / "intermediate" / "log.jsonl").read_text().splitlines()]
-    assert any({"hidden_loss", "attention_loss"} <= set(entry) for entry in logged)
-    assert any("eval_distance" in entry for entry in logged)
-    assert json.loads((step / "distillation.json").read_text())["hidden"] == [[0, 0], [1, 2], [2, 4]]
-    assert not (step / "signals").exists()
-
-
-@pytest.mark.slow
-def test_a_general_student_brings_its_projections(carry_out: Callable[..., Path], tmp_path: Path) -> None:
-    shape = {"layers": 2, "hidden_size": 12, "heads": 2, "intermediate_size": 20}
-    general = {**FIELDS, "layers": None, "shape": shape, "prediction": None, "encoder_only": True}
-    first = carry_out({"tinybert": general}, tmp_path / "general")
-    stored = first / "00-tinybert" / "projections.safetensors"
-    assert stored.is_file()
-    from safetensors.torch import load_file
-
-    assert set(load_file(stored)) == {f"{number}.{part}" for number in range(3) for part in ("weight", "bias")}
-    fields = {**FIELDS, "layers": None, "student": str(first), "intermediate": {**STEPS, "learning_rate": 1e-12}}
-    second = carry_out({"tinybert": fields}, tmp_path / "task")
-    again = load_file(second / "00-tinybert" / "projections.safetensors")
-    for name, value in load_file(stored).items():
-        torch.testing.assert_close(again[name], value)

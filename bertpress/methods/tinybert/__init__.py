@@ -144,6 +144,17 @@ class TinyBert(Method):
     def saves_head(self) -> bool:
         return not self.encoder_only
 
+    @property
+    def needs_labels(self) -> bool:
+        return self.prediction is not None and self.hard_weight > 0
+
+    @property
+    def needs_head(self) -> bool:
+        return self.prediction is not None
+
+    def active_phases(self) -> list[str]:
+        return [*["augmentation"] * (self.augmentation is not None), *self.trainings()]
+
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
         from bertpress.encoders.surgery import resized, with_layers

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bertpress import losses
 from bertpress.encoders import encoder_of
+from bertpress.evaluation import collect_logits, logits_of
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 from bertpress.objective import Objective
+from bertpress.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,6 +78,22 @@ class Prediction(Objective):
             loss = loss + self.method.cosine_weight * losses.cosine_loss(mine, theirs, batch["attention_mask"])
         return {"loss": loss}
 
+    @property
+    def selection(self) -> tuple[str, bool]:
+        return super().selection if self.task.has_labels(self.task.dev_split) else ("agreement", True)
+
+    def scores(self, split: str, device: torch.device) -> dict[str, float]:
+        """The task's metrics; without labels, how well the predictions agree with the teacher's."""
+        if self.task.has_labels(split):
+            return super().scores(split, device)
+        rows = self.task.encoded(split)
+        own = collect_logits(lambda batch: self(**batch)["logits"], self.task, rows, device)
+        if split in self.signals and self.signals[split].logits is not None:
+            other = np.asarray(self.signals[split].logits)
+        else:
+            other = logits_of(self.teacher, self.task, rows)
+        return {"agreement": agreement(own, other)}
+
     def taught(self, batch: Mapping[str, Tensor]) -> Observed:
         """What the teacher says of a training batch, read where it is stored."""
         if "train" in self.signals:
@@ -87,6 +106,13 @@ class Prediction(Objective):
         if self.task.kind != "regression" or "labels" not in batch or self.method.regression_target == "teacher":
             return logits
         return torch.where(_augmented(batch)[:, None], logits, batch["labels"].to(logits)[:, None])
+
+
+def agreement(own: np.ndarray, other: np.ndarray) -> float:
+    """Share of rows with the same class, (rows, classes) twice; of scores (one output) their correlation."""
+    if own.shape[1] == 1:
+        return METRICS["pearson"](other[:, 0], own[:, 0], 1)
+    return float((own.argmax(axis=1) == other.argmax(axis=1)).mean())
 
 
 def wanted_of(method: TinyBert, model: PreTrainedModel) -> Wanted:

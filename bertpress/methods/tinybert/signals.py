@@ -21,6 +21,7 @@ from torch import Tensor
 from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, write_json
+from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 
 if TYPE_CHECKING:
@@ -115,20 +116,15 @@ def store(
 
 def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> dict[str, str]:
     """What stored signals depend on, part by part."""
-    weights = hashlib.sha256()
-    for name, value in sorted(teacher.state_dict().items()):
-        weights.update(name.encode())
-        weights.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     texts = hashlib.sha256()
     for split in splits:
         rows = task.encoded(split)
         for start in range(0, len(rows), 1000):
             for ids in rows[list(range(start, min(start + 1000, len(rows))))]["input_ids"]:
                 texts.update(np.asarray(ids, np.int32).tobytes() + b";")
-    vocabulary = json.dumps(sorted(task.tokenizer.get_vocab().items())).encode()
     return {
-        "teacher": weights.hexdigest(),
-        "tokenizer": hashlib.sha256(vocabulary).hexdigest(),
+        "teacher": weights_digest(teacher),
+        "tokenizer": tokenizer_digest(task.tokenizer),
         "data": texts.hexdigest(),
         "selection": json.dumps([splits, asdict(wanted)]),
     }

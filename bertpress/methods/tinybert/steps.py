@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError
 from bertpress.files import write_json
+from bertpress.fingerprints import weights_digest
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe
 from bertpress.methods.tinybert.observing import Wanted
@@ -17,6 +18,7 @@ from bertpress.methods.tinybert.student import find_teacher, make_student
 from bertpress.processes import barrier, is_first_process
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -33,6 +35,7 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
     if method.teacher_check and method.prediction is not None:
         check_teacher(teacher, task)
     student = make_student(method, model, task, run)
+    task = augmented(method, teacher, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
     inside, answers = prepare_signals(method, teacher, task, comparison, run)
     if comparison is not None and method.intermediate is not None:
@@ -66,6 +69,29 @@ def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
             f"The teacher's {task.primary} on {split} is {100 * score:.1f}, no better than always giving the commonest "
             f"answer ({100 * chance:.1f}); fine-tune it first, or set teacher_check to false."
         )
+
+
+def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, run: StepRun) -> Task:
+    """The task with more training texts, if the method asks for them; they are made once and kept in the step."""
+    from bertpress.augmentation.augmenting import augment
+    from bertpress.augmentation.job import Job, Source
+    from bertpress.tasks.data import read_file
+
+    if method.augmentation is None:
+        return task
+    folder = run.folder / "augmentation"
+    if not (folder / "manifest.json").is_file():
+        run.enter("augmentation")
+    source = Source(weights_digest(teacher), task.tokenizer, lambda: embeddings_of(teacher))
+    made = augment(Job.of(task, method.augmentation, source, run.runtime), folder)
+    run.runtime.say(f"{made['rows']} training rows, {made['original_rows']} of them original")
+    return task.with_train(read_file(folder / "train.parquet"))
+
+
+def embeddings_of(model: PreTrainedModel) -> np.ndarray:
+    """Input embeddings, shape (vocabulary, width)."""
+    weight: np.ndarray = model.get_input_embeddings().weight.detach().float().cpu().numpy()
+    return weight
 
 
 def prepare_signals(

@@ -1,0 +1,155 @@
+"""Whole runs of TinyBERT on tiny models."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import LABELS, ROWS
+
+from bertpress.errors import RequestError
+from bertpress.run import Stopped
+
+pytestmark = pytest.mark.slow
+
+STEPS = {"max_steps": 6, "batch_size": 8, "learning_rate": 1e-3}
+FIELDS = {"layers": 2, "intermediate": STEPS, "prediction": STEPS, "teacher_check": False}
+
+
+@pytest.mark.parametrize("signals", ["all", "logits", "none"])
+def test_a_run_leaves_a_stock_model_and_its_log(carry_out: Callable[..., Path], tmp_path: Path, signals: str) -> None:
+    run = carry_out({"tinybert": {**FIELDS, "signals": signals}}, tmp_path / "run")
+    step = run / "00-tinybert"
+    result = json.loads((step / "result.json").read_text())
+    assert result["phases"] == ["intermediate", "prediction"]
+    assert result["layers"] == 2
+    logged = [json.loads(line) for line in (step / "intermediate" / "log.jsonl").read_text().splitlines()]
+    assert any({"hidden_loss", "attention_loss"} <= set(entry) for entry in logged)
+    assert any("eval_distance" in entry for entry in logged)
+    assert json.loads((step / "distillation.json").read_text())["hidden"] == [[0, 0], [1, 2], [2, 4]]
+    assert not (step / "signals").exists()
+
+
+def test_a_general_student_brings_its_projections(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    shape = {"layers": 2, "hidden_size": 12, "heads": 2, "intermediate_size": 20}
+    general = {**FIELDS, "layers": None, "shape": shape, "prediction": None, "encoder_only": True}
+    first = carry_out({"tinybert": general}, tmp_path / "general")
+    stored = first / "00-tinybert" / "projections.safetensors"
+    assert stored.is_file()
+    from safetensors.torch import load_file
+
+    assert set(load_file(stored)) == {f"{number}.{part}" for number in range(3) for part in ("weight", "bias")}
+    fields = {**FIELDS, "layers": None, "student": str(first), "intermediate": {**STEPS, "learning_rate": 1e-12}}
+    second = carry_out({"tinybert": fields}, tmp_path / "task")
+    again = load_file(second / "00-tinybert" / "projections.safetensors")
+    for name, value in load_file(stored).items():
+        torch.testing.assert_close(again[name], value)
+
+
+AUGMENTATION = {"samples": 2, "stopwords": "none", "replace_probability": 1.0}
+
+
+def test_augmentation_makes_more_rows_once(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    fields = {
+        **FIELDS,
+        "augmentation": AUGMENTATION,
+        "intermediate": {"epochs": 1, "batch_size": 8},
+        "hard_weight": 1.0,
+    }
+    run = carry_out({"tinybert": fields}, tmp_path / "run", max_length=64)
+    made = json.loads((run / "00-tinybert" / "augmentation" / "manifest.json").read_text())
+    assert made["rows"] > len(ROWS["train"]) == made["original_rows"]
+    state = json.loads((run / "00-tinybert" / "intermediate" / "finished.json").read_text())
+    log = [json.loads(line) for line in (run / "00-tinybert" / "intermediate" / "log.jsonl").read_text().splitlines()]
+    assert max(entry["step"] for entry in log) == made["rows"] // 8 >= state["step"]
+
+
+def test_a_run_stops_before_a_phase_that_was_not_asked_for(
+    tiny_model_folder: Path, tiny_data_folder: Path, tmp_path: Path, quick_latency: None
+) -> None:
+    from bertpress import pipeline
+    from bertpress.recipe import make_recipe
+    from bertpress.run import Runtime
+
+    values = {
+        "model": str(tiny_model_folder),
+        "task": {"files": str(tiny_data_folder), "columns": ["text"]},
+        "steps": [{"tinybert": {**FIELDS, "augmentation": AUGMENTATION}}],
+        "max_length": 32,
+        "baseline": False,
+    }
+    job = pipeline.prepare(make_recipe(values), Runtime(device="cpu", phases=("augmentation",)))
+    with pytest.raises(Stopped, match="before the phase intermediate"):
+        pipeline.carry_out(job, tmp_path / "run")
+    assert (tmp_path / "run" / "00-tinybert" / "augmentation" / "manifest.json").is_file()
+    job = pipeline.prepare(make_recipe(values), Runtime(device="cpu", phases=("prediction",)))
+    with pytest.raises(Stopped, match="before the phase intermediate"):
+        pipeline.carry_out(job, tmp_path / "run")
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Callable[..., Path]:
+    """Rows without labels in the training split, and with some in the validation split on request."""
+
+    def write(validation_labels: bool) -> Path:
+        folder = tmp_path / "texts"
+        folder.mkdir()
+        for split, rows in ROWS.items():
+            labelled = split == "validation" and validation_labels
+            with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["text", "label"] if labelled else ["text"])
+                writer.writerows([(text, label) if labelled else (text,) for text, label in rows])
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("validation_labels", [True, False])
+def test_both_steps_run_without_labels(
+    carry_out: Callable[..., Path], texts: Callable[..., Path], tmp_path: Path, validation_labels: bool
+) -> None:
+    task = {"files": str(texts(validation_labels)), "columns": ["text"], "unlabelled": True}
+    run = carry_out({"tinybert": FIELDS}, tmp_path / "run", task=task)
+    step = run / "00-tinybert"
+    result = json.loads((step / "result.json").read_text())
+    assert set(result["metrics"]) == ({"validation"} if validation_labels else set())
+    assert result["labels"] == list(LABELS)
+    logged = [json.loads(line) for line in (step / "prediction" / "log.jsonl").read_text().splitlines()]
+    found = [entry for entry in logged if "eval_agreement" in entry]
+    assert bool(found) != validation_labels
+    assert all(0 <= entry["eval_agreement"] <= 1 for entry in found)
+    assert (run / "report.html").is_file()
+
+
+@pytest.mark.parametrize("step", [{"theseus": {}}, {"tinybert": {"hard_weight": 1.0}}])
+def test_what_needs_labels_is_refused_without(
+    carry_out: Callable[..., Path], texts: Callable[..., Path], tmp_path: Path, step: dict[str, Any]
+) -> None:
+    task = {"files": str(texts(False)), "columns": ["text"], "unlabelled": True}
+    with pytest.raises(RequestError, match="needs labels, but the training rows have none"):
+        carry_out(step, tmp_path / "run", task=task)
+
+
+def test_masked_language_models_are_distilled(
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tiny_text_task: dict[str, Any], tmp_path: Path
+) -> None:
+    """DistilBERT's losses: predictions of masked words, the words themselves, and the angle of the last states."""
+    fields = {"layers": 2, "intermediate": None, "prediction": STEPS, "temperature": 2.0, "prediction_loss": "kl"}
+    weights = {"soft_weight": 5.0, "hard_weight": 2.0, "cosine_weight": 1.0, "teacher_check": False}
+    run = carry_out(
+        {"tinybert": {**fields, **weights}},
+        tmp_path / "run",
+        model=str(folder_of("bert", "masked-lm")),
+        task=tiny_text_task,
+    )
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(run / "00-tinybert" / "model")
+    assert model.config.num_hidden_layers == 2
+    assert torch.equal(model.cls.predictions.decoder.weight, model.bert.embeddings.word_embeddings.weight)
