@@ -75,11 +75,14 @@ def part_for(store: Store, made: Composition) -> tuple[Part, list[str]]:
     """The sentences of the split, and remarks.
 
     Raises:
-        RequestError: nothing was to be held out, but rows of validation are asked for.
+        RequestError: nothing was to be held out, or the store has no validation files, but rows of validation are
+            asked for.
     """
     part = part_of(store, made.format, made.validation, made.split)
     if len(part):
         return part, []
+    if isinstance(made.validation, tuple):
+        raise RequestError(f"The store in {store.folder} was made without validation files: make another with them.")
     if made.validation == 0:
         raise RequestError("validation=0 holds nothing out, so there are no validation rows: give a share or files.")
     note = "The text is a single line, so nothing can be held out: validation scores are those of the training text."

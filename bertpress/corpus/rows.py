@@ -60,6 +60,8 @@ def build_rows(store: Store, max_length: int, spec: CorpusSpec, seed: int, split
         part, notes = part_for(store, made)
         with room_on_disk(folder), new_folder(folder) as unfinished:
             count = _write(unfinished, draw_rows(store, part, made, notes), store)
+            if made.format == "documents" and made.next_sentence == "none":
+                notes += _short_rows(np.fromfile(unfinished / "lengths.bin", np.uint16), max_length)
             write_json(unfinished / MANIFEST, {"rows": count, "notes": notes, "composition": facts})
     return Rows(folder, store)
 
@@ -78,6 +80,17 @@ def _write(folder: Path, rows: Iterator[Row], store: Store) -> int:
             lengths.write((first_length + second_length + special).astype(np.uint16).tobytes())
             count += len(block)
     return count
+
+
+def _short_rows(lengths: np.ndarray, max_length: int) -> list[str]:
+    """A remark if many documents are headings or stubs: batches of such rows are whole steps that teach little."""
+    short = float(np.mean(lengths < max_length / 8))
+    if short < 0.1:
+        return []
+    return [
+        f"{short:.0%} of the rows have less than {max_length / 8:.0f} of {max_length} tokens, as many documents are "
+        "short and share no row; format=lines packs text of several."
+    ]
 
 
 class Rows:

@@ -205,9 +205,10 @@ def test_one_document_has_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("next_sentence", ["none", "consecutive", "random50"])
-def test_held_out_text_is_in_no_row_of_training(next_sentence: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("documents", [110, 4], ids=["whole documents", "runs of lines"])
+def test_held_out_text_is_in_no_row_of_training(documents: int, next_sentence: str, tmp_path: Path) -> None:
     generator = random.Random(0)
-    text, owners = numbered_documents([generator.randint(1, 8) for _ in range(110)])
+    text, owners = numbered_documents([generator.randint(1, 880 // documents) for _ in range(documents)])
     found: dict[str, set[int]] = {}
     held = set()
     for max_length, seed in ((16, 1), (32, 2)):
@@ -245,6 +246,18 @@ def test_a_single_line_is_trained_and_scored(tmp_path: Path) -> None:
     assert "nothing can be held out" in rows[1].notes[0]
     with pytest.raises(RequestError, match="validation=0 holds nothing out"):
         rows_of("the house", tmp_path, split="validation")
+    store = build_store(CorpusSpec(files=str(tmp_path / "text.txt")), make_tokenizer(), tmp_path / "store")
+    with pytest.raises(RequestError, match="made without validation files"):
+        build_rows(store, 20, CorpusSpec(files="text.txt", validation="dev.txt"), 1, "validation")
+
+
+def test_many_short_documents_are_said(tmp_path: Path) -> None:
+    text = "a\n\n" + "the house was\n" * 100
+    few = rows_of(text, tmp_path, max_length=32)
+    assert not few.notes
+    (tmp_path / "many").mkdir()
+    many = rows_of("a\n\n" * 9 + text, tmp_path / "many", max_length=32)
+    assert [note.split(",")[0] for note in many.notes] == ["50% of the rows have less than 4 of 32 tokens"]
 
 
 def test_the_same_rows_for_the_same_seed(tmp_path: Path) -> None:
