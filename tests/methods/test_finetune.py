@@ -14,6 +14,8 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
 from bertpress.methods.finetune import Finetune
+from bertpress.recipe import make_recipe
+from bertpress.run import open_run
 
 
 class Untrained:
@@ -94,6 +96,19 @@ def test_layer_passes_count_forward_and_two_backward() -> None:
     config = make_model().config
     assert Finetune().layer_passes(config, "training", 10) == 12
     assert Finetune(layers=2).layer_passes(config, "training", 10) == 6
+
+
+def test_a_run_from_before_a_field_is_the_same_run(tmp_path: Path) -> None:
+    recipe = make_recipe({"model": "folder", "task": "pydoc", "steps": ["finetune"]})
+    assert not open_run(tmp_path / "run", recipe)
+    file = tmp_path / "run" / "recipe.yaml"
+    text = file.read_text()
+    assert text.count("    train: all\n") == 1
+    file.write_text(text.replace("    train: all\n", ""))
+    assert open_run(tmp_path / "run", recipe)
+    other = make_recipe({"model": "folder", "task": "pydoc", "steps": [{"finetune": {"train": "head"}}]})
+    with pytest.raises(RequestError, match=r"steps.0.finetune.train: all there, head now"):
+        open_run(tmp_path / "run", other)
 
 
 @pytest.mark.slow
