@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 PROJECTIONS = "projections.safetensors"
+SAMPLED_ROWS = 1000
 
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
@@ -36,6 +38,8 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
         check_teacher(teacher, task)
     student = make_student(method, model, task, run)
     task = augmented(method, teacher, task, run)
+    if method.shape is not None:
+        say_untrained(student, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
     inside, answers = prepare_signals(method, teacher, task, comparison, run)
     if comparison is not None and method.intermediate is not None:
@@ -119,12 +123,22 @@ def prepare_signals(
 
 
 def say_comparison(comparison: Comparison, run: StepRun) -> None:
-    """Print and store what is compared with what."""
-    attention = "no attention" if not comparison.attention else f"attention ({comparison.kind})"
-    layers = f" {describe(comparison.attention)}" if comparison.attention else ""
-    run.runtime.say(f"layers, student-teacher: hidden {describe(comparison.hidden)}; {attention}{layers}")
+    """Print how attention is compared, which the plan could not know, and store all that was resolved."""
+    compared = f"by {comparison.kind}: {describe(comparison.attention)}" if comparison.attention else "is left out"
+    run.runtime.say(f"attention {compared}")
     if is_first_process():
         write_json(run.folder / "distillation.json", comparison.describe())
+
+
+def say_untrained(student: PreTrainedModel, task: Task, run: StepRun) -> None:
+    """Name embeddings of a student from random weights that no training text reaches."""
+    rows = task.encoded("train")
+    longest, positions = int(max(rows["length"])), encoder_of(student.config).positions(student.config)
+    if longest < positions:
+        run.runtime.say(f"positions from {longest} on are not trained: no training text is longer.")
+    some = rows[list(range(min(SAMPLED_ROWS, len(rows))))]
+    if getattr(student.config, "type_vocab_size", 0) > 1 and not any(map(any, some.get("token_type_ids", []))):
+        run.runtime.say("second segments are not trained: the training texts have one; tasks of pairs need them.")
 
 
 def save_projections(objective: Intermediate, folder: Path) -> None:
