@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", "is_augmented": "bool"}
 """Columns of the augmented split beside those of the task."""
 
+SHOWN = 16
+"""digits of a digest, which messages show"""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -120,7 +123,7 @@ class Job:
         values = self.settings.model_dump(mode="json", exclude={"token_budget", "masked_lm"})
         for name in ("vectors", "word_segments", "stopwords"):
             if values[name] is not None and Path(values[name]).is_file():
-                values[name] = digest(Path(values[name]))
+                values[name] = digest(Path(values[name]))[:SHOWN]
         uses_model = self.settings.masked_lm is not None or self.settings.vectors is None
         data = [(name, split.column_names, [split[column][:] for column in split.column_names])
                 for name, split in self.task.splits.items()]  # fmt: skip
@@ -129,11 +132,11 @@ class Job:
             "single_piece": self.settings.single_rule(),
             "samples": self.samples,
             "task": self.task.name,
-            "data": digest(json.dumps(data).encode()),
+            "data": digest(json.dumps(data).encode())[:SHOWN],
             "masked_lm" if self.settings.masked_lm is not None else "model": self.source.identity
             if uses_model
             else None,
-            "tokenizer": digest(self.source.tokenizer.backend_tokenizer.to_str().encode()),
+            "tokenizer": digest(self.source.tokenizer.backend_tokenizer.to_str().encode())[:SHOWN],
         }
 
     @cached_property
@@ -152,7 +155,7 @@ class Job:
                 self.runtime.say(f"{self.vectors_file.skipped} malformed rows of {self.settings.vectors} are left out")
             return self.vectors_file
         self.runtime.say(
-            "no word vectors are given, so the model's input embeddings serve; those of GloVe (--vectors) are better"
+            "no word vectors are given, so the model's input embeddings serve (TinyBERT took GloVe's: --vectors)"
         )
         return embedding_vectors(self.source.embeddings(), self.source.tokenizer)
 
