@@ -4,7 +4,7 @@ apart from another."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +22,12 @@ from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
 from bertpress.run import Runtime, default_device
+from bertpress.tasks import load_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from bertpress.recipe import TaskSpec
     from bertpress.tasks.task import Task
 
 
@@ -190,6 +192,18 @@ class Job:
         device = self.runtime.device or default_device()
         found = self.vectors.nearest(words, self.settings.candidates, self.settings.exclude_original, device)
         return {word: finished(word, candidates) for word, candidates in found.items()}
+
+
+def open_job(
+    spec: TaskSpec, model: str, settings: Augmentation, limit: Mapping[str, int] | None, runtime: Runtime
+) -> Job:
+    """The job of a task and a fine-tuned model by their names."""
+    teacher = source_of(model, runtime)
+    # The length is of no account: texts are augmented whole, and cut where they are used.
+    task = load_task(spec, teacher.tokenizer, teacher.tokenizer.model_max_length, limit)
+    for note in task.notes:
+        runtime.say(note)
+    return Job.of(task, settings, teacher, runtime)
 
 
 def finished(word: str, candidates: Sequence[str]) -> list[str]:
