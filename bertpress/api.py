@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.augmentation import Augmentation
-    from bertpress.augmentation.job import Job
     from bertpress.tasks.task import Task
 
 
@@ -243,38 +242,22 @@ def augment(
     Raises:
         RequestError: the request was wrong; nothing was written.
     """
+    from bertpress import processes
     from bertpress.augmentation import Augmentation, augmenting, estimating
+    from bertpress.augmentation.job import open_job
+    from bertpress.pipeline import quieten
 
-    job = _augmentation(task, model, settings or Augmentation(), limit, runtime or Runtime())
+    runtime = runtime or Runtime()
+    quieten(runtime.threads)
+    check_device(runtime.device)
+    processes.join(runtime.device)
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    job = open_job(spec, model, settings or Augmentation(), limit, runtime)
     if dry_run:
         return estimating.estimate(job)
     if out is None:
         raise RequestError("Name the folder of the augmented data with --out.")
     return augmenting.augment(job, Path(out))
-
-
-def _augmentation(
-    task: str | Mapping[str, Any] | TaskSpec,
-    model: str,
-    settings: Augmentation,
-    limit: Mapping[str, int] | None,
-    runtime: Runtime,
-) -> Job:
-    from bertpress import processes
-    from bertpress.augmentation.job import Job, source_of
-    from bertpress.pipeline import quieten
-    from bertpress.tasks import load_task
-
-    quieten(runtime.threads)
-    check_device(runtime.device)
-    processes.join(runtime.device)
-    teacher = source_of(model, runtime)
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
-    # The length is of no account: texts are augmented whole, and cut where they are used.
-    data = load_task(spec, teacher.tokenizer, min(MAX_LENGTH, teacher.tokenizer.model_max_length), limit)
-    for note in data.notes:
-        runtime.say(note)
-    return Job.of(data, settings, teacher, runtime)
 
 
 def import_model(

@@ -240,11 +240,20 @@ def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedMode
 
 
 def load_embeddings(name: str, trust_remote_code: bool = False) -> np.ndarray:
-    """A model's input embeddings, shape (vocabulary, width), float32."""
+    """A model's input embeddings, shape (vocabulary, width), float32.
+
+    Raises:
+        RequestError: no such model.
+    """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(model_folder(name), dtype=torch.float32, trust_remote_code=trust_remote_code)
+    folder = model_folder(name)
+    try:
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RequestError(_cannot_load(name, error)) from None
     weight: np.ndarray = model.get_input_embeddings().weight.detach().numpy()
     return weight
 
@@ -264,7 +273,7 @@ def model_identity(name: str) -> str:
         except OSError as error:
             raise RequestError(_cannot_load(name, error)) from None
     files = sorted(path for path in folder.iterdir() if path.suffix in IDENTIFYING)
-    return digest(*(part for path in files for part in (path.name.encode(), path)))
+    return digest(*(part for path in files for part in (path.name.encode(), path)))[:16]
 
 
 IDENTIFYING = (".safetensors", ".bin", ".json", ".txt", ".model")

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,30 +51,34 @@ def augment(job: Job, folder: Path) -> dict[str, Any]:
         RequestError: the folder holds another augmentation or other files, or another command works on it.
     """
     manifest = folder / "manifest.json"
-    if processes.is_first_process():
-        _open(folder, job.identity)
-        with locked(folder / "request.json") as alone:
-            if not alone:
-                raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
-            processes.barrier()
-            if not manifest.is_file():
-                _show(job)
-                _write_candidates(job, folder / "candidates")
-                processes.barrier()
-                _write_rows(job, folder)
-                job.runtime.say(f"{folder} is done")
-            shutil.rmtree(folder / "candidates", ignore_errors=True)
-    else:
+    first = processes.is_first_process()
+    if first:
+        _check(folder, job.identity)
+    if not manifest.is_file():
+        _ = job.proposer  # a model that cannot be used is refused before anything is written
+    if first:
+        _write_request(folder, job.identity)
+    with locked(folder / "request.json") if first else nullcontext(True) as alone:
+        if not alone:
+            raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
         processes.barrier()
         if not manifest.is_file():
+            if first:
+                _show(job)
             _write_candidates(job, folder / "candidates")
             processes.barrier()
+            if first:
+                _write_rows(job, folder)
+                job.runtime.say(f"{folder} is done")
+        if first:
+            shutil.rmtree(folder / "candidates", ignore_errors=True)
     processes.barrier()
     result: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
     return result
 
 
-def _open(folder: Path, identity: dict[str, Any]) -> None:
+def _check(folder: Path, identity: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else."""
     file = folder / "request.json"
     if file.is_file():
         old = json.loads(file.read_text(encoding="utf-8"))
@@ -81,13 +86,18 @@ def _open(folder: Path, identity: dict[str, Any]) -> None:
         if differing:
             shown = "; ".join(f"{name}: {old.get(name)} there, {identity.get(name)} now" for name in differing[:6])
             raise RequestError(f"{folder} holds another augmentation ({shown}); choose another --out.")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file; --out expects a folder.")
+    elif folder.exists() and any(not entry.name.startswith(".request.json") for entry in folder.iterdir()):
         raise RequestError(f"{folder} holds files that are no augmentation; choose a new or an empty folder for --out.")
-    try:
-        write_json(file, identity)
-    except (NotADirectoryError, PermissionError, FileExistsError) as error:
-        raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
+
+
+def _write_request(folder: Path, identity: dict[str, Any]) -> None:
+    if not (folder / "request.json").is_file():
+        try:
+            write_json(folder / "request.json", identity)
+        except (NotADirectoryError, PermissionError, FileExistsError) as error:
+            raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
 
 
 def _write_candidates(job: Job, folder: Path) -> None:

@@ -23,16 +23,21 @@ from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
 from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
 from bertpress.run import Runtime, default_device
+from bertpress.tasks import load_task
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from bertpress.recipe import TaskSpec
     from bertpress.tasks.task import Task
 
 
 ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", "is_augmented": "bool"}
 """Columns of the augmented split beside those of the task."""
+
+SHOWN = 16
+"""digits of a digest, which messages show"""
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Job:
         values = self.settings.model_dump(mode="json", exclude={"token_budget", "masked_lm"})
         for name in ("vectors", "word_segments", "stopwords"):
             if values[name] is not None and Path(values[name]).is_file():
-                values[name] = digest(Path(values[name]))
+                values[name] = digest(Path(values[name]))[:SHOWN]
         uses_model = self.settings.masked_lm is not None or self.settings.vectors is None
         data = [(name, split.column_names, [split[column][:] for column in split.column_names])
                 for name, split in self.splits.items()]  # fmt: skip
@@ -139,7 +144,7 @@ class Job:
             "single_piece": self.settings.single_rule(),
             "samples": self.samples,
             "task": self.task.name,
-            "data": digest(json.dumps(data).encode()),
+            "data": digest(json.dumps(data).encode())[:SHOWN],
             "masked_lm" if self.settings.masked_lm is not None else "model": self.source.identity
             if uses_model
             else None,
@@ -162,7 +167,7 @@ class Job:
                 self.runtime.say(f"{self.vectors_file.skipped} malformed rows of {self.settings.vectors} are left out")
             return self.vectors_file
         self.runtime.say(
-            "no word vectors are given, so the model's input embeddings serve; those of GloVe (--vectors) are better"
+            "no word vectors are given, so the model's input embeddings serve (TinyBERT took GloVe's: --vectors)"
         )
         return embedding_vectors(self.source.embeddings(), self.source.tokenizer)
 
@@ -197,6 +202,18 @@ class Job:
         device = self.runtime.device or default_device()
         found = self.vectors.nearest(words, self.settings.candidates, self.settings.exclude_original, device)
         return {word: finished(word, candidates) for word, candidates in found.items()}
+
+
+def open_job(
+    spec: TaskSpec, model: str, settings: Augmentation, limit: Mapping[str, int] | None, runtime: Runtime
+) -> Job:
+    """The job of a task and a fine-tuned model by their names."""
+    teacher = source_of(model, runtime)
+    # The length is of no account: texts are augmented whole, and cut where they are used.
+    task = load_task(spec, teacher.tokenizer, teacher.tokenizer.model_max_length, limit)
+    for note in task.notes:
+        runtime.say(note)
+    return Job.of(task, settings, teacher, runtime)
 
 
 def finished(word: str, candidates: Sequence[str]) -> list[str]:

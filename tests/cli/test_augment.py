@@ -205,6 +205,7 @@ def test_a_masked_lm_that_is_none(augment: Call, model: Path, masked_lm: Path, t
     outcome = augment(masked_lm=model)
     assert outcome.code == 2
     assert "is not a masked-language model (missing: cls.predictions" in outcome.err
+    assert not (tmp_path / "out").exists()
     copy = tmp_path / "no-mask"
     copy.mkdir()
     for file in masked_lm.iterdir():
