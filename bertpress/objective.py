@@ -113,6 +113,26 @@ class Objective(nn.Module, ABC):
         return [name for name in full if name in trainable or name in buffers]
 
 
+class Means:
+    """Means of named numbers since they were last taken, for `Objective.progress`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, **numbers: Tensor) -> None:
+        """Note numbers of a step, each of shape ()."""
+        for name, number in numbers.items():
+            self.sums[name] = self.sums.get(name, 0.0) + number.detach()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means; what was noted is forgotten."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+
 class Supervised(Objective):
     """The task's own loss on a model whose trainable parameters the caller has chosen."""
 

@@ -223,7 +223,9 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
     card = _card(job, method, scores)
-    save_model(result, job.tokenizer, step.folder / "model", card, encoder_only=not method.saves_head)
+    other = method.tokenizer_from
+    tokenizer = job.tokenizer if other is None else load_tokenizer(other, job.runtime.trust_remote_code)
+    save_model(result, tokenizer, step.folder / "model", card, encoder_only=not method.saves_head)
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
         **scores,

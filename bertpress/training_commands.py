@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -73,7 +74,6 @@ def pretrain(
     corpus: Annotated[list[str] | None, typer.Option(help="text: files, folders, patterns (repeatable)")] = None,
     objective: Annotated[str, typer.Option(help="masked-lm, or distill (needs --teacher)")] = "masked-lm",
     model: Annotated[str | None, typer.Option("--model", help="where it starts; for distill: the student")] = None,
-    teacher: Annotated[str | None, typer.Option(help="distill: the model to learn from")] = None,
     shape: Annotated[str | None, typer.Option(help="start from random weights: LAYERSxWIDTH[xHEADS[xINNER]]")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="masked-lm with --shape: wordpiece or characters")] = None,
     vocabulary_size: Annotated[int, typer.Option(help="largest number of its entries")] = 30_522,
@@ -98,13 +98,15 @@ def pretrain(
         raise RequestError("Give one of --model and --shape.")
     sizes = None if shape is None else pretraining.parse_shape(shape)
     if objective == "distill":
+        teacher = options.teacher
         if teacher is None or vocabulary is not None or train != "all":
             raise RequestError(
                 "distill needs --teacher, whose vocabulary the student shares; no --vocabulary, no --train."
             )
+        options = dataclasses.replace(options, teacher=None)  # it is the recipe's start
         _train(pretraining.distillation_values(corpus, teacher, model, sizes), "steps.0.tinybert", out, options)
         return
-    if teacher is not None or (model is None) == (sizes is None) or (sizes is None) != (vocabulary is None):
+    if options.teacher is not None or (model is None) == (sizes is None) or (sizes is None) != (vocabulary is None):
         raise RequestError("masked-lm needs --model, or --shape and --vocabulary; it has no --teacher.")
     if sizes is not None:
         if out is None or options.dry_run:
@@ -151,7 +153,7 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
         ((name, fields),) = _only_step(values).items()
         phase = next(iter(method_named(name)().trainings()))
         fields[phase] = {**(fields.get(phase) or {}), **training}
-    assignments = options.assignments or []
+    assignments = [*([f"teacher={options.teacher}"] if options.teacher else []), *(options.assignments or [])]
     of_task = [assignment for assignment in assignments if assignment.startswith("task.")]
     values = override(values, of_task)
     values = override(values, [assignment for assignment in assignments if assignment not in of_task], prefix)

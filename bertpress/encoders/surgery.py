@@ -130,3 +130,16 @@ def head_parameters(model: PreTrainedModel, head: str | None) -> list[nn.Paramet
     parts = encoder_of(model.config).head_parts(model, head)
     owned = (parameter for part in parts for parameter in model.get_submodule(part).parameters())
     return [parameter for parameter in owned if id(parameter) not in encoder]
+
+
+def reorder_outputs(model: PreTrainedModel, head: str | None, order: Sequence[int]) -> None:
+    """Put the outputs of a classifier in another order, in place.
+
+    Args:
+        order: for each output of the result, which output it was.
+    """
+    named = {name: module for part in encoder_of(model.config).head_parts(model, head)
+             for name, module in model.get_submodule(part).named_modules(prefix=part)}  # fmt: skip
+    last = [module for module in named.values() if isinstance(module, nn.Linear)][-1]
+    for parameter in last.parameters():
+        parameter.data = parameter.data[list(order)].clone()

@@ -78,6 +78,11 @@ class Method(Config, ABC):
         """False if it trains a bare encoder too."""
         return True
 
+    @property
+    def tokenizer_from(self) -> str | None:
+        """The model whose tokenizer goes with the result, if not the input's."""
+        return None
+
     def active_phases(self) -> list[str]:
         """Phases that are not switched off, in order."""
         return list(self.trainings())

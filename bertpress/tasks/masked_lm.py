@@ -207,8 +207,7 @@ class MaskedLanguageModel(Task):
         return {**batch, "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> MaskedTokens:
-        inputs = {name: batch[name] for name in self.inputs if name in batch}
-        found = model.base_model(**inputs, **asked)
+        found = model.base_model(**self.inputs_of(model, batch), **asked)
         where = batch["labels"] != IGNORED  # (batch, length)
         logits = masked_lm_logits(model, found.last_hidden_state[where])
         return MaskedTokens(logits, batch["labels"][where], where, found.get("hidden_states"))

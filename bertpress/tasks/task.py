@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -105,7 +107,12 @@ class Task(ABC):
 
     def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> Any:
         """What `model` makes of a batch; `asked` goes to the encoder, such as ``output_hidden_states=True``."""
-        return model(**{name: batch[name] for name in self.inputs if name in batch}, **asked)
+        return model(**self.inputs_of(model, batch), **asked)
+
+    def inputs_of(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `model` takes of a batch; not every architecture knows segments."""
+        taken = _parameters(type(model).forward)
+        return {name: batch[name] for name in self.inputs if name in batch and name in taken}
 
     def positions(self, tokens: int) -> int:
         """Number of tokens that `forward` applies the head to in an input of that many."""
@@ -168,3 +175,8 @@ class Task(ABC):
         """Splits that every result is scored on: those for development, not the training or the test split."""
         names = [name for name in self.splits if name.startswith("validation")]
         return names or [self.dev_split]
+
+
+@functools.cache
+def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)

@@ -392,3 +392,67 @@ def test_vocabularies_have_to_agree() -> None:
     check_vocabulary(make_tokenizer(), other, "a", "b")  # one may know more
     with pytest.raises(RequestError, match=r"a and b have different vocabularies \('\[PAD\]'"):
         check_vocabulary(make_tokenizer(), make_tokenizer("roberta"), "a", "b")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "modernbert", "deberta-v2"])
+def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) -> None:
+    from bertpress.encoders.surgery import reorder_outputs
+
+    task, model = task_of(family), make_model(family=family, **without_dropout(family))
+    batch = batch_of(task)
+    with torch.no_grad():
+        before = task.forward(model, batch).logits
+        reorder_outputs(model, task.head, [1, 0])
+        torch.testing.assert_close(task.forward(model, batch).logits, before[:, [1, 0]])
+
+
+def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from bertpress.methods.tinybert.student import find_teacher
+    from bertpress.run import Runtime
+
+    stored = make_model(**without_dropout(id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1}))
+    stored.save_pretrained(tmp_path / "teacher")
+    make_tokenizer().save_pretrained(tmp_path / "teacher")
+    run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
+    teacher = find_teacher(TinyBert(teacher=str(tmp_path / "teacher")), make_model(), task, run)
+    batch = task.collate([task.encoded("train")[row] for row in range(4)])
+    with torch.no_grad():
+        expected = task.forward(stored, batch).logits[:, [1, 0]]
+        torch.testing.assert_close(task.forward(teacher, batch).logits, expected)
+    assert teacher.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from bertpress.methods.tinybert.student import find_teacher
+    from bertpress.run import Runtime
+
+    run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
+    for name, fields, words in (
+        ("short", {"max_position_embeddings": 8}, "is more than the 8 positions"),
+        ("few", {"vocab_size": 50}, "has embeddings for 50 tokens, fewer than the tokenizer has"),
+        ("other", {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}, "labels"),
+    ):
+        make_model(**fields).save_pretrained(tmp_path / name)
+        make_tokenizer().save_pretrained(tmp_path / name)
+        with pytest.raises(RequestError, match=words):
+            find_teacher(TinyBert(teacher=str(tmp_path / name)), make_model(), task, run)
+
+
+def test_a_student_of_another_architecture_takes_what_it_knows(task: Any, batch: Any) -> None:
+    """A DistilBERT knows no segments; it learns from a BERT on the same batches."""
+    teacher, student = make_model(**without_dropout()), make_model(family="distilbert", **without_dropout("distilbert"))
+    objective = intermediate(task, student, teacher, layer_map=((0, 0), (4, 4))).train()
+    assert "token_type_ids" in batch
+    hidden, attention = distances(objective, batch)
+    assert hidden > 0
+    assert attention > 0
+
+
+def test_layers_above_the_compared_ones_may_stay_without_gradient(task: Any) -> None:
+    teacher = make_model(**without_dropout())
+    assert not intermediate(task, keep_layers(teacher, [1, 3]), teacher).unused_parameters
+    assert intermediate(task, keep_layers(teacher, [1, 3]), teacher, layer_map=((1, 2),)).unused_parameters

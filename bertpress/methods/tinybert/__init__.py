@@ -152,6 +152,10 @@ class TinyBert(Method):
     def needs_head(self) -> bool:
         return self.prediction is not None
 
+    @property
+    def tokenizer_from(self) -> str | None:
+        return self.student
+
     def active_phases(self) -> list[str]:
         return [*["augmentation"] * (self.augmentation is not None), *self.trainings()]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from bertpress.errors import RequestError
 from bertpress.evaluation import collect_logits
 from bertpress.methods.tinybert.mapping import weights
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
-from bertpress.objective import Objective
+from bertpress.objective import Means, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +142,10 @@ class Intermediate(Objective):
             if getattr(student.base_model, part, None) is not None:
                 getattr(student.base_model, part).requires_grad_(False)
         self.projections = comparison.projections(float(getattr(student.config, "initializer_range", 0.02)))
-        self.parts: dict[str, list[float]] = {"hidden_loss": [], "attention_loss": []}
+        self.means = Means()
+        # Without the last hidden state, what stands above the compared layers has no gradient.
+        last = encoder_of(student.config).depth(student.config)
+        self.unused_parameters = all(number < last for number, _ in comparison.hidden)
 
     def deployed(self) -> PreTrainedModel:
         return self.model
@@ -162,8 +164,7 @@ class Intermediate(Objective):
         if not self.training:
             return super().forward(**batch)
         hidden, attention = self.distances(batch)
-        self.parts["hidden_loss"].append(float(hidden.detach()))
-        self.parts["attention_loss"].append(float(attention.detach()))
+        self.means.add(hidden_loss=hidden, attention_loss=attention)
         return {"loss": hidden + attention + 0.0 * self.anchor}
 
     def scores(self, split: str, device: torch.device) -> dict[str, float]:
@@ -222,10 +223,7 @@ class Intermediate(Objective):
         return losses.attention_loss(mine, theirs, mask, method.reduction, method.attention_implementation)
 
     def progress(self) -> dict[str, float]:
-        means = {name: float(np.mean(values)) for name, values in self.parts.items() if values}
-        for values in self.parts.values():
-            values.clear()
-        return means
+        return self.means.take()
 
 
 def _joined(captured: Captured) -> list[Tensor]:

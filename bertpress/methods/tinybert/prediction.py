@@ -13,7 +13,7 @@ from bertpress import losses
 from bertpress.encoders import encoder_of
 from bertpress.evaluation import collect_logits, logits_of
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
-from bertpress.objective import Objective
+from bertpress.objective import Means, Objective
 from bertpress.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Prediction(Objective):
         super().__init__(task, teacher)
         self.model, self.method, self.signals = student, method, signals or {}
         student.requires_grad_(True)
-        self.loss = loss_of(method)
+        self.loss, self.means = loss_of(method), Means()
         self.wanted = wanted_of(method, student)
 
     def deployed(self) -> PreTrainedModel:
@@ -62,21 +62,24 @@ class Prediction(Objective):
             return super().forward(**batch)
         student, teacher = observe(self.model, self.task, batch, self.wanted), self.taught(batch)
         assert student.logits is not None
-        rows = torch.zeros(len(batch["row"]), device=student.logits.device)
+        parts: dict[str, Tensor] = {}
         if self.method.soft_weight:
             assert teacher.logits is not None
             expected = self._trusted_scores(teacher.logits, batch)
-            rows = rows + self.method.soft_weight * self.task.distillation_losses(
-                student.logits, expected, batch, self.loss
-            )
-        if self.method.hard_weight and "labels" in batch:
+            soft = self.task.distillation_losses(student.logits, expected, batch, self.loss)
+            parts["soft_loss"] = self.method.soft_weight * soft.mean()
+        if self.method.hard_weight:
             own = self.task.example_losses(student.outputs, batch)
-            rows = rows + self.method.hard_weight * own.masked_fill(_augmented(batch), 0)
-        loss = rows.mean() + 0.0 * self.anchor
+            parts["hard_loss"] = self.method.hard_weight * own.masked_fill(_augmented(batch), 0).mean()
         if self.method.cosine_weight:
             (mine,), (theirs,) = student.hidden.values(), teacher.hidden.values()
-            loss = loss + self.method.cosine_weight * losses.cosine_loss(mine, theirs, batch["attention_mask"])
-        return {"loss": loss}
+            angle = losses.cosine_loss(mine, theirs, batch["attention_mask"])
+            parts["cosine_loss"] = self.method.cosine_weight * angle
+        self.means.add(**parts)
+        return {"loss": torch.stack(list(parts.values())).sum() + 0.0 * self.anchor}
+
+    def progress(self) -> dict[str, float]:
+        return self.means.take()
 
     @property
     def selection(self) -> tuple[str, bool]:

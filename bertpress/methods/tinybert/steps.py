@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
+from bertpress.encoders.scores import disable_capture
 from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
@@ -49,6 +50,7 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
         run.train(objective, task, method.intermediate, "intermediate")
         save_projections(objective, run.folder)
         del objective
+        disable_capture(student)
     if method.prediction is not None:
         answering = Prediction(student, task, method, None if answers else teacher, answers)
         run.train(answering, task, method.prediction, "prediction")

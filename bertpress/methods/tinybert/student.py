@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from bertpress.encoders.surgery import keep_layers
+from bertpress.encoders import check_length, encoder_of
+from bertpress.encoders.surgery import keep_layers, reorder_outputs
 from bertpress.errors import RequestError
+from bertpress.loading import load_for_task, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student before its training: layers of `model`, another folder, or random weights; all of it trainable."""
     if method.student is not None:
-        student = _loaded(method.student, task, run)
+        student = _loaded(method.student, task, run, new_head=True)
     elif method.shape is not None:
         student = type(model)(method.plan(model.config)).to(model.device)
     else:
@@ -27,33 +29,35 @@ def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: Step
     return student.eval().requires_grad_(True)
 
 
-def _loaded(name: str, task: Task, run: StepRun) -> PreTrainedModel:
-    from bertpress.loading import load_for_task, load_tokenizer
-
-    check_vocabulary(task.tokenizer, load_tokenizer(name, run.runtime.trust_remote_code), "the input model", name)
-    student, _, remarks = load_for_task(name, task, new_head=True, trust_remote_code=run.runtime.trust_remote_code)
-    for remark in remarks:
-        run.runtime.say(remark)
-    return student.to(run.device)
-
-
 def find_teacher(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The frozen teacher, in eval mode.
 
     Raises:
-        RequestError: a folder without a trained head for this task, or with another vocabulary.
+        RequestError: a folder without a trained head for this task, with another vocabulary, or for shorter inputs.
     """
     if method.teacher == "input":
         teacher = copy.deepcopy(model)
     elif method.teacher == "start":
         teacher = run.start()
     else:
-        from bertpress.loading import load_for_task, load_tokenizer
-
-        code = run.runtime.trust_remote_code
-        check_vocabulary(task.tokenizer, load_tokenizer(method.teacher, code), "the input model", method.teacher)
-        teacher = load_for_task(method.teacher, task, trust_remote_code=code)[0].to(run.device)
+        teacher = _loaded(method.teacher, task, run, new_head=False)
     return teacher.eval().requires_grad_(False)
+
+
+def _loaded(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrainedModel:
+    """A model from a folder that takes the task's batches and answers in its order of labels."""
+    code = run.runtime.trust_remote_code
+    check_vocabulary(task.tokenizer, load_tokenizer(name, code), "the input model", name)
+    model, own, remarks = load_for_task(name, task, new_head=new_head, trust_remote_code=code)
+    for remark in remarks:
+        run.runtime.say(remark)
+    if own.labels != task.labels and own.labels and task.labels:
+        reorder_outputs(model, task.head, [own.labels.index(label) for label in task.labels])
+        task.configure(model.config)
+    check_length(int(max(task.encoded("train")["length"])), encoder_of(model.config).positions(model.config))
+    if max(task.tokenizer.get_vocab().values()) >= model.config.vocab_size:
+        raise RequestError(f"{name} has embeddings for {model.config.vocab_size} tokens, fewer than the tokenizer has.")
+    return model.to(run.device)
 
 
 def check_vocabulary(
