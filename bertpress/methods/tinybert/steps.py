@@ -124,9 +124,12 @@ def load_projections(objective: Intermediate, student: str | None, run: StepRun)
     for place in (folder, folder.parent):
         if (place / PROJECTIONS).is_file():
             stored, own = load_file(place / PROJECTIONS), objective.projections.state_dict()
-            if _shapes(stored) == _shapes(own):
+            fits = _shapes(stored) == _shapes(own)
+            if fits:
                 objective.projections.load_state_dict(stored)
-                run.runtime.say(f"projections from {place / PROJECTIONS}")
+            layout = ", ".join(sorted({name.partition(".")[0] for name in stored}))
+            unused = f" not taken up: they are those of {layout}, in another form than the setting projection asks for"
+            run.runtime.say(f"projections from {place / PROJECTIONS}{'' if fits else unused}")
             return
 
 
