@@ -261,18 +261,19 @@ def augment(
 
 
 def import_model(
-    folder: str | Path,
+    checkpoint: str | Path,
     source: str,
     out: str | Path,
     tokenizer: str | None = None,
     head_labels: tuple[str, ...] | None = None,
+    keep_head: bool = False,
 ) -> list[str]:
     """Make an ordinary model folder of an original's checkpoint; see `importing.import_model`."""
     from bertpress import importing
     from bertpress.pipeline import quieten
 
     quieten()
-    return importing.import_model(Path(folder), source, Path(out), tokenizer, head_labels)
+    return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head)
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:

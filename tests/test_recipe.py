@@ -141,3 +141,11 @@ def test_reading_recipes(tmp_path: Path) -> None:
 
 def test_flatten() -> None:
     assert dict(flatten({"a": {"b": [1, 2]}, "c": [], "d": None})) == {"a.b.0": 1, "a.b.1": 2, "c": [], "d": None}
+
+
+def test_off_is_a_word_for_packing() -> None:
+    task = parse_yaml("{name: text, corpus: {files: [a.txt], pack: off}}", "task")
+    made = make_recipe({"model": "a/model", "task": task, "steps": ["finetune"]})
+    assert made.task.corpus is not None
+    assert made.task.corpus.pack == "off"
+    assert make_recipe(parse_yaml(made.to_yaml(), "recipe")) == made

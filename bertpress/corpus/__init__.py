@@ -24,6 +24,10 @@ def _one_is_several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _off_is_a_word(value: Any) -> Any:
+    return "off" if value is False else value  # YAML reads the bare word as false
+
+
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_is_several), Field(min_length=1)]
 
 
@@ -43,7 +47,7 @@ class CorpusSpec(Config):
     second half of every other pair from another document, as BERT did."""
     short_probability: float = Field(default=0.1, ge=0, le=1)
     """documents with pairs: share of the documents whose rows are shorter, of a length drawn once per document."""
-    pack: Literal["concat", "off"] = "concat"
+    pack: Annotated[Literal["concat", "off"], BeforeValidator(_off_is_a_word)] = "concat"
     """lines: concat fills each row with whole consecutive lines; off makes a row of each line."""
     pair_probability: float | None = Field(default=None, ge=0, le=1)
     """lines without packing: how often a line and the next become a pair; by default 0.5 if the tokenizer tells

@@ -119,7 +119,8 @@ class TinyBert(Method):
     augmentation: Augmentation | None = None
     """replace words to make more training texts"""
     signals: Literal["auto", "all", "logits", "none"] = "auto"
-    """what the teacher says that is stored instead of computed again; auto: all while it needs at most 2 GB"""
+    """what the teacher says that is stored and not computed again; auto: all while it needs at most 2 GB, and nothing
+    where a row is seen less than twice"""
     teacher_check: bool = True
     """stop before training if the teacher is no better than the commonest answer"""
     encoder_only: bool = False

@@ -17,7 +17,7 @@ from bertpress.methods.tinybert.observing import Wanted
 from bertpress.methods.tinybert.prediction import Prediction, wanted_of
 from bertpress.methods.tinybert.signals import MOST_BYTES, Signals, bytes_needed, store
 from bertpress.methods.tinybert.student import find_teacher, make_student
-from bertpress.processes import barrier, is_first_process
+from bertpress.processes import barrier, is_first_process, world_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,8 @@ def prepare_signals(
     both = answers | inside
     splits = ["train", task.dev_split]
     size = bytes_needed(teacher, task, splits, both)
+    if method.signals == "auto" and _epochs(method, len(task.encoded("train"))) < 2:
+        return {}, {}  # computing what is read once gains nothing
     whole = method.signals == "all" or (method.signals == "auto" and size <= MOST_BYTES)
     wanted = both if whole else answers
     if not wanted:
@@ -122,6 +124,13 @@ def prepare_signals(
     barrier()
     found = store(folder, teacher, task, splits, wanted)
     return found if whole else {}, found
+
+
+def _epochs(method: TinyBert, rows: int) -> float:
+    """How often both steps together go through the training rows."""
+    trainings = method.trainings().values()
+    seen = sum(one.steps(rows, world_size()) * one.batch_size * one.accumulation for one in trainings)
+    return seen * world_size() / rows
 
 
 def say_comparison(comparison: Comparison, run: StepRun) -> None:
@@ -166,9 +175,12 @@ def load_projections(objective: Intermediate, student: str | None, run: StepRun)
     for place in (folder, folder.parent):
         if (place / PROJECTIONS).is_file():
             stored, own = load_file(place / PROJECTIONS), objective.projections.state_dict()
-            if _shapes(stored) == _shapes(own):
+            fits = _shapes(stored) == _shapes(own)
+            if fits:
                 objective.projections.load_state_dict(stored)
-                run.runtime.say(f"projections from {place / PROJECTIONS}")
+            layout = ", ".join(sorted({name.partition(".")[0] for name in stored}))
+            unused = f" not taken up: they are those of {layout}, in another form than the setting projection asks for"
+            run.runtime.say(f"projections from {place / PROJECTIONS}{'' if fits else unused}")
             return
 
 
