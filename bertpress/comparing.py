@@ -75,7 +75,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
         NotComparable: the files are of an older run, missing or broken.
     """
     kind, labels = result.get("kind"), result.get("labels")
-    if kind != "classification" and kind not in OUTPUTS:
+    if kind not in ("classification", *OUTPUTS):  # a tuple: the kind comes from a file and may be anything
         raise NotComparable(f"{place.name}/result.json names no kind of task that has such a test")
     names = tuple(map(words, labels)) if kind == "classification" and isinstance(labels, list) else ()
     # A split's name comes from a file: it must not lead out of the folder.
