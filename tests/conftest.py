@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import importlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -260,3 +261,10 @@ def carry_out(tiny_model_folder: Path, tiny_data_folder: Path, quick_latency: No
         return folder
 
     return run
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a script of the benchmarks."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return importlib.import_module

@@ -1,0 +1,173 @@
+"""A grid of trainings that may be stopped at any time: each leaves a file when it ends, and none is repeated.
+
+A cell is one training. Its file says what was trained and what it scored, so that a grid can be summed up where its
+models are lost, and two scripts can share cells.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results import Interval, number
+
+from bertpress import Finetune, Runtime, Training, compress
+from bertpress.files import write_json
+from bertpress.methods.method import Method
+
+Cell = dict[str, Any]
+PREDECESSOR = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
+"""(learning rate, epochs) among which the model that a task starts from is chosen."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which training a cell is."""
+
+    task: str
+    row: str
+    learning_rate: float
+    epochs: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of the cell's file and run."""
+        return f"{self.task} {self.row} rate {self.learning_rate:g} epochs {self.epochs} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where cells leave their files, and where they train."""
+
+    files: Path
+    runs: Path
+
+    def train(self, key: Key, model: str, step: Method, runtime: Runtime, **fields: Any) -> Cell:
+        """Carry out one cell, or go on with it; what its file holds.
+
+        Args:
+            fields: of the recipe; the task is the key's of GLUE unless they name another.
+        """
+        fields = {"task": f"glue/{key.task}", **fields}
+        run = self.runs / key.name
+        result = compress(model, steps=[step], out=run, runtime=runtime, baseline=False, seed=key.seed, **fields)
+        last = result.report["rows"][-1]
+        return {**asdict(key), "score": last["score"], "metric": result.report["primary_metric"]} | {
+            name: last[name] for name in ("layers", "seconds")
+        }
+
+    def cell(
+        self, key: Key, model: str, step: Method, runtime: Runtime | None = None, keep: bool = False, **fields: Any
+    ) -> Cell:
+        """Train one cell and leave its file, or read that.
+
+        Args:
+            keep: leave the run's folder behind.
+        """
+        file = self.files / f"{key.name}.json"
+        if self.has(key):
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        found = self.train(key, model, step, runtime or Runtime(device="cpu"), **fields)
+        write_json(file, found)
+        print("  ".join(f"{name}={number(value)}" for name, value in found.items()), flush=True)
+        if not keep:
+            shutil.rmtree(self.runs / key.name)
+        return found
+
+    def has(self, key: Key) -> bool:
+        """Whether a cell has its file."""
+        return (self.files / f"{key.name}.json").exists()
+
+    def kept(self, key: Key, model: str, step: Method, **fields: Any) -> Path:
+        """The run of a cell that others begin with, carried out again where it is lost."""
+        self.cell(key, model, step, keep=True, **fields)
+        if not (self.runs / key.name / "report.json").exists():
+            self.train(key, model, step, Runtime(device="cpu"), **fields)
+        return self.runs / key.name
+
+    def predecessor(self, task: str, **fields: Any) -> Cell:
+        """The best of the fine-tuned MiniLMs."""
+        found = [self.cell(key, "packaged-minilm", _finetune(key), keep=True, **fields) for key in _predecessors(task)]
+        return max(found, key=lambda one: float(one["score"]))
+
+    def start(self, task: str) -> Path:
+        """Where the best predecessor's model lies once `make_start` was called."""
+        return self.runs / "predecessor" / task
+
+    def make_start(self, task: str, best: Cell, **fields: Any) -> None:
+        """Put the best predecessor's model in its place, trained again where it is lost."""
+        model = self.start(task)
+        if model.exists():
+            return
+        key = next(key for key in _predecessors(task) if asdict(key).items() <= best.items())
+        again = self.train(key, "packaged-minilm", _finetune(key), Runtime(device="cpu"), **fields)
+        if again["score"] != best["score"]:
+            print(f"{task}: the predecessor scores {again['score']:.4f} here, {best['score']:.4f} in its file")
+        shutil.copytree(self.runs / key.name / "00-finetune" / "model", model)
+
+
+def _predecessors(task: str) -> list[Key]:
+    return [Key(task, "predecessor", rate, epochs, 1) for rate, epochs in PREDECESSOR]
+
+
+def _finetune(key: Key) -> Finetune:
+    return Finetune(training=Training(epochs=key.epochs, learning_rate=key.learning_rate, warmup=0.1))
+
+
+def over_seeds(train: Callable[[float, int], Cell], rates: Sequence[float], seeds: int) -> Iterator[Cell]:
+    """The cells of a row: seed 1 at its best learning rate, then the other seeds at that rate.
+
+    Args:
+        train: (learning rate, seed) -> cell.
+    """
+    best = max((train(rate, 1) for rate in rates), key=lambda one: float(one["score"]))
+    yield best
+    for seed in range(2, seeds + 1):
+        yield train(best["learning_rate"], seed)
+
+
+def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], first: str) -> list[Cell]:
+    """A line for the start model and one for each row: median and range over seeds, share kept and recovered.
+
+    Args:
+        first: what the start model is called.
+    """
+    truncated = statistics.median(one["score"] for one in cells if one["row"] == "truncated")
+    lines = []
+    for row in (first, *rows):
+        own = [start] if row == first else [one for one in cells if one["row"] == row]
+        scores = [one["score"] for one in own]
+        median = statistics.median(scores)
+        lost = start["score"] - truncated
+        recovered = f"{100 * (median - truncated) / lost:.0f}" if lost > 0 else "-"
+        lines.append(
+            {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
+            | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
+            | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
+            | {"kept %": f"{100 * median / start['score']:.1f}", "recovered %": recovered}
+        )
+    return lines
+
+
+def scores(cells: Sequence[Cell], tasks: Sequence[str], row: str, seed: int | None) -> np.ndarray:
+    """A row's score on each task: that of one seed, or the median over seeds."""
+    own = [one for one in cells if one["row"] == row and seed in (None, one["seed"])]
+    return np.array([statistics.median(one["score"] for one in own if one["task"] == task) for task in tasks])
+
+
+def intervals(values: Callable[[int | None], dict[str, float]], seeds: int) -> dict[str, Interval]:
+    """Each claim's value from the medians over seeds, and its range where every task has the scores of one seed.
+
+    Args:
+        values: seed, or None for the medians -> claim to value.
+    """
+    whole = values(None)
+    each = [whole, *map(values, range(1, seeds + 1))]
+    return {name: (whole[name], min(one[name] for one in each), max(one[name] for one in each)) for name in whole}

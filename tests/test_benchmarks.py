@@ -1,0 +1,171 @@
+"""The parts of the benchmarks that compute: grids of trainings, the arrangements compared with, the texts made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_model, without_dropout
+
+from bertpress.encoders.surgery import keep_layers
+from bertpress.methods.finetune import Finetune
+from bertpress.methods.method import Training
+from bertpress.methods.tinybert import TinyBert
+from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
+
+Benchmark = Callable[[str], Any]
+CELLS = sorted((Path(__file__).parents[1] / "benchmarks" / "results" / "quality").glob("*.json"))
+
+
+# Grids
+
+
+def cells_of(task: str, scores: dict[str, tuple[float, ...]]) -> list[dict[str, Any]]:
+    """Made-up cells: a score for each row and seed."""
+    return [
+        {"task": task, "row": row, "seed": seed, "score": score, "layers": 3, "learning_rate": 3e-4}
+        for row, values in scores.items()
+        for seed, score in enumerate(values, start=1)
+    ]
+
+
+def test_the_sums_of_the_quality_grid(benchmark: Callable[[str], Any]) -> None:
+    quality = benchmark("quality")
+    starts = [{"task": "mrpc", "score": 0.9, "metric": "accuracy_f1", "layers": 6, "learning_rate": 1e-4}]
+    scores = {"truncated": (0.5, 0.6, 0.7), "constant": (0.7, 0.7, 0.7), "linear": (0.75, 0.8, 0.7)}
+    scores["linear, last layer of each module"] = scores["linear"]
+    cells = cells_of("mrpc", scores)
+    found = quality.claims(starts, cells)
+    assert found["quality-recovered"] == pytest.approx((0.5, 0.0, 2 / 3))
+    assert found["quality-beats-constant"] == pytest.approx((0.05, 0.0, 0.1))
+    assert found["quality-kept"] == pytest.approx((0.75 / 0.9, 0.7 / 0.9, 0.8 / 0.9))
+    lines = {line["row"]: line for line in quality.summary("mrpc", starts[0], cells)}
+    assert (lines["linear"]["median"], lines["linear"]["low"], lines["linear"]["high"]) == ("75.0", "70.0", "80.0")
+    assert (lines["linear"]["kept %"], lines["linear"]["recovered %"]) == ("83.3", "50")
+
+
+@pytest.mark.parametrize("file", CELLS, ids=lambda file: file.stem)
+def test_cells_that_were_measured_are_found_again(file: Path, benchmark: Benchmark) -> None:
+    cells, cell = benchmark("cells"), json.loads(file.read_text(encoding="utf-8"))
+    key = cells.Key(*(cell[field.name] for field in fields(cells.Key)))
+    assert cells.Grid(file.parent, Path("nowhere")).has(key)
+
+
+def test_a_cell_with_a_file_is_not_trained(tmp_path: Path, benchmark: Benchmark) -> None:
+    cells = benchmark("cells")
+    key, grid = cells.Key("mrpc", "linear", 3e-4, 5, 2), cells.Grid(tmp_path, tmp_path / "runs")
+    assert not grid.has(key)
+    (tmp_path / "mrpc linear rate 0.0003 epochs 5 seed 2.json").write_text('{"score": 0.5}')
+    assert grid.cell(key, "no-model", Finetune()) == {"score": 0.5}
+    assert not grid.runs.exists()
+
+
+def test_further_seeds_run_with_the_best_rate(benchmark: Benchmark) -> None:
+    def train(rate: float, seed: int) -> dict[str, Any]:
+        return {"learning_rate": rate, "seed": seed, "score": -abs(rate - 3e-4) - seed}
+
+    found = list(benchmark("cells").over_seeds(train, (1e-4, 3e-4, 1e-3), 3))
+    assert [(one["learning_rate"], one["seed"]) for one in found] == [(3e-4, 1), (3e-4, 2), (3e-4, 3)]
+
+
+def test_the_sums_of_the_tinybert_grid(benchmark: Benchmark) -> None:
+    script = benchmark("tinybert_quality")
+    scores = {
+        "truncated": (0.5, 0.6, 0.7),
+        "mapped, fine-tuned": (0.6, 0.6, 0.6),
+        "logits only": (0.6, 0.65, 0.65),
+        "both steps": (0.7, 0.7, 0.7),
+        "both steps, augmented": (0.8, 0.75, 0.7),
+        "4 x 192, generally distilled": (0.6, 0.6, 0.6),
+        "4 x 192, random start": (0.5, 0.6, 0.65),
+    }
+    teachers = [{"task": task, "score": 0.9, "metric": "accuracy", "layers": 6, "learning_rate": 1e-4} for task in "ab"]
+    cells = [cell for task in "ab" for cell in cells_of(task, scores)]
+    found = script.claims(teachers, cells)
+    assert found["tinybert-recovered"] == pytest.approx((0.5, 0.0, 0.75))
+    assert found["tinybert-kept"] == pytest.approx((0.75 / 0.9, 0.7 / 0.9, 0.8 / 0.9))
+    assert found["tinybert-step1-helps"] == pytest.approx((0.05, 0.05, 0.1))
+    assert found["tinybert-augmentation-helps"] == pytest.approx((0.05, 0.0, 0.1))
+    assert found["general-distillation-helps"] == pytest.approx((0.0, -0.05, 0.1))
+    lines = benchmark("cells").summary("a", teachers[0], cells_of("a", scores), script.ROWS, "teacher")
+    assert [line["row"] for line in lines] == ["teacher", *script.ROWS]
+
+
+def test_all_rows_of_a_task_train_as_many_steps(benchmark: Benchmark) -> None:
+    script, quality = benchmark("tinybert_quality"), benchmark("quality")
+    protocol = script.Protocol(Path("out"), Path("runs"))
+    for task, (rows, epochs) in script.TASKS.items():
+        steps = Training(epochs=epochs).steps(rows)
+        for row in script.ROWS[1:]:
+            method = script.method(row, protocol.steps(task), 1e-4, general="somewhere")
+            assert sum(training.steps(rows) for training in method.trainings().values()) == steps
+        if task in quality.TASKS:  # whose truncated cells are read
+            assert (epochs, script.SEEDS) == quality.TASKS[task]
+
+
+# The other sides
+
+
+def test_the_original_s_loss_is_ours_with_its_settings(benchmark: Benchmark, task: Any) -> None:
+    method = TinyBert(layers=2, reduction="upstream", projection="shared")
+    teacher = make_model(**without_dropout())
+    student = keep_layers(make_model(seed=1, **without_dropout()), method.kept_layers(teacher.config))
+    rows = task.encoded("train")
+    batch = task.collate([rows[row] for row in range(8)])
+    ours = Intermediate(student, task, Comparison(method, student.config, teacher.config), teacher)
+    ours.projections["all"].weight.data.normal_()
+    expected = sum(ours.distances(batch))
+    columns = {name: batch[name].tolist() for name in (*task.inputs, "labels")}
+    original = benchmark("original_tinybert").Original(teacher, student, columns)
+    original.projection.load_state_dict(ours.projections["all"].state_dict())
+    torch.testing.assert_close(original.loss(list(range(8))), expected)
+    before = original.loss([0, 1]).item()
+    original.step([0, 1])
+    assert original.loss([0, 1]).item() != before
+
+
+def test_sentences_end_where_no_abbreviation_does(benchmark: Benchmark) -> None:
+    split = benchmark("packing").SENTENCE_END.split
+    assert split("He left. She stayed! Why?") == ["He left.", "She stayed!", "Why?"]
+    assert split("By Wm. K. Walthers of the U.S. Navy.") == ["By Wm. K. Walthers of the U.S. Navy."]
+
+
+def test_batches_are_padded_to_128(benchmark: Benchmark, task: Any) -> None:
+    batch = task.collate([task.encoded("train")[row] for row in range(3)])
+    padded = benchmark("packing").padded(batch)
+    assert padded["input_ids"].shape == padded["attention_mask"].shape == (3, 128)
+    assert padded["attention_mask"].sum() == batch["attention_mask"].sum()
+    assert padded["row"].tolist() == [0, 1, 2]
+
+
+# Memory of a corpus
+
+
+def test_the_text_has_its_size_and_documents(benchmark: Benchmark, tmp_path: Path) -> None:
+    benchmark("corpus_memory").write_text(tmp_path / "text.txt", 1)
+    text = (tmp_path / "text.txt").read_text(encoding="ascii")
+    documents = text.split("\n\n")
+    assert 1_000_000 <= len(text) < 2_500_000
+    assert {len(document.splitlines()) for document in documents[:-1]} == {20}
+    assert len(set(documents)) == len(documents)
+
+
+def test_the_ratio_covers_every_pair(benchmark: Benchmark) -> None:
+    value, low, high = benchmark("corpus_memory").ratio([100.0, 110.0, 120.0], [120.0, 132.0])
+    assert (value, low, high) == pytest.approx((126 / 110, 1.0, 1.32))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is of Linux")
+def test_anonymous_memory_is_seen(benchmark: Benchmark) -> None:
+    peak = benchmark("memory").anonymous_peak
+    script = "import time; held = bytearray({}); time.sleep(0.3)"
+    low, high = (peak([sys.executable, "-c", script.format(size)]) for size in (1, 64 << 20))
+    assert 60 < high - low < 70
+    with pytest.raises(Exception, match="exit status 3"):
+        peak([sys.executable, "-c", "raise SystemExit(3)"])
