@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Rows, Task
 
 
+def batches_by_length(
+    task: Task, encoded: Rows, device: torch.device, batch_size: int = 64
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """All rows of `encoded` in batches of similar length, so that little padding is computed: (numbers, batch)."""
+    order = np.argsort(np.asarray(encoded["length"]), kind="stable")
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        rows = encoded[chosen.tolist()]
+        batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
+        yield chosen, {name: value.to(device) for name, value in batch.items()}
+
+
 def collect_logits(
     forward: Callable[[Mapping[str, Any]], torch.Tensor],
     task: Task,
@@ -23,21 +35,15 @@ def collect_logits(
     device: torch.device,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """What `forward` gives of every row of `encoded`, in its order, shape (rows, width), float32.
-
-    Rows of similar length share a batch, so that little padding is computed.
-    """
-    order = np.argsort(np.asarray(encoded["length"]), kind="stable")
-    pieces = []
+    """What `forward` gives of every row of `encoded`, in its order, shape (rows, width), float32."""
+    numbers, pieces = [], []
     with torch.inference_mode(), fastest_kernels(device):
-        for start in range(0, len(order), batch_size):
-            rows = encoded[order[start : start + batch_size].tolist()]
-            batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
-            logits = forward({name: value.to(device) for name, value in batch.items()})
-            pieces.append(logits.float().cpu().numpy())
+        for chosen, batch in batches_by_length(task, encoded, device, batch_size):
+            numbers.append(chosen)
+            pieces.append(forward(batch).float().cpu().numpy())
     ordered = np.concatenate(pieces)
     result = np.empty_like(ordered)
-    result[order] = ordered
+    result[np.concatenate(numbers)] = ordered
     return result
 
 

@@ -1,7 +1,7 @@
 """Several processes that train together, as `torchrun` or `accelerate launch` start them: who writes, who waits.
 
-Every process carries out the same recipe and takes part in each training; the first one alone scores, measures and
-writes, and the others wait for it after each step.
+Every process carries out the same recipe and takes part in each training, its scoring on the way included; the first
+one alone scores and measures results, stores and writes, and the others wait for it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ def is_first_process() -> bool:
 def join(device: str | None) -> None:
     """Connect the processes, before the first of them writes; nothing to do if there is only one."""
     if world_size() > 1:
+        from datetime import timedelta
+
         from accelerate import PartialState
 
-        PartialState(cpu=device == "cpu")
+        # The first process scores, augments and stores alone while the others wait.
+        PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
 
 
 def barrier() -> None:

@@ -90,12 +90,15 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.report(state.global_step, state.max_steps, {})
+        if control.should_save:  # so that what is saved was looked at
+            control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
+        losses = {name: value for name, value in (logs or {}).items() if name.endswith(("loss", "distance"))}
+        if wrong := {name: value for name, value in losses.items() if not math.isfinite(value)}:
+            named = ", ".join(f"{name} is {value}" for name, value in wrong.items())
             raise FloatingPointError(
-                f"the loss of {self.folder.name} is {loss} at step {state.global_step}; lower the learning rate "
+                f"{named} in {self.folder.name} at step {state.global_step}; lower the learning rate "
                 f"(now {args.learning_rate:g}) or raise warmup"
             )
         self.report(state.global_step, state.max_steps, dict(logs or {}))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bertpress.errors import RequestError
-from bertpress.tasks.data import SCORES, TextData
+from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.task import Rows, Task
@@ -62,10 +62,12 @@ class Classification(Task):
             return self
         if head == self.labels:
             return self
-        if set(head) == set(self.labels):
-            return Classification(
-                dataclasses.replace(self.data, **self._reordered(head)), self.tokenizer, self.max_length
-            )
+        spelled = {_plain(name): name for name in self.labels}
+        if len(spelled) == len(head) and set(map(_plain, head)) == set(spelled):
+            own = tuple(spelled[_plain(name)] for name in head)  # the task's spelling in the order of the head
+            if own == self.labels:
+                return self
+            return Classification(dataclasses.replace(self.data, **self._reordered(own)), self.tokenizer, self.max_length)
         if len(head) == len(self.labels) and all(re.fullmatch(r"LABEL_\d+", name) for name in head):
             raise RequestError(
                 f"The model's head names its labels {', '.join(head)}, so their order is unknown; "
@@ -79,8 +81,8 @@ class Classification(Task):
     def _of_head(self, head: tuple[str, ...], config: PretrainedConfig) -> Classification:
         """This task with the labels of a trained head, where the training rows have none that would tell."""
         regression = len(head) == 1 or config.problem_type == "regression"
-        if self.labels and (regression or not set(self.labels) <= set(head)):
-            raise RequestError(f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels)}.")
+        if (self.labels and (regression or not set(self.labels) <= set(head))) or (self.labels is None and not regression):
+            raise RequestError(f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels or ('scores',))}.")
         changed = SCORES | {"labels": None} if regression else self._reordered(head)
         return Classification(dataclasses.replace(self.data, **changed), self.tokenizer, self.max_length)
 
@@ -109,8 +111,8 @@ class Classification(Task):
             encoded = self.encode_texts(texts)
             if self.has_labels(split):
                 encoded = encoded.add_column("labels", list(rows["label"]))
-            if "is_augmented" in rows.column_names:
-                encoded = encoded.add_column("augmented", list(rows["is_augmented"]))
+            if MARK in rows.column_names:
+                encoded = encoded.add_column("augmented", list(rows[MARK]))
             self._encoded[split] = encoded
         return self._encoded[split]
 
@@ -179,7 +181,7 @@ class Classification(Task):
         if self.labels is None:
             return [{"prediction": float(value)} for value in logits[:, 0]]
         empty = self._rows_without_text(split) if split is not None else []
-        if empty and "train" in self.splits:
+        if empty and "train" in self.splits and self.has_labels("train"):
             logits = logits.copy()
             logits[empty] = np.log(np.maximum(self._shares("train"), 1e-9))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -201,6 +203,11 @@ def data_of_head(config: PretrainedConfig) -> TextData:
     names = tuple(config.id2label[index] for index in sorted(config.id2label))
     regression = len(names) == 1 or config.problem_type == "regression"
     return TextData("your texts", {}, (), None if regression else names, (), "")
+
+
+def _plain(name: str) -> str:
+    """A label's name but for case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def _plain_labels(split: Dataset) -> Dataset:

@@ -261,10 +261,22 @@ def as_number(value: Any) -> float | None:
         return None
 
 
+MARK = "is_augmented"
+"""Column of rows that augmentation made, whose label is that of the text they were made of."""
+
+
 def build_split(
-    texts: Mapping[str, list[str]], labels: Sequence[float] | None, names: Sequence[str] | None, where: str
+    texts: Mapping[str, list[str]],
+    labels: Sequence[float] | None,
+    names: Sequence[str] | None,
+    where: str,
+    marks: Sequence[bool] | None = None,
 ) -> Dataset:
-    """A split of text columns and, unless `labels` is None, "label": ids of `names`, or scores where that is None."""
+    """A split of text columns and, unless `labels` is None, "label": ids of `names`, or scores where that is None.
+
+    Args:
+        marks: which rows augmentation made, where that is known.
+    """
     from datasets import ClassLabel, Dataset, Features, Value
 
     if not any(cell.strip() for cells in texts.values() for cell in cells):
@@ -274,7 +286,14 @@ def build_split(
     if labels is not None:
         columns["label"] = labels
         features["label"] = Value("float64") if names is None else ClassLabel(names=list(names))
+    if marks is not None:
+        columns[MARK], features[MARK] = list(marks), Value("bool")
     return Dataset.from_dict(columns, features=Features(features))
+
+
+def marks_of(dataset: Dataset) -> list[bool] | None:
+    """Which rows augmentation made; None where the rows do not say so."""
+    return None if MARK not in dataset.column_names else [str(mark).lower() == "true" for mark in dataset[MARK]]
 
 
 def limit(splits: Mapping[str, Dataset], sizes: Mapping[str, int], seed: int) -> dict[str, Dataset]:

@@ -48,7 +48,10 @@ def load_files(
     texts = {split: _texts(dataset, columns, split, notes) for split, dataset in raw.items()}
     labelled = any(label in dataset.column_names for dataset in raw.values())
     names, labels = ((), {}) if unlabelled and not labelled else _encode(raw, label, kind, notes)
-    splits = {split: data.build_split(texts[split], labels.get(split), names, split) for split in raw}
+    splits = {
+        split: data.build_split(texts[split], labels.get(split), names, split, data.marks_of(raw[split]))
+        for split in raw
+    }
     if "train" in splits and "validation" not in splits:
         chosen_by = labels.get("train", [0] * len(splits["train"]))
         splits = _with_validation(splits, chosen_by, names is not None, seed, notes)

@@ -220,6 +220,7 @@ class _Rows:
     texts: dict[str, list[Any]]
     labels: list[Any] | None
     place: Callable[[int], str]
+    marks: list[bool] | None = None  # which rows augmentation made
 
 
 def _from_file(path: Path, split: str, task: GlueTask, notes: list[str]) -> _Rows:
@@ -243,7 +244,7 @@ def _from_dataset(dataset: Dataset, split: str, where: str, task: GlueTask) -> _
             )
         labels = [None if value in (-1, "-1") else value for value in data.label_values(dataset, "label")]
     texts = {column: dataset[column][:] for column in task.columns}
-    return _Rows(texts, labels, lambda row: f"row {row + 1} of {where}")
+    return _Rows(texts, labels, lambda row: f"row {row + 1} of {where}", data.marks_of(dataset))
 
 
 def _is_test(split: str) -> bool:
@@ -288,10 +289,10 @@ def _encode(rows: _Rows, split: str, task: GlueTask, notes: list[str]) -> Datase
         return data.build_split(texts, None, None, split)
     data.require_labels(values, rows.place)
     if not task.labels:
-        return data.build_split(texts, data.to_scores(values, rows.place), None, split)
+        return data.build_split(texts, data.to_scores(values, rows.place), None, split, rows.marks)
     ids = {spelling: index for index, name in enumerate(task.labels) for spelling in (name, index, str(index))}
     for index, value in enumerate(values):
         if value not in ids:
             expected = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
             raise RequestError(f"Expected a label of {expected}, but {rows.place(index)} has {value!r}: correct it.")
-    return data.build_split(texts, [ids[value] for value in values], task.labels, split)
+    return data.build_split(texts, [ids[value] for value in values], task.labels, split, rows.marks)

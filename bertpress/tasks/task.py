@@ -55,6 +55,7 @@ class Task(ABC):
         notes: remarks about the data that the user should read.
         repeats: True if a row is the same in every epoch.
         tokenizer: what encodes the texts.
+        max_length: longest input in tokens.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Task(ABC):
     notes: tuple[str, ...]
     repeats: bool = True
     tokenizer: PreTrainedTokenizerBase
+    max_length: int
 
     @abstractmethod
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
