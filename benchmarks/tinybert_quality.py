@@ -5,7 +5,7 @@ Teachers: MiniLM fine-tuned as in quality.py (for MRPC and CoLA its very cells),
 
 Students of 3 layers. `truncated`: the teacher's bottom three, fine-tuned (for MRPC and CoLA quality.py's cells). All
 others start from those layers that they learn from, 2, 4 and 6: `mapped, fine-tuned` on labels alone; `logits only`:
-step 2 alone; `both steps`; and both on augmented texts (words proposed by MiniLM with a masked-LM head trained on
+step 2 alone; `both steps`; and both on augmented texts (words proposed by MiniLM trained as a masked language model on
 plain text; 5 samples of a text where the method's default is 20 to 30, for a CPU's sake). Students of 4 layers x 192:
 both steps on the task's own texts, from general distillation or from random weights. Plain text is plain_text_en and
 wikitext2, packed.
@@ -14,7 +14,7 @@ Every row of a task trains as many steps, those with two steps 2/3 of them in st
 not more steps. The learning rate, one for both steps, is the best of three on seed 1, and seeds 2 and 3 run with it.
 
 A cell is one training; its file in results/tinybert_quality/ is written when it ends, and a cell that has its file is
-not run again; `tinybert_quality.json` sums up. Needs BERTPRESS_DATA. About 4 hours on 2 cores: first `--tasks ""`
+not run again; `tinybert_quality.json` sums up. Needs BERTPRESS_DATA. Some 4 hours on 2 cores: first `--tasks ""`
 trains what all tasks need, then two processes with a thread each, `--tasks mrpc` and `--tasks cola,sst2`, then once
 without `--tasks` to sum up.
 """
@@ -40,6 +40,7 @@ from bertpress import Augmentation, Finetune, Runtime, TinyBert, Training, api, 
 from bertpress.methods.method import Method
 from bertpress.methods.tinybert import Shape
 
+RUNS = HERE.parent / "runs"
 SEEDS = 3
 TASKS = {"mrpc": (3668, 5), "cola": (8551, 5), "sst2": (10_000, 4)}
 """Training rows, and epochs of every row; those of quality.py where it has the task."""
@@ -56,7 +57,7 @@ SHAPE = "4x192x12x768"
 """As many heads as MiniLM, so that step 1 compares attention scores."""
 SAMPLES = 5
 PLAIN_TEXT = ("plain_text_en", "wikitext2")
-HEAD = Key("text", "masked-LM head", 5e-3, 1, 1)
+MASKED_LM = Key("text", "masked language model", 5e-4, 1, 1)
 GENERAL = Key("text", "general distillation", 6e-4, 2, 1)
 FIRST_STEP = 2 / 3
 """Share of a row's optimizer steps in step 1, where it has two."""
@@ -115,7 +116,8 @@ def method(row: str, total: int, rate: float, general: str | None = None) -> Met
     Args:
         general: the generally distilled student.
     """
-    fields: dict[str, Any] = {**trainings(row, total, rate), "signals": "all"}
+    # The teacher's score is a cell of its own, so no training looks at it again.
+    fields: dict[str, Any] = {**trainings(row, total, rate), "signals": "all", "teacher_check": False}
     if row == "mapped, fine-tuned":
         fields |= {"soft_weight": 0.0, "hard_weight": 1.0, "signals": "logits"}
     elif row == "logits only":
@@ -168,21 +170,28 @@ def make_ready(protocol: Protocol, task: str, row: str, teacher: Cell) -> None:
     if row == "both steps, augmented":
         folder = protocol.grid.runs / "augmented" / task
         settings = Augmentation(samples=SAMPLES, masked_lm=masked_lm(protocol))
-        api.augment(f"glue/{task}", str(teachers.start(task)), folder, settings, limit, Runtime(device="cpu"))
+        runtime = Runtime(device="cpu")
+        api.augment(f"glue/{task}", str(teachers.start(task)), folder, settings=settings, limit=limit, runtime=runtime)
     elif row == "4 x 192, generally distilled":
         distilled(protocol)
 
 
 def masked_lm(protocol: Protocol) -> str:
-    """What proposes words: the folder that was given, or MiniLM with a head trained for it."""
-    step = Finetune(train="head", training=training_of(HEAD, "masked-lm"))
-    return protocol.masked_lm or str(protocol.grid.kept(HEAD, "packaged-minilm", step, **text(protocol, "masked-lm")))
+    """What proposes words: the folder that was given, or MiniLM trained as a masked language model.
+
+    Its encoder is trained too: a head alone learns little more than how often words occur.
+    """
+    step = Finetune(training=training_of(MASKED_LM, "masked-lm"))
+    return protocol.masked_lm or str(
+        protocol.grid.kept(MASKED_LM, "packaged-minilm", step, **text(protocol, "masked-lm"))
+    )
 
 
 def distilled(protocol: Protocol) -> Path:
     """The run of the generally distilled student."""
     shape = Shape(**pretraining.parse_shape(SHAPE))
-    step = TinyBert(shape=shape, prediction=None, intermediate=training_of(GENERAL, "distill"))
+    training = training_of(GENERAL, "distill")
+    step = TinyBert(shape=shape, prediction=None, intermediate=training, signals="none")  # they would need 45 GB
     return protocol.grid.kept(GENERAL, "packaged-minilm", step, **text(protocol, "encoder"))
 
 
@@ -228,12 +237,12 @@ def carry_out(protocol: Protocol, task: str) -> tuple[Cell, list[Cell]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
-    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs", help="folder of the models")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
     parser.add_argument("--masked-lm", help="what proposes words, in place of a head trained here")
     parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     options = parser.parse_args()
-    if options.limit and options.out == RESULTS:
+    if options.limit and (options.out == RESULTS or options.runs == RUNS):
         parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
     if not os.environ.get("BERTPRESS_DATA"):
         print("Skipped: set BERTPRESS_DATA to a folder with GLUE, plain_text_en and wikitext2.")

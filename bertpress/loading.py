@@ -102,6 +102,20 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     return tokenizer
 
 
+def tokenizer_for(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, giving no more inputs than the model takes: not every architecture knows segments."""
+    import copy
+    import inspect
+
+    known = inspect.signature(type(model).forward).parameters
+    names = [name for name in tokenizer.model_input_names if name in known]
+    if names == list(tokenizer.model_input_names):
+        return tokenizer
+    result = copy.deepcopy(tokenizer)
+    result.model_input_names = result.init_kwargs["model_input_names"] = names
+    return result
+
+
 def clear_limits(tokenizer: PreTrainedTokenizerBase) -> None:
     """Forget padding and truncation, also those that encoding with a maximum length left behind."""
     if getattr(tokenizer, "backend_tokenizer", None) is not None:

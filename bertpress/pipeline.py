@@ -13,7 +13,7 @@ from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import locked, write_json
-from bertpress.loading import AUTO_CLASSES, load_for_task, load_tokenizer
+from bertpress.loading import AUTO_CLASSES, load_for_task, load_tokenizer, tokenizer_for
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
@@ -223,9 +223,9 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
     card = _card(job, method, scores)
-    other = method.tokenizer_from
-    tokenizer = job.tokenizer if other is None else load_tokenizer(other, job.runtime.trust_remote_code)
-    save_model(result, tokenizer, step.folder / "model", card, encoder_only=not method.saves_head)
+    save_model(
+        result, tokenizer_for(result, job.tokenizer), step.folder / "model", card, encoder_only=not method.saves_head
+    )
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
         **scores,

@@ -69,7 +69,7 @@ def plan_steps(recipe: Recipe, config: PretrainedConfig, task: Task, processes: 
 def _plan(folder: str, method: Method, config: PretrainedConfig, task: Task, processes: int) -> StepPlan:
     after = method.plan(config)
     trainings = method.trainings()
-    rows = method.rows(len(task.splits["train"]), task.name)
+    rows = method.rows(task)
     steps = {phase: training.steps(rows, processes) for phase, training in trainings.items()}
     passes = sum(
         count * trainings[phase].accumulation * trainings[phase].batch_size * method.layer_passes(config, phase, count)
@@ -105,13 +105,23 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     choose_attention(model.train(), training=True)
     times = []
     for _ in range(3):
+        _wait(model)
         began = time.perf_counter()
         with fastest_kernels(model.device):
             outputs = task.forward(model, batch)
             (outputs.logits if task.head else outputs.last_hidden_state).float().square().mean().backward()
+        _wait(model)
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)
     return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config) * len(middle))
+
+
+def _wait(model: PreTrainedModel) -> None:
+    """Until the device has done what it was told."""
+    import torch
+
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def rows(plans: Sequence[StepPlan], tokens: int, positions: int, layer_pass_seconds: float) -> list[dict[str, Any]]:

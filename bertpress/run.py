@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import yaml
 from bertpress.errors import RequestError, nearest
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
-from bertpress.processes import local_rank, world_size
+from bertpress.processes import is_first_process, local_rank, world_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,13 +75,26 @@ class StepRun:
         """True if the phase has its result on disk."""
         return (self.folder / phase / "finished.json").is_file()
 
-    def enter(self, phase: str) -> None:
+    def has_begun(self, *phases: str) -> bool:
+        """True if one of the phases has left anything on disk."""
+        return any((self.folder / phase).is_dir() for phase in phases)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Count what is done inside among the step's seconds, once: what is found done is not counted again."""
+        began = time.perf_counter()
+        yield
+        finished = self.folder / phase / "finished.json"
+        if finished.parent.is_dir() and not finished.is_file() and is_first_process():
+            write_json(finished, {"seconds": time.perf_counter() - began})
+
+    def enter(self, phase: str | None) -> None:
         """Stop before a phase that was not asked for.
 
         Raises:
             Stopped: the phase is not among those asked for.
         """
-        if self.runtime.phases is not None and phase not in self.runtime.phases:
+        if phase is not None and self.runtime.phases is not None and phase not in self.runtime.phases:
             raise Stopped(f"Stopped before the phase {phase} of {self.folder.name}.")
 
     def train(self, objective: Objective, task: Task, training: Training, phase: str) -> None:

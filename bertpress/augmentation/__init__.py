@@ -18,6 +18,7 @@ and column, so that nothing else has a say in the result; without word vectors t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -94,6 +95,11 @@ class Augmentation(Config):
     def samples_of(self, task: str) -> int:
         """Number of augmented copies for a task, the default resolved."""
         return self.samples if self.samples is not None else SAMPLES.get(task, 20)
+
+    def most_rows(self, task: str, columns: Sequence[str]) -> int:
+        """Rows that a row becomes at most, itself included."""
+        texts = len(columns) if self.pair_mode == "independent" else 1
+        return 1 + texts * self.samples_of(task)
 
     def uses_vectors(self) -> bool:
         """Whether any word is looked up among word vectors."""

@@ -78,11 +78,6 @@ class Method(Config, ABC):
         """False if it trains a bare encoder too."""
         return True
 
-    @property
-    def tokenizer_from(self) -> str | None:
-        """The model whose tokenizer goes with the result, if not the input's."""
-        return None
-
     def active_phases(self) -> list[str]:
         """Phases that are not switched off, in order."""
         return list(self.trainings())
@@ -107,9 +102,9 @@ class Method(Config, ABC):
         """What the truncated baseline is trained like, but for its number of steps."""
         return next(iter(self.trainings().values()))
 
-    def rows(self, examples: int, task: str) -> int:
-        """Training rows that `examples` rows of a task become, at most."""
-        return examples
+    def rows(self, task: Task) -> int:
+        """Number of rows that a task's training rows become, at most."""
+        return len(task.splits["train"])
 
     @abstractmethod
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:

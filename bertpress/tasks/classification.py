@@ -67,7 +67,9 @@ class Classification(Task):
             own = tuple(spelled[_plain(name)] for name in head)  # the task's spelling in the order of the head
             if own == self.labels:
                 return self
-            return Classification(dataclasses.replace(self.data, **self._reordered(own)), self.tokenizer, self.max_length)
+            return Classification(
+                dataclasses.replace(self.data, **self._reordered(own)), self.tokenizer, self.max_length
+            )
         if len(head) == len(self.labels) and all(re.fullmatch(r"LABEL_\d+", name) for name in head):
             raise RequestError(
                 f"The model's head names its labels {', '.join(head)}, so their order is unknown; "
@@ -81,8 +83,12 @@ class Classification(Task):
     def _of_head(self, head: tuple[str, ...], config: PretrainedConfig) -> Classification:
         """This task with the labels of a trained head, where the training rows have none that would tell."""
         regression = len(head) == 1 or config.problem_type == "regression"
-        if (self.labels and (regression or not set(self.labels) <= set(head))) or (self.labels is None and not regression):
-            raise RequestError(f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels or ('scores',))}.")
+        if (self.labels and (regression or not set(self.labels) <= set(head))) or (
+            self.labels is None and not regression
+        ):
+            raise RequestError(
+                f"The model's head has {_listed(head)}, but {self.name} has {_listed(self.labels or ('scores',))}."
+            )
         changed = SCORES | {"labels": None} if regression else self._reordered(head)
         return Classification(dataclasses.replace(self.data, **changed), self.tokenizer, self.max_length)
 

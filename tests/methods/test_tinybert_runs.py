@@ -31,6 +31,8 @@ def test_a_run_leaves_a_stock_model_and_its_log(carry_out: Callable[..., Path], 
     logged = [json.loads(line) for line in (step / "intermediate" / "log.jsonl").read_text().splitlines()]
     assert any({"hidden_loss", "attention_loss"} <= set(entry) for entry in logged)
     assert any("eval_distance" in entry for entry in logged)
+    spent = [json.loads((step / phase / "finished.json").read_text())["seconds"] for phase in result["phases"]]
+    assert result["seconds"] >= sum(spent)
     assert json.loads((step / "distillation.json").read_text())["hidden"] == [[0, 0], [1, 2], [2, 4]]
     assert not (step / "signals").exists()
 
@@ -87,6 +89,7 @@ def test_a_run_stops_before_a_phase_that_was_not_asked_for(
     with pytest.raises(Stopped, match="before the phase intermediate"):
         pipeline.carry_out(job, tmp_path / "run")
     assert (tmp_path / "run" / "00-tinybert" / "augmentation" / "manifest.json").is_file()
+    assert not (tmp_path / "run" / "00-tinybert" / "signals").exists()
     job = pipeline.prepare(make_recipe(values), Runtime(device="cpu", phases=("prediction",)))
     with pytest.raises(Stopped, match="before the phase intermediate"):
         pipeline.carry_out(job, tmp_path / "run")
@@ -153,3 +156,37 @@ def test_masked_language_models_are_distilled(
     model = AutoModelForMaskedLM.from_pretrained(run / "00-tinybert" / "model")
     assert model.config.num_hidden_layers == 2
     assert torch.equal(model.cls.predictions.decoder.weight, model.bert.embeddings.word_embeddings.weight)
+
+
+def test_the_original_s_means_are_the_same_with_stored_signals(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    """They count padding, of which nothing is stored: the teacher is asked for it."""
+    fields = {**FIELDS, "reduction": "upstream", "intermediate": {**STEPS, "max_steps": 30}}
+    logs = []
+    for signals in ("auto", "none"):
+        run = carry_out({"tinybert": {**fields, "signals": signals}}, tmp_path / signals)
+        lines = (run / "00-tinybert" / "intermediate" / "log.jsonl").read_text().splitlines()
+        logs.append([entry["loss"] for entry in map(json.loads, lines) if "loss" in entry])
+    assert logs[0] == pytest.approx(logs[1], rel=1e-5)
+
+
+def test_an_angle_between_different_widths_is_refused_first(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    shape = {"layers": 2, "hidden_size": 12, "heads": 2, "intermediate_size": 20}
+    fields = {**FIELDS, "layers": None, "shape": shape, "cosine_weight": 1.0}
+    with pytest.raises(
+        RequestError, match="cosine_weight needs equal widths, but the student has 12 and the teacher 16"
+    ):
+        carry_out({"tinybert": fields}, tmp_path / "run")
+    assert not (tmp_path / "run" / "00-tinybert" / "intermediate").exists()
+
+
+def test_marks_of_augmented_rows_reach_the_batch(tmp_path: Path) -> None:
+    from conftest import make_tokenizer
+
+    from bertpress.recipe import TaskSpec
+    from bertpress.tasks import load_task
+
+    (tmp_path / "train.csv").write_text("text,label,is_augmented\nthe house,good,False\nthe road,bad,True\n")
+    (tmp_path / "validation.csv").write_text("text,label\nthe house,good\nthe road,bad\n")
+    task = load_task(TaskSpec(name="files", data_dir=str(tmp_path), columns=("text",)), make_tokenizer(), 16)
+    rows = task.encoded("train")
+    assert task.collate([rows[0], rows[1]])["augmented"].tolist() == [False, True]

@@ -20,7 +20,7 @@ original.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ from bertpress.augmentation import Augmentation
 from bertpress.config import Config
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method, Training
-from bertpress.methods.tinybert.mapping import Strategy, describe, layer_pairs, rises
+from bertpress.methods.tinybert.mapping import Pairs, Strategy, layer_pairs
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shape", "TinyBert"]
 
-Weight = float | tuple[float, ...]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = NotNegative | tuple[NotNegative, ...]
 
 
 class Shape(Config):
@@ -76,9 +77,9 @@ class TinyBert(Method):
     """start (the recipe's start model), input (what this step is given), or a model folder"""
     start_layers: Literal["mapped", "bottom", "top"] = "mapped"
     """which layers of the input model the student starts from: those it learns from, or neighbouring ones"""
-    layer_map: Strategy | tuple[tuple[int, int], ...] = "uniform"
+    layer_map: Strategy | Pairs = "uniform"
     """teacher layer of each student layer: uniform, top, bottom, last_only, or pairs counted from 1"""
-    attention_map: Strategy | tuple[tuple[int, int], ...] | None = None
+    attention_map: Strategy | Pairs | None = None
     """another map for the attention loss; default layer_map"""
     attention_loss: Literal["auto", "scores", "relation", "mean_heads", "head_map", "none"] = "auto"
     """scores before the softmax; auto: scores where the numbers of heads agree, else relation (MiniLMv2)"""
@@ -87,7 +88,7 @@ class TinyBert(Method):
     relation_heads: int | None = Field(None, ge=1)
     """relation heads; default the largest divisor of both widths up to 48"""
     attention_implementation: Literal["auto", "maps", "gram"] = "auto"
-    """maps hold length x length scores, gram holds none; auto: gram from 129 tokens on"""
+    """maps hold length x length scores, gram holds none; auto: gram from about 129 tokens on"""
     reduction: Literal["example", "tokens", "upstream"] = "example"
     """mean within each example, over all tokens of the batch, or the original's mean over padding too"""
     projection: Literal["auto", "none", "shared", "per_layer", "embed_hidden"] = "auto"
@@ -95,7 +96,7 @@ class TinyBert(Method):
     hidden_norm: Literal["none", "layernorm", "l2"] = "none"
     """normalise hidden states before they are compared; for models whose layers begin with their norm"""
     hidden_weight: Weight = 1.0
-    """weight of the hidden states: one number, or one for the embeddings and one for each pair of layers"""
+    """weight of the hidden states: one number, or one for each pair, beginning with the embeddings if compared"""
     attention_weight: Weight = 1.0
     """weight of attention: one number, or one for each pair of layers"""
     intermediate: Training | None = Training(learning_rate=5e-5, decay="constant")
@@ -139,6 +140,10 @@ class TinyBert(Method):
             raise ValueError("soft_weight, hard_weight and cosine_weight are all 0, so step 2 would train nothing")
         if self.reduction == "upstream" and self.attention_implementation == "gram":
             raise ValueError("the original's reduction needs the maps; leave attention_implementation at auto")
+        if self.reduction == "upstream" and self.signals == "all":
+            raise ValueError(
+                "the original's reduction looks at padding, of which nothing is stored; leave signals at auto"
+            )
         return self
 
     @property
@@ -152,10 +157,6 @@ class TinyBert(Method):
     @property
     def needs_head(self) -> bool:
         return self.prediction is not None
-
-    @property
-    def tokenizer_from(self) -> str | None:
-        return self.student
 
     def active_phases(self) -> list[str]:
         return [*["augmentation"] * (self.augmentation is not None), *self.trainings()]
@@ -194,23 +195,27 @@ class TinyBert(Method):
             return list(range(count))
         if self.start_layers == "top":
             return list(range(depth - count, depth))
-        kept = [teacher - 1 for _, teacher in layer_pairs("uniform", count, depth)]
+        pairs = self._pairs(self.layer_map, count, depth, "layer_map")
+        if [student for student, _ in pairs if student] != list(range(1, count + 1)):  # some learn from no layer
+            pairs = layer_pairs("uniform", count, depth)
+        kept = [teacher - 1 for student, teacher in pairs if student]
         return kept if encoder.first_layer is None else [0, *kept[1:]]
 
-    def hidden_pairs(self, student: int, teacher: int) -> tuple[tuple[int, int], ...]:
+    def hidden_pairs(self, student: int, teacher: int) -> Pairs:
         """Compared hidden states, (student, teacher); the embeddings come first unless a list of pairs was given."""
         pairs = self._pairs(self.layer_map, student, teacher, "layer_map")
         return ((0, 0), *pairs) if isinstance(self.layer_map, str) and self.layer_map != "last_only" else pairs
 
-    def attention_pairs(self, student: int, teacher: int) -> tuple[tuple[int, int], ...]:
+    def attention_pairs(self, student: int, teacher: int) -> Pairs:
         """Layers whose attention is compared, (student, teacher)."""
-        given = self.attention_map or self.layer_map
-        pairs = self._pairs(given, student, teacher, "attention_map" if self.attention_map else "layer_map")
-        return tuple(pair for pair in pairs if min(pair) > 0)
+        if self.attention_map is None:
+            return tuple(pair for pair in self._pairs(self.layer_map, student, teacher, "layer_map") if min(pair) > 0)
+        pairs = self._pairs(self.attention_map, student, teacher, "attention_map")
+        if any(min(pair) == 0 for pair in pairs):
+            raise RequestError("attention_map: embeddings (0) have no attention; pair layers from 1 on.")
+        return pairs
 
-    def _pairs(
-        self, given: Strategy | tuple[tuple[int, int], ...], student: int, teacher: int, what: str
-    ) -> tuple[tuple[int, int], ...]:
+    def _pairs(self, given: Strategy | Pairs, student: int, teacher: int, what: str) -> Pairs:
         try:
             return layer_pairs(given, student, teacher)
         except ValueError as error:
@@ -223,8 +228,11 @@ class TinyBert(Method):
     def baseline_training(self) -> Training:
         return self.prediction or self.trainings()["intermediate"]
 
-    def rows(self, examples: int, task: str) -> int:
-        return examples if self.augmentation is None else examples * (1 + self.augmentation.samples_of(task))
+    def rows(self, task: Task) -> int:
+        examples = len(task.splits["train"])
+        return (
+            examples if self.augmentation is None else examples * self.augmentation.most_rows(task.name, task.columns)
+        )
 
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
         from bertpress import cost
@@ -235,25 +243,11 @@ class TinyBert(Method):
         return teacher + 3.0 * ratio * encoder_of(result).depth(result)
 
     def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
-        from bertpress.encoders import encoder_of
-
         result = self.plan(config)
-        student, teacher = encoder_of(result).depth(result), encoder_of(config).depth(config)
-        remarks = []
-        if self.intermediate is not None and self.teacher == "start":
-            hidden = self.hidden_pairs(student, teacher)
-            remarks.append(f"layers learn from layers (student-teacher, 0 is the embeddings): {describe(hidden)}")
-            if not rises(hidden):
-                remarks.append("the layer map does not rise: a deeper student layer learns from a shallower one.")
-        if (
-            self.shape is not None
-            and config.model_type == result.model_type
-            and result.hidden_size == config.hidden_size
-        ):
-            remarks.append(
-                "the widths agree: a student that starts from the teacher's layers (layers) is usually better."
-            )
-        return remarks
+        same = config.model_type == result.model_type and result.hidden_size == config.hidden_size
+        if self.shape is not None and same:
+            return ["the widths agree: a student that starts from the teacher's layers (layers) is usually better."]
+        return []
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         from bertpress.methods.tinybert.steps import distil

@@ -12,9 +12,9 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
 from bertpress.evaluation import collect_logits
-from bertpress.methods.tinybert.mapping import weights
+from bertpress.methods.tinybert.mapping import Pairs, weights
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
-from bertpress.objective import Means, Objective
+from bertpress.objective import Means, Objective, choose_attention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from bertpress.methods.tinybert import TinyBert
     from bertpress.methods.tinybert.signals import Signals
     from bertpress.tasks.task import Task
-
-Pairs = tuple[tuple[int, int], ...]
 
 
 class Comparison:
@@ -53,6 +51,8 @@ class Comparison:
         self.attention, self.attention_weights = _without_zeros(self.attention, self.attention_weights)
         if self.kind == "none":
             self.attention, self.attention_weights = (), ()
+        self._check_attention()
+        self._check_projection()
         if not self.hidden and not self.attention:
             raise RequestError(
                 "Step 1 compares neither hidden states nor attention; give one of them a weight above 0."
@@ -85,6 +85,21 @@ class Comparison:
         losses.check_relation_heads(self.method.relation_heads, teacher, student)
         return self.method.relation_heads
 
+    def _check_attention(self) -> None:
+        for config in self.configs:
+            if self.attention and (terms := encoder_of(config).score_terms) is not None:
+                raise RequestError(
+                    f"attention_loss {self.kind}: the attention scores of a {config.model_type} have {terms} added to "
+                    "the products of queries and keys; use none."
+                )
+
+    def _check_projection(self) -> None:
+        if self.method.projection == "none" and self.widths[0] != self.widths[1] and self.hidden:
+            raise RequestError(
+                f"projection none needs equal widths, but the student has {self.widths[0]} and the teacher "
+                f"{self.widths[1]}; use per_layer."
+            )
+
     def projections(self, spread: float) -> nn.ModuleDict:
         """Linear maps from student to teacher width, by the number of the student's hidden state.
 
@@ -95,11 +110,6 @@ class Comparison:
         if kind == "auto":
             kind = "none" if self.widths[0] == self.widths[1] else "per_layer"
         if kind == "none":
-            if self.widths[0] != self.widths[1] and self.hidden:
-                raise RequestError(
-                    f"projection none needs equal widths, but the student has {self.widths[0]} and the teacher "
-                    f"{self.widths[1]}; use per_layer."
-                )
             return nn.ModuleDict()
         position = {"per_layer": 0, "embed_hidden": 1, "shared": 2}[kind]
         names = dict.fromkeys(_projection_names(number)[position] for number, _ in self.hidden)
@@ -138,9 +148,8 @@ class Intermediate(Objective):
         self.model, self.comparison, self.signals = student, comparison, signals or {}
         student.requires_grad_(False)
         student.base_model.requires_grad_(True)
-        for part in ("pooler",):  # no loss of this step reaches it
-            if getattr(student.base_model, part, None) is not None:
-                getattr(student.base_model, part).requires_grad_(False)
+        if (pooler := getattr(student.base_model, "pooler", None)) is not None:
+            pooler.requires_grad_(False)  # no loss of this step reaches it
         self.projections = comparison.projections(float(getattr(student.config, "initializer_range", 0.02)))
         self.means = Means()
         # Without the last hidden state, what stands above the compared layers has no gradient.
@@ -158,6 +167,7 @@ class Intermediate(Objective):
         super().train(mode)
         if not self.comparison.method.student_dropout:
             self.model.eval()
+            choose_attention(self.model, training=False)
         return self
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:

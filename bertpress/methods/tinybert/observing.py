@@ -35,6 +35,10 @@ class Wanted:
             self.values or other.values,
         )
 
+    def covers(self, other: Wanted) -> bool:
+        """True if what `other` asks for is part of this."""
+        return self | other == self
+
     def __bool__(self) -> bool:
         return self.logits or bool(self.hidden) or bool(self.attention)
 

@@ -51,6 +51,8 @@ class Prediction(Objective):
         super().__init__(task, teacher)
         self.model, self.method, self.signals = student, method, signals or {}
         student.requires_grad_(True)
+        self.unused_parameters = not (method.soft_weight or method.hard_weight)  # the angle reaches no head
+        self.needs_teacher = bool(method.soft_weight or method.cosine_weight)
         self.loss, self.means = loss_of(method), Means()
         self.wanted = wanted_of(method, student)
 
@@ -60,7 +62,8 @@ class Prediction(Objective):
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         if not self.training:
             return super().forward(**batch)
-        student, teacher = observe(self.model, self.task, batch, self.wanted), self.taught(batch)
+        student = observe(self.model, self.task, batch, self.wanted)
+        teacher = self.taught(batch) if self.needs_teacher else Observed()
         assert student.logits is not None
         parts: dict[str, Tensor] = {}
         if self.method.soft_weight:

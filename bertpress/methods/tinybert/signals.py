@@ -20,18 +20,22 @@ from torch import Tensor
 
 from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.evaluation import batches_by_length
+from bertpress.files import digest, locked, new_folder, write_json
 from bertpress.fingerprints import tokenizer_digest, weights_digest
+from bertpress.kernels import fastest_kernels
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
 
     from bertpress.tasks.task import Task
 
 Array = np.memmap[Any, Any]
 
+KEY = "key.json"
+FORMAT = 1
+"""Goes up when the same selection would be stored otherwise."""
 MOST_BYTES = 2 * 10**9
 """What `signals: auto` stores at most."""
 
@@ -60,22 +64,26 @@ class Signals:
     def __init__(self, folder: Path, split: str) -> None:
         stored = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
         self.fields = [Field(**values) for values in stored["fields"]]
-        self.offsets = np.concatenate([[0], np.cumsum(stored["lengths"], dtype=np.int64)])
-        width, rows = sum(field.width for field in self.fields), len(stored["lengths"])
+        self.rows = np.fromfile(folder / f"{split}.rows", np.int64)
+        lengths = np.fromfile(folder / f"{split}.lengths", np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
+        width = sum(field.width for field in self.fields)
         tokens, logits = folder / f"{split}.tokens", folder / f"{split}.logits"
         self.tokens = np.memmap(tokens, np.float16, "r", shape=(self.offsets[-1], width)) if width else None
-        self.logits = np.memmap(logits, np.float32, "r", shape=(rows, stored["outputs"])) if stored["outputs"] else None
+        shape = (len(self.rows), stored["outputs"])
+        self.logits = np.memmap(logits, np.float32, "r", shape=shape) if stored["outputs"] else None
 
     def read(self, rows: Tensor, length: int, device: torch.device) -> Observed:
-        """The signals of rows, padded with zeros to `length` tokens."""
+        """The signals of the rows of these numbers, padded with zeros to `length` tokens."""
+        places = np.searchsorted(self.rows, rows.cpu().numpy())
         found = Observed()
         if self.logits is not None:
-            found.logits = torch.from_numpy(self.logits[rows.cpu().numpy()]).to(device)
+            found.logits = torch.from_numpy(self.logits[places]).to(device)
         if self.tokens is None:
             return found
-        block = np.zeros((len(rows), length, self.tokens.shape[1]), np.float16)
-        for index, row in enumerate(rows.tolist()):
-            start, stop = self.offsets[row], self.offsets[row + 1]
+        block = np.zeros((len(places), length, self.tokens.shape[1]), np.float16)
+        for index, place in enumerate(places.tolist()):
+            start, stop = self.offsets[place], self.offsets[place + 1]
             block[index, : stop - start] = self.tokens[start:stop]
         columns = torch.split(torch.from_numpy(block).to(device).float(), [one.width for one in self.fields], dim=-1)
         parts: dict[int, dict[str, Any]] = {}
@@ -95,26 +103,35 @@ def store(
 ) -> dict[str, Signals]:
     """Compute and store the signals of `splits`, or open them where they are stored already.
 
+    A folder serves one teacher, tokenizer and text; what was selected of its signals lies in a folder below it, so that
+    students that look at other layers share the rest.
+
     Raises:
-        RequestError: the folder holds signals of another teacher, tokenizer, text or kind; names which.
+        RequestError: the folder holds signals of another teacher, tokenizer or text (names which), or another command
+            is storing there.
     """
-    key = key_of(teacher, task, splits, wanted)
-    if (folder / "key.json").is_file():
-        stored = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-        if differing := [name for name, value in key.items() if stored.get(name) != value]:
-            raise RequestError(
-                f"{folder} holds the signals of another {' and another '.join(differing)}; name another folder or "
-                "delete this one."
-            )
-    else:
-        with new_folder(folder) as temporary:
-            for split in splits:
-                _write(temporary, teacher, task, split, wanted, batch_size)
-            write_json(temporary / "key.json", key)
-    return {split: Signals(folder, split) for split in splits}
+    key = key_of(teacher, task, splits)
+    if not (folder / KEY).is_file():
+        write_json(folder / KEY, key)
+    stored = json.loads((folder / KEY).read_text(encoding="utf-8"))
+    if differing := [name for name, value in key.items() if stored.get(name) != value]:
+        raise RequestError(
+            f"{folder} holds the signals of another {' and another '.join(differing)}; name another folder."
+        )
+    below = folder / digest(json.dumps([FORMAT, asdict(wanted)]).encode())[:16]
+    if not below.is_dir():
+        with locked(folder / KEY) as alone:
+            if not alone:
+                raise RequestError(
+                    f"Another command is storing signals in {folder}; wait for it or name another folder."
+                )
+            with new_folder(below) as temporary:
+                for split in splits:
+                    _write(temporary, teacher, task, split, wanted, batch_size)
+    return {split: Signals(below, split) for split in splits}
 
 
-def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> dict[str, str]:
+def key_of(teacher: PreTrainedModel, task: Task, splits: list[str]) -> dict[str, str]:
     """What stored signals depend on, part by part."""
     texts = hashlib.sha256()
     for split in splits:
@@ -125,8 +142,7 @@ def key_of(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Want
     return {
         "teacher": weights_digest(teacher),
         "tokenizer": tokenizer_digest(task.tokenizer),
-        "data": texts.hexdigest(),
-        "selection": json.dumps([splits, asdict(wanted)]),
+        "text": texts.hexdigest(),
     }
 
 
@@ -141,38 +157,34 @@ def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted
 
 def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wanted: Wanted, batch_size: int) -> None:
     """Write one split; rows of similar length are computed together, each is stored in its place."""
-    encoded = task.encoded(split)
+    encoded, device = task.encoded(split), teacher.device
     lengths = np.asarray(encoded["length"], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    order = np.argsort(lengths, kind="stable")
+    numbers = np.empty(len(encoded), np.int64)
     fields: list[Field] = []
     tokens = logits = None
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        seen = _observed(teacher, task, encoded, chosen.tolist(), wanted)
-        if start == 0:
-            fields = _fields(seen, wanted)
-            tokens, logits = _open(folder, split, seen, fields, int(offsets[-1]), len(encoded))
-        if logits is not None and seen.logits is not None:
-            logits[chosen] = seen.logits.float().cpu().numpy()
-        if tokens is not None:
-            block = torch.cat([_columns(seen, field) for field in fields], dim=-1).to(torch.float16)
-            if not torch.isfinite(block).all():
-                raise RequestError("the teacher's signals do not fit into half precision; set signals to logits.")
-            for row, record in zip(chosen, block.cpu().numpy(), strict=True):
-                tokens[offsets[row] : offsets[row + 1]] = record[: lengths[row]]
+    with torch.inference_mode(), fastest_kernels(device):
+        for chosen, batch in batches_by_length(task, encoded, device, batch_size):
+            seen = observe(teacher, task, batch, wanted)
+            numbers[chosen] = batch["row"].cpu().numpy()
+            if not fields:
+                fields = _fields(seen, wanted)
+                tokens, logits = _open(folder, split, seen, fields, int(offsets[-1]), len(encoded))
+            if logits is not None and seen.logits is not None:
+                logits[chosen] = seen.logits.float().cpu().numpy()
+            if tokens is not None:
+                block = torch.cat([_columns(seen, field) for field in fields], dim=-1).to(torch.float16)
+                if not torch.isfinite(block).all():
+                    raise RequestError("The teacher's signals do not fit into half precision; set signals to none.")
+                for row, record in zip(chosen, block.cpu().numpy(), strict=True):
+                    tokens[offsets[row] : offsets[row + 1]] = record[: lengths[row]]
     for array in (tokens, logits):
         if array is not None:
             array.flush()
+    numbers.tofile(folder / f"{split}.rows")
+    lengths.tofile(folder / f"{split}.lengths")
     outputs = 0 if logits is None else int(logits.shape[1])
-    stored = {"lengths": lengths.tolist(), "outputs": outputs, "fields": [asdict(field) for field in fields]}
-    write_json(folder / f"{split}.json", stored)
-
-
-def _observed(teacher: PreTrainedModel, task: Task, encoded: Dataset, rows: list[int], wanted: Wanted) -> Observed:
-    batch = task.collate([encoded[row] for row in rows])
-    with torch.inference_mode():
-        return observe(teacher, task, {name: value.to(teacher.device) for name, value in batch.items()}, wanted)
+    write_json(folder / f"{split}.json", {"outputs": outputs, "fields": [asdict(field) for field in fields]})
 
 
 def _fields(seen: Observed, wanted: Wanted) -> list[Field]:

@@ -12,7 +12,7 @@ from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
-from bertpress.methods.tinybert.mapping import describe
+from bertpress.methods.tinybert.mapping import describe, rises
 from bertpress.methods.tinybert.observing import Wanted
 from bertpress.methods.tinybert.prediction import Prediction, wanted_of
 from bertpress.methods.tinybert.signals import MOST_BYTES, Signals, bytes_needed, store
@@ -34,15 +34,22 @@ SAMPLED_ROWS = 1000
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student after both steps; `model` is left unchanged."""
-    teacher = find_teacher(method, model, task, run)
-    if method.teacher_check and method.prediction is not None:
-        check_teacher(teacher, task)
+    teacher: PreTrainedModel | None = find_teacher(method, model, task, run)
+    assert teacher is not None
     student = make_student(method, model, task, run)
-    task = augmented(method, teacher, task, run)
+    comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
+    check_widths(method, student, teacher)
+    if method.teacher_check and method.prediction is not None and not run.has_begun("intermediate", "prediction"):
+        check_teacher(teacher, task)
+    with run.timed("augmentation"):
+        task = augmented(method, teacher, task, run)
     if method.shape is not None:
         say_untrained(student, task, run)
-    comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
-    inside, answers = prepare_signals(method, teacher, task, comparison, run)
+    run.enter(next((phase for phase in method.trainings() if not run.is_finished(phase)), None))
+    with run.timed("signals"):
+        inside, answers = prepare_signals(method, teacher, task, comparison, run)
+    if (inside or comparison is None) and (answers or method.prediction is None):
+        teacher = None  # everything that it says is stored
     if comparison is not None and method.intermediate is not None:
         say_comparison(comparison, run)
         objective = Intermediate(student, task, comparison, None if inside else teacher, inside)
@@ -55,6 +62,17 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
         answering = Prediction(student, task, method, None if answers else teacher, answers)
         run.train(answering, task, method.prediction, "prediction")
     return student
+
+
+def check_widths(method: TinyBert, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+    """Refuse the angle between states of different widths.
+
+    Raises:
+        RequestError: names both widths.
+    """
+    own, other = student.config.hidden_size, teacher.config.hidden_size
+    if method.prediction is not None and method.cosine_weight and own != other:
+        raise RequestError(f"cosine_weight needs equal widths, but the student has {own} and the teacher {other}.")
 
 
 def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
@@ -106,24 +124,24 @@ def prepare_signals(
     """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored."""
     if method.signals == "none" or not task.repeats or all(map(run.is_finished, method.trainings())):
         return {}, {}
-    answers = wanted_of(method, teacher) if method.prediction is not None else Wanted()
-    inside = comparison.wanted(1) if comparison is not None else Wanted()
-    both = answers | inside
-    splits = ["train", task.dev_split]
-    size = bytes_needed(teacher, task, splits, both)
     if method.signals == "auto" and _epochs(method, len(task.encoded("train"))) < 2:
         return {}, {}  # computing what is read once gains nothing
-    whole = method.signals == "all" or (method.signals == "auto" and size <= MOST_BYTES)
-    wanted = both if whole else answers
-    if not wanted:
+    splits = ["train", task.dev_split]
+    asked = wanted_of(method, teacher) if method.prediction is not None else Wanted()
+    whole = asked | (comparison.wanted(1) if comparison is not None else Wanted())
+    fits = method.signals == "all" or bytes_needed(teacher, task, splits, whole) <= MOST_BYTES
+    if method.signals == "logits" or method.reduction == "upstream" or not fits:
+        whole = Wanted(logits=asked.logits)  # the original's means count padding, of which nothing is stored
+    if not whole:
         return {}, {}
     folder = run.runtime.signals or run.folder / "signals"
     if is_first_process():
-        run.runtime.say(f"storing what the teacher says: {bytes_needed(teacher, task, splits, wanted) / 1e6:.0f} MB")
-        store(folder, teacher, task, splits, wanted)
+        run.runtime.say(f"storing what the teacher says: {bytes_needed(teacher, task, splits, whole) / 1e6:.0f} MB")
+        store(folder, teacher, task, splits, whole)
     barrier()
-    found = store(folder, teacher, task, splits, wanted)
-    return found if whole else {}, found
+    found = store(folder, teacher, task, splits, whole)
+    inside = found if comparison is not None and whole.covers(comparison.wanted(1)) else {}
+    return inside, found if whole.covers(asked) else {}
 
 
 def _epochs(method: TinyBert, rows: int) -> float:
@@ -134,9 +152,13 @@ def _epochs(method: TinyBert, rows: int) -> float:
 
 
 def say_comparison(comparison: Comparison, run: StepRun) -> None:
-    """Print how attention is compared, which the plan could not know, and store all that was resolved."""
-    compared = f"by {comparison.kind}: {describe(comparison.attention)}" if comparison.attention else "is left out"
-    run.runtime.say(f"attention {compared}")
+    """Print and store which layers are compared and how."""
+    maps = {"hidden states": comparison.hidden, f"attention ({comparison.kind})": comparison.attention}
+    for what, pairs in maps.items():
+        if pairs:
+            run.runtime.say(f"{what}, student-teacher: {describe(pairs)}")
+        if not rises(pairs):
+            run.runtime.say(f"the map of {what} does not rise: a deeper student layer learns from a shallower one.")
     if is_first_process():
         write_json(run.folder / "distillation.json", comparison.describe())
 
@@ -172,7 +194,8 @@ def load_projections(objective: Intermediate, student: str | None, run: StepRun)
     if student is None:
         return
     folder = Path(model_folder(student))
-    for place in (folder, folder.parent):
+    of_step = [folder.parent] if folder.name == "model" and (folder.parent / "result.json").is_file() else []
+    for place in (folder, *of_step):
         if (place / PROJECTIONS).is_file():
             stored, own = load_file(place / PROJECTIONS), objective.projections.state_dict()
             fits = _shapes(stored) == _shapes(own)

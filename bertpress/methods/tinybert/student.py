@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.surgery import keep_layers, reorder_outputs
 from bertpress.errors import RequestError
-from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.loading import load_config, load_for_task, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,7 +40,7 @@ def find_teacher(method: TinyBert, model: PreTrainedModel, task: Task, run: Step
     elif method.teacher == "start":
         teacher = run.start()
     else:
-        teacher = _loaded(method.teacher, task, run, new_head=False)
+        teacher = _loaded(method.teacher, task, run, new_head=method.prediction is None)
     return teacher.eval().requires_grad_(False)
 
 
@@ -48,16 +48,27 @@ def _loaded(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrainedMo
     """A model from a folder that takes the task's batches and answers in its order of labels."""
     code = run.runtime.trust_remote_code
     check_vocabulary(task.tokenizer, load_tokenizer(name, code), "the input model", name)
-    model, own, remarks = load_for_task(name, task, new_head=new_head, trust_remote_code=code)
+    labels = _assumed_labels(name, task, run)
+    model, own, remarks = load_for_task(name, task, new_head, code, labels)
     for remark in remarks:
         run.runtime.say(remark)
     if own.labels != task.labels and own.labels and task.labels:
         reorder_outputs(model, task.head, [own.labels.index(label) for label in task.labels])
         task.configure(model.config)
-    check_length(int(max(task.encoded("train")["length"])), encoder_of(model.config).positions(model.config))
+    check_length(task.max_length, encoder_of(model.config).positions(model.config))
     if max(task.tokenizer.get_vocab().values()) >= model.config.vocab_size:
         raise RequestError(f"{name} has embeddings for {model.config.vocab_size} tokens, fewer than the tokenizer has.")
     return model.to(run.device)
+
+
+def _assumed_labels(name: str, task: Task, run: StepRun) -> tuple[str, ...] | None:
+    """The task's labels for a head that names none (LABEL_0 and so on); the check of the teacher guards the guess."""
+    config = load_config(name, run.runtime.trust_remote_code)
+    unnamed = all(label == f"LABEL_{index}" for index, label in config.id2label.items())
+    if not task.labels or not unnamed or config.num_labels != len(task.labels):
+        return None
+    run.runtime.say(f"{name} does not name its labels; they are taken to be {', '.join(task.labels)}, in this order.")
+    return task.labels
 
 
 def check_vocabulary(
