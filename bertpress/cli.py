@@ -35,8 +35,9 @@ ModelArgument = Annotated[str, typer.Argument(help="model folder, run, or hub na
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # every command takes it
     try:
-        code = app(standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False)
         if code == INTERRUPTED:
             print("Interrupted; the same command goes on where it was.", file=sys.stderr)
         sys.exit(code or 0)

@@ -90,6 +90,20 @@ def locked(path: Path) -> Iterator[bool]:
         yield True
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made, waiting for it if need be; where there are no locks, hold nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            pass
+        yield
+
+
 def sync_folder(folder: Path) -> None:
     """Force every file of `folder` to disk."""
     for file in folder.rglob("*"):

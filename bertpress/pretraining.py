@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, write_json
+from bertpress.processes import is_first_process
+from bertpress.run import may_stand_there
+
+if TYPE_CHECKING:
+    from bertpress.recipe import Recipe
+    from bertpress.run import Runtime
 
 UNTRAINED = "untrained"
 """Folder of a run with the model of random weights that it began with."""
+LARGEST = 30_522
+"""Entries of a vocabulary, if not said otherwise: BERT's."""
 SHAPES = {"tinybert4": "4x312x12x1200", "tinybert6": "6x768x12x3072"}
 TRAININGS: dict[str, dict[str, Any]] = {
     "masked-lm": {"epochs": 3, "learning_rate": 1e-4, "warmup": 0.1, "weight_decay": 0.01},
@@ -26,33 +36,82 @@ TRAININGS: dict[str, dict[str, Any]] = {
 """Defaults; those of distillation are TinyBERT's but for the batch size, which is `Training`'s."""
 
 
-def masked_lm_values(corpus: Sequence[str], model: str, train: str) -> dict[str, Any]:
-    """The recipe of masked language modelling.
+@dataclass(frozen=True)
+class Request:
+    """What was typed."""
 
-    Args:
-        corpus: files, folders and patterns.
-        model: where it starts; a head is made where it has none.
-        train: all, or head.
-    """
-    return {
-        "model": model,
-        "task": {"name": "text", "corpus": {"files": list(corpus)}},
-        "steps": [{"finetune": {"train": train, "training": TRAININGS["masked-lm"]}}],
-        "baseline": False,
-    }
+    corpus: tuple[str, ...]
+    objective: str
+    model: str | None
+    teacher: str | None
+    shape: str | None
+    vocabulary: str | None
+    vocabulary_size: int | None
+    cased: bool
+    train: str
+
+    @property
+    def makes_model(self) -> bool:
+        """True if it begins with a model of random weights and a vocabulary of its own."""
+        return self.objective == "masked-lm" and self.shape is not None
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            RequestError: says what is missing or too much.
+        """
+        if not self.corpus:
+            raise RequestError("Name the text with --corpus.")
+        if self.objective not in TRAININGS:
+            raise RequestError(f"--objective expects masked-lm or distill, got '{self.objective}'.")
+        if self.model and self.shape:
+            raise RequestError("Give one of --model and --shape.")
+        if not self.vocabulary and (self.cased or self.vocabulary_size is not None):
+            raise RequestError("--cased and --vocabulary-size describe a new vocabulary; give --vocabulary too.")
+        if self.objective == "distill":
+            if self.teacher is None or self.vocabulary or self.train != "all":
+                raise RequestError(
+                    "distill needs --teacher, whose vocabulary the student shares; no --vocabulary, no --train."
+                )
+            return
+        whole = self.model is not None or (self.shape is not None and self.vocabulary is not None)
+        if not whole or self.teacher is not None or (self.model is not None and self.vocabulary is not None):
+            raise RequestError("masked-lm needs --model, or --shape and --vocabulary; it has no --teacher.")
+        if self.vocabulary not in (None, "wordpiece", "characters"):
+            raise RequestError(f"--vocabulary expects wordpiece or characters, got '{self.vocabulary}'.")
+
+    def values(self, out: Path | None) -> tuple[dict[str, Any], str]:
+        """The recipe as plain values, and where paths of --set start."""
+        corpus = {"files": list(self.corpus)}
+        shape = None if self.shape is None else parse_shape(self.shape)
+        if self.objective == "distill":
+            fields = {"student": self.model, "shape": shape, "intermediate": TRAININGS["distill"]}
+            step = {"prediction": None, **{name: value for name, value in fields.items() if value}}
+            task = {"name": "text", "kind": "encoder", "corpus": corpus}
+            return {"model": self.teacher, "task": task, "steps": [{"tinybert": step}], "baseline": False}, _PREFIX[
+                "tinybert"
+            ]
+        model = str((out or Path()) / UNTRAINED) if self.makes_model else self.model
+        step = {"train": self.train, "training": TRAININGS["masked-lm"]}
+        task = {"name": "text", "corpus": corpus}
+        return {"model": model, "task": task, "steps": [{"finetune": step}], "baseline": False}, _PREFIX["finetune"]
+
+    def make_model(self, recipe: Recipe, runtime: Runtime) -> None:
+        """Make the model that the recipe begins with; of several processes the first one does, the others wait."""
+        from bertpress.pipeline import quieten
+
+        quieten(runtime.threads)
+        folder, corpus = Path(recipe.model), recipe.task.corpus
+        assert self.shape is not None
+        assert corpus is not None
+        if is_first_process():
+            make_untrained(self, folder, corpus, parse_shape(self.shape), recipe.seed, runtime.say)
+        while not (folder / "untrained.json").is_file():
+            time.sleep(1)
 
 
-def distillation_values(
-    corpus: Sequence[str], teacher: str, student: str | None, shape: dict[str, int] | None
-) -> dict[str, Any]:
-    """The recipe of general distillation into a student folder, a fresh shape, or half of the teacher's layers."""
-    fields = {"student": student, "shape": shape, "prediction": None, "intermediate": TRAININGS["distill"]}
-    return {
-        "model": teacher,
-        "task": {"name": "text", "kind": "encoder", "corpus": {"files": list(corpus)}},
-        "steps": [{"tinybert": {name: value for name, value in fields.items() if value or name == "prediction"}}],
-        "baseline": False,
-    }
+_PREFIX = {name: f"steps.0.{name}" for name in ("finetune", "tinybert")}
 
 
 def parse_shape(text: str) -> dict[str, int]:
@@ -80,36 +139,35 @@ def parse_shape(text: str) -> dict[str, int]:
 
 
 def make_untrained(
-    folder: Path,
-    corpus: Sequence[str],
-    shape: dict[str, int],
-    kind: str,
-    size: int,
-    lowercase: bool,
-    seed: int,
-    say: Callable[[str], None],
+    asked: Request, folder: Path, corpus: CorpusSpec, shape: dict[str, int], seed: int, say: Callable[[str], None]
 ) -> None:
     """A BERT of random weights in this shape, with a vocabulary made from the text; nothing if it is there already.
 
     Raises:
-        RequestError: there is no such kind, the folder holds one of other settings, or the text cannot be read.
+        RequestError: the folder holds one of other settings, or the text cannot be read.
     """
-    if kind not in ("wordpiece", "characters"):
-        raise RequestError(f"--vocabulary expects wordpiece or characters, got '{kind}'.")
     from transformers import BertConfig, BertForMaskedLM, set_seed
 
     from bertpress.corpus.vocabulary import build_tokenizer
 
-    wanted = {"corpus": list(corpus), **shape, "vocabulary": kind, "size": size, "lowercase": lowercase, "seed": seed}
+    kind: Literal["wordpiece", "characters"] = "characters" if asked.vocabulary == "characters" else "wordpiece"
+    size = asked.vocabulary_size or LARGEST
+    wanted = {
+        "corpus": list(corpus.files),
+        **shape,
+        "vocabulary": kind,
+        "size": size,
+        "cased": asked.cased,
+        "seed": seed,
+    }
     if (folder / "untrained.json").is_file():
         there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
         if differing := [name for name, value in wanted.items() if there.get(name) != value]:
             raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
         return
-    if folder.parent.is_dir() and any(folder.parent.iterdir()):
+    if folder.parent.is_dir() and not all(may_stand_there(entry.name) for entry in folder.parent.iterdir()):
         raise RequestError(f"{folder.parent} holds other files; choose a new or an empty folder for --out.")
-    pieces: Literal["wordpiece", "characters"] = "characters" if kind == "characters" else "wordpiece"
-    tokenizer = build_tokenizer(CorpusSpec(files=tuple(corpus)), pieces, size, lowercase, say=say)
+    tokenizer = build_tokenizer(corpus, kind, size, not asked.cased, say=say)
     set_seed(seed)
     config = BertConfig(
         vocab_size=len(tokenizer),

@@ -158,7 +158,7 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
     try:
         if folder.exists() and not folder.is_dir():
             raise RequestError(f"{folder} is a file; --out expects a folder.")
-        if folder.is_dir() and any(not _may_stand_there(entry.name) for entry in folder.iterdir()):
+        if folder.is_dir() and any(not may_stand_there(entry.name) for entry in folder.iterdir()):
             raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
         folder.mkdir(parents=True, exist_ok=True)
     except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
@@ -167,7 +167,7 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
     return False
 
 
-def _may_stand_there(name: str) -> bool:
+def may_stand_there(name: str) -> bool:
     """What a folder may hold before it becomes a run: the rest of a cut-off start, and a model made for it."""
     return name.startswith((".recipe.yaml", ".untrained")) or name == "untrained"
 

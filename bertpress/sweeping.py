@@ -39,6 +39,10 @@ def sweep(
     cells = list(_cells(values, grid))
     for _, recipe in cells:  # a mistake in the last cell should not wait for the others
         job = prepare(recipe, runtime)
+        if not job.task.metrics:
+            raise RequestError(
+                f"A sweep chooses by a score, and text of kind {job.task.kind} has none; run the cells alone."
+            )
         job.open_model(recipe.model, new_head=job.starts_with_finetuning)
     if (out / "recipe.yaml").is_file() and not (out / "cells").is_dir():
         raise RequestError(f"{out} holds a run of its own; choose another --out for the sweep.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,10 @@ from bertpress.methods import METHODS, method_named
 from bertpress.methods.method import Method
 from bertpress.options import CommonOptions, OutOption, TaskOption, TrainOptions, split_list, with_options
 from bertpress.processes import is_first_process
+
+if TYPE_CHECKING:
+    from bertpress.recipe import Recipe
+    from bertpress.run import Runtime
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="model folder, run, or hub name")]
 
@@ -76,7 +80,7 @@ def pretrain(
     model: Annotated[str | None, typer.Option("--model", help="where it starts; for distill: the student")] = None,
     shape: Annotated[str | None, typer.Option(help="start from random weights: LAYERSxWIDTH[xHEADS[xINNER]]")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="masked-lm with --shape: wordpiece or characters")] = None,
-    vocabulary_size: Annotated[int, typer.Option(help="largest number of its entries")] = 30_522,
+    vocabulary_size: Annotated[int | None, typer.Option(help="largest number of its entries (default: 30522)")] = None,
     cased: Annotated[bool, typer.Option("--cased", help="its letters keep their case")] = False,
     train: Annotated[str, typer.Option(help="masked-lm: all, or head")] = "all",
     out: OutOption = None,
@@ -86,43 +90,21 @@ def pretrain(
     """Pre-train on plain text: masked language modelling, or general distillation into a small encoder.
 
     How rows are made of the text is set with --set task.corpus.FIELD=VALUE, masking with --set task.masking.FIELD=VALUE
-    (for distill nothing is masked by default).
+    (for distill nothing is masked by default). Other fields: bertpress show finetune, bertpress show tinybert.
     """
     from bertpress import pretraining
 
-    if not corpus:
-        raise RequestError("Name the text with --corpus.")
-    if objective not in pretraining.TRAININGS:
-        raise RequestError(f"--objective expects masked-lm or distill, got '{objective}'.")
-    if model and shape:
-        raise RequestError("Give one of --model and --shape.")
-    sizes = None if shape is None else pretraining.parse_shape(shape)
-    if objective == "distill":
-        teacher = options.teacher
-        if teacher is None or vocabulary is not None or train != "all":
-            raise RequestError(
-                "distill needs --teacher, whose vocabulary the student shares; no --vocabulary, no --train."
-            )
-        options = dataclasses.replace(options, teacher=None)  # it is the recipe's start
-        _train(pretraining.distillation_values(corpus, teacher, model, sizes), "steps.0.tinybert", out, options)
-        return
-    if options.teacher is not None or (model is None) == (sizes is None) or (sizes is None) != (vocabulary is None):
-        raise RequestError("masked-lm needs --model, or --shape and --vocabulary; it has no --teacher.")
-    if sizes is not None:
-        if out is None or options.dry_run:
-            raise RequestError("With --shape the model is made under --out first, so it needs --out and no --dry-run.")
-        model = str(out / pretraining.UNTRAINED)
-        pretraining.make_untrained(
-            Path(model),
-            corpus,
-            sizes,
-            str(vocabulary),
-            vocabulary_size,
-            not cased,
-            options.seed or 1,
-            options.runtime().say,
-        )
-    _train(pretraining.masked_lm_values(corpus, str(model), train), "steps.0.finetune", out, options)
+    asked = pretraining.Request(
+        tuple(corpus or ()), objective, model, options.teacher, shape, vocabulary, vocabulary_size, cased, train
+    )
+    asked.check()
+    if any((options.data_dir, options.columns, options.label, options.kind, options.unlabelled)):
+        raise RequestError("pretrain reads the text of --corpus; leave out --data-dir, --columns, --label and --kind.")
+    if asked.makes_model and (out is None or options.dry_run):
+        raise RequestError("With --shape the model is made under --out first, so it needs --out and no --dry-run.")
+    values, prefix = asked.values(out)
+    options = dataclasses.replace(options, teacher=None)  # it stands in the recipe
+    _train(values, prefix, out, options, asked.make_model if asked.makes_model else None)
 
 
 def demo(
@@ -142,8 +124,18 @@ def demo(
         raise AnswerNo(" ".join(failures))
 
 
-def _train(values: dict[str, Any], prefix: str, out: Path | None, options: TrainOptions) -> None:
-    """Carry out, plan or print a recipe; the common end of every command here."""
+def _train(
+    values: dict[str, Any],
+    prefix: str,
+    out: Path | None,
+    options: TrainOptions,
+    before: Callable[[Recipe, Runtime], None] | None = None,
+) -> None:
+    """Carry out, plan or print a recipe; the common end of every command here.
+
+    Args:
+        before: makes what the recipe begins with, once it is known to be right.
+    """
     from bertpress import api, sweeping
     from bertpress.recipe import make_recipe, override
 
@@ -171,6 +163,8 @@ def _train(values: dict[str, Any], prefix: str, out: Path | None, options: Train
         return
     if out is None:
         raise RequestError("Name the folder of the run with --out.")
+    if before is not None:
+        before(recipe, runtime)
     summary = sweeping.sweep(values, grid, out, runtime) if grid else None
     if not grid:
         api.run_recipe(recipe, out, runtime)
@@ -212,7 +206,8 @@ def _grid(options: TrainOptions, prefix: str) -> dict[str, list[Any]]:
         if not sign or not values:
             raise RequestError(f"--sweep expects path=a,b, got '{entry}'.")
         seed = path == "seed"  # --seeds in another form
-        grid[path if seed or not prefix else f"{prefix}.{path}"] = parse_yaml(f"[{values}]", entry)
+        whole = seed or not prefix or path.startswith("task.")
+        grid[path if whole else f"{prefix}.{path}"] = parse_yaml(f"[{values}]", entry)
     if options.seeds is not None:
         grid["seed"] = list(range(1, options.seeds + 1))
     return grid

@@ -24,6 +24,7 @@ from bertpress.fingerprints import tokenizer_digest
 from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
 from bertpress.run import Runtime, default_device
 from bertpress.tasks import load_task
+from bertpress.tasks.data import MARK
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 
-ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", "is_augmented": "bool"}
+ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", MARK: "bool"}
 """Columns of the augmented split beside those of the task."""
 
 SHOWN = 16
@@ -95,7 +96,10 @@ class Job:
             raise RequestError(f"{task.name} has no texts whose words could be replaced; name a task of texts.")
         splits = cast("Mapping[str, Dataset]", task.splits)
         if clash := [name for name in ADDED if name in splits["train"].column_names]:
-            raise RequestError(f"The column {clash[0]} has the name of one that is added to the rows; rename it.")
+            raise RequestError(
+                f"The column {clash[0]} is one that augmentation adds: give the rows before they were augmented, or "
+                "rename it."
+            )
         vectors = None if settings.vectors is None else read_glove(settings.vectors, settings.vector_limit)
         source = teacher if settings.masked_lm is None else source_of(settings.masked_lm, runtime)
         if settings.masked_lm is not None and source.tokenizer.mask_token_id is None:

@@ -79,7 +79,7 @@ def read_glove(file: str, limit: int) -> WordVectors:
     Raises:
         RequestError: no such file, no file of vectors, or more malformed rows than good ones.
     """
-    words: dict[str, list[float]] = {}
+    words: dict[str, np.ndarray] = {}
     dimensions, read, skipped = 0, 0, 0
     with closing(_rows(Path(file), limit)) as rows:
         for fields in rows:
@@ -90,13 +90,13 @@ def read_glove(file: str, limit: int) -> WordVectors:
             if numbers is None or not word:
                 skipped += 1
             elif word not in words and any(numbers) and any(map(str.isalpha, word)):
-                words[word] = numbers
+                words[word] = np.array(numbers, dtype=np.float32)
     if not words or skipped > read / 2:
         came = f"{skipped} of {read} rows malformed" if read else "no row"
         raise RequestError(
             f"Expected a word and its numbers on each line of {file}, found {came}; give GloVe's format."
         )
-    matrix = _of_length_one(np.array(list(words.values()), dtype=np.float32))
+    matrix = _of_length_one(np.stack(list(words.values())))
     index = {word: row for row, word in enumerate(words)}
 
     def vector_of(word: str) -> Floats | None:

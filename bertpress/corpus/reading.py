@@ -22,6 +22,8 @@ LONGEST = 100_000
 """characters"""
 BLOCK = 1 << 20
 """bytes that are read at once"""
+OTHER_SPLITS = ("validation", "dev", "val", "test")
+"""Names of files that are no training text."""
 STRUCTURED = (".csv", ".tsv", ".json", ".zip", ".bz2", ".xz", ".7z", ".tar", ".arrow")
 """Suffixes of what would be read as text without being it."""
 
@@ -53,12 +55,13 @@ def find_files(patterns: tuple[str, ...], say: Callable[[str], None] = lambda _:
 
 
 def _files_of(folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """The training text of a folder: files named train, else all that are not named after another split."""
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and _kind(path) in (".txt", *READERS)]
-    train = [path for path in paths if path.name.startswith("train")]
-    if train and len(train) < len(paths):
-        left = ", ".join(path.name for path in paths if path not in train)
+    others = [path for path in paths if path.name.split(".")[0] in OTHER_SPLITS]
+    train = [path for path in paths if path.name.startswith("train")] or [path for path in paths if path not in others]
+    if left := ", ".join(path.name for path in paths if path not in (*train, *others)):
         say(f"Of {folder}, {', '.join(path.name for path in train)} is read and {left} is not.")
-    return train or paths
+    return train
 
 
 def _kind(path: Path) -> str:
@@ -101,13 +104,14 @@ def read_lines(path: Path, column: str = "text") -> Iterator[str | None]:
 
 def cut(text: str) -> Iterator[str]:
     """The text in pieces of at most `LONGEST` characters, cut at white space where there is any."""
-    while len(text) > LONGEST:
-        end = text.rfind(" ", 1, LONGEST + 1)
-        end = end if end > 0 else LONGEST
-        yield text[:end].rstrip()
-        text = text[end:].lstrip()
-    if text:
-        yield text
+    start = 0
+    while len(text) - start > LONGEST:
+        end = text.rfind(" ", start + 1, start + LONGEST + 1)
+        end = end if end > 0 else start + LONGEST
+        yield text[start:end].rstrip()
+        start = end + (len(text[end : end + LONGEST]) - len(text[end : end + LONGEST].lstrip()))
+    if start < len(text):
+        yield text[start:].strip() if start else text
 
 
 def _text_lines(path: Path, column: str) -> Iterator[str]:

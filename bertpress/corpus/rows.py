@@ -23,9 +23,8 @@ from bertpress.corpus.drawing import Row
 from bertpress.corpus.holdout import Split
 from bertpress.corpus.plan import composition, draw_rows, part_for
 from bertpress.corpus.store import Store
-from bertpress.corpus.writing import room_on_disk
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import held, new_folder, write_json
 from bertpress.processes import is_first_process
 
 MANIFEST = "rows.json"
@@ -44,8 +43,7 @@ def build_rows(store: Store, max_length: int, spec: CorpusSpec, seed: int, split
         seed: of all draws of what stands in a row.
 
     Raises:
-        RequestError: the length is out of range, a field has no effect on this text, nothing is held out, or the disk
-            is full.
+        RequestError: the length is out of range, a field has no effect on this text, or nothing is held out.
     """
     if not SHORTEST <= max_length <= LONGEST:
         raise RequestError(f"Expected a length of {SHORTEST} to {LONGEST} tokens, got {max_length}: give another.")
@@ -57,12 +55,14 @@ def build_rows(store: Store, max_length: int, spec: CorpusSpec, seed: int, split
         if not is_first_process():
             time.sleep(1)
             continue
-        part, notes = part_for(store, made)
-        with room_on_disk(folder), new_folder(folder) as unfinished:
-            count = _write(unfinished, draw_rows(store, part, made, notes), store)
-            if made.format == "documents" and made.next_sentence == "none":
-                notes += _short_rows(np.fromfile(unfinished / "lengths.bin", np.uint16), max_length)
-            write_json(unfinished / MANIFEST, {"rows": count, "notes": notes, "composition": facts})
+        with held(folder.with_name(".lock")):
+            if not (folder / MANIFEST).is_file():  # else another command has made them meanwhile
+                part, notes = part_for(store, made)
+                with new_folder(folder) as unfinished:
+                    count = _write(unfinished, draw_rows(store, part, made, notes), store)
+                    if made.format == "documents" and made.next_sentence == "none":
+                        notes += _short_rows(np.fromfile(unfinished / "lengths.bin", np.uint16), max_length)
+                    write_json(unfinished / MANIFEST, {"rows": count, "notes": notes, "composition": facts})
     return Rows(folder, store)
 
 

@@ -4,14 +4,11 @@ A store holds `tokens.bin` (ids without special tokens), `sentences.bin` (for ea
 up to its end), `documents.bin` (for each document, how many sentences) and `store.json`. Validation files follow the
 others in the same arrays. Sentences without tokens are left out, and documents without sentences.
 
-A store belongs to its text by content: a file counts as the same if its name, size and time of change are those
-recorded, and otherwise if its BLAKE2 hash is, so that copies and fresh checkouts keep their store while an edit never
-goes unnoticed.
+A store belongs to files of these names, sizes and times of change, to a tokenizer and to a column.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -23,9 +20,9 @@ from bertpress.corpus import CorpusSpec, Format
 from bertpress.corpus.disk import DiskArray
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.corpus.reading import find_files, read_lines
-from bertpress.corpus.writing import Say, Writer, room_on_disk
+from bertpress.corpus.writing import Say, Writer
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import held, new_folder, write_json
 from bertpress.fingerprints import plain_backend, tokenizer_digest
 from bertpress.processes import is_first_process
 
@@ -33,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MANIFEST = "store.json"
+VERSION = 1
+"""Goes up when the same text would give another store."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
 
     Raises:
         RequestError: the folder holds another store (says what differs) or something else; the text is empty or cannot
-            be read; the disk is full.
+            be read.
     """
     if not is_first_process():
         while not (folder / MANIFEST).is_file():
@@ -93,26 +92,40 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
         return open_store(folder)
     backend = plain_backend(tokenizer)
     sources = _sources(spec, say)
-    present = open_store(folder) if (folder / MANIFEST).is_file() else None
     identity = {
+        "version": VERSION,
         "tokenizer": tokenizer_digest(tokenizer),
         "text_column": spec.text_column,
-        "files": _describe(sources, present.manifest["files"] if present else []),
+        "files": [_describe(path, part) for path, part in sources],
     }
-    if present:
-        _refuse_another(present, identity)
-        return present
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"Expected a store or nothing at {folder}, found other files: give another folder.")
+    with held(folder.with_name(f".{folder.name}.lock")):  # two commands may want the same text at the same time
+        if (folder / MANIFEST).is_file():
+            present = open_store(folder)
+            _refuse_another(present, identity)
+            return present
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RequestError(f"Expected a store or nothing at {folder}, found other files: give another folder.")
+        _write_store(folder, identity, sources, tokenizer, backend, say)
+    return open_store(folder)
+
+
+def _write_store(
+    folder: Path,
+    identity: Mapping[str, Any],
+    sources: list[tuple[Path, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    backend: Any,
+    say: Say,
+) -> None:
+    """Make a new store."""
     largest = max(tokenizer.get_vocab().values())
     dtype = "uint16" if largest < 1 << 16 else "uint32"
     frame = frame_of(tokenizer)
-    with room_on_disk(folder), new_folder(folder) as unfinished:
+    with new_folder(folder) as unfinished:
         with Writer(unfinished, backend, dtype, say) as writer:
-            counts = _write_all(writer, sources, spec.text_column, say)
+            counts = _write_all(writer, sources, identity["text_column"], say)
         made = {**identity, **counts, "dtype": dtype, "single": frame.single, "pair": frame.pair}
         write_json(unfinished / MANIFEST, {**made, "has_segments": frame.has_segments})
-    return open_store(folder)
 
 
 def open_store(folder: Path) -> Store:
@@ -141,34 +154,19 @@ def _sources(spec: CorpusSpec, say: Say) -> list[tuple[Path, str]]:
     return [*((path, "train") for path in train), *((path, "validation") for path in held_out)]
 
 
-def _describe(sources: list[tuple[Path, str]], recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What tells each file from another; the hash is taken from `recorded` where the rest is the same."""
-    described = []
-    for index, (path, part) in enumerate(sources):
-        status = path.stat()
-        facts = {"name": path.name, "bytes": status.st_size, "modified": status.st_mtime_ns, "part": part}
-        before = recorded[index] if index < len(recorded) else {}
-        same = all(before.get(name) == value for name, value in facts.items())
-        described.append({**facts, "hash": before["hash"] if same else _hash(path)})
-    return described
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+def _describe(path: Path, part: str) -> dict[str, Any]:
+    """What tells a file from another, and from itself before an edit."""
+    status = path.stat()
+    return {"name": path.name, "bytes": status.st_size, "modified": status.st_mtime_ns, "part": part}
 
 
 def _refuse_another(present: Store, identity: Mapping[str, Any]) -> None:
     """Raise if the store was made from something else."""
     there = present.manifest
-
-    def by_content(files: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-        return [(file["name"], file["hash"], file["part"]) for file in files]
-
-    differing = [name for name in ("tokenizer", "text_column") if there[name] != identity[name]]
-    old, new = by_content(there["files"]), by_content(identity["files"])
-    if old != new:
-        changed = sorted({name for name, *_ in set(old) ^ set(new)})
+    differing = [name for name in ("version", "tokenizer", "text_column") if there.get(name) != identity[name]]
+    old, new = ({tuple(file.values()) for file in files} for files in (there["files"], identity["files"]))
+    if there["files"] != identity["files"]:
+        changed = sorted({str(name) for name, *_ in old ^ new})
         differing.append(f"files ({', '.join(changed[:5]) or 'their order'})")
     if differing:
         raise RequestError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,24 +12,24 @@ from typing import IO, Any
 
 import numpy as np
 
-from bertpress.errors import RequestError
-
 Say = Callable[[str], None]
 BATCH_LINES, BATCH_CHARACTERS = 1000, 200_000
 SECONDS_BETWEEN_REMARKS = 30.0
 
 
 @contextmanager
-def room_on_disk(folder: Path) -> Iterator[None]:
-    """Turn a full disk into a request error that names the folder."""
+def every_thread() -> Iterator[None]:
+    """Let the tokenizers library use all threads, which is switched off elsewhere because of processes that fork."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise RequestError(
-            f"Expected room on the disk of {folder}, which is full: free some, or give another folder."
-        ) from error
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 class Writer:
@@ -68,7 +68,8 @@ class Writer:
         self._append(texts, breaks, characters)
 
     def _append(self, texts: list[str], breaks: list[int], characters: int) -> None:
-        encoded = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+        with every_thread():
+            encoded = self.backend.encode_batch_fast(texts, add_special_tokens=False)
         ids = [entry.ids for entry in encoded]
         filled = list(accumulate((bool(entry) for entry in ids), initial=0))
         ends = self.tokens + np.cumsum([len(entry) for entry in ids if entry], dtype=np.uint64)

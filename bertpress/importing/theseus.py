@@ -24,7 +24,7 @@ def import_theseus(request: Request) -> list[str]:
     config, state = load_config(str(request.folder)), read_weights(request.weights)
     tokenizer = find_tokenizer(request, config)
     successor = {name for name in state if ".scc_layer." in name}
-    depth = len({re.search(r"\.scc_layer\.(\d+)\.", name)[1] for name in successor})  # type: ignore[index]
+    depth = len({found[1] for name in successor if (found := re.search(r"\.scc_layer\.(\d+)\.", name))})
     if not depth:
         raise RequestError("The checkpoint has no successor layers (names with scc_layer), so it is not from Theseus.")
     if "classifier.weight" not in state:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,9 @@ import numpy as np
 from bertpress.corpus import CorpusSpec
 from bertpress.corpus.reading import find_files
 from bertpress.corpus.rows import build_rows
-from bertpress.corpus.store import build_store
+from bertpress.corpus.store import VERSION, build_store
 from bertpress.errors import RequestError
+from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
 from bertpress.tasks.data import SPLIT_STEMS
 from bertpress.tasks.task import Rows
@@ -41,6 +41,7 @@ def load_text(
     Raises:
         RequestError: no such file, nothing to read in it, or too little to hold anything out.
     """
+    spec = with_own_validation(spec)
     store = build_store(spec, tokenizer, cache_folder(spec, tokenizer), say)
     splits: dict[str, Rows] = {}
     notes: tuple[str, ...] = ()
@@ -56,17 +57,20 @@ def load_text(
 
 
 def corpus_of(data_dir: str | None, column: str | None) -> CorpusSpec:
-    """The corpus that a folder or file stands for: its training text, and its validation text where there is some."""
+    """The corpus that a folder or file stands for."""
     if data_dir is None:
         raise RequestError("--task text needs its text: --data-dir with a folder or file, or --corpus with files.")
-    own = {} if column is None else {"text_column": column}
-    folder = Path(data_dir)
-    held = [
-        str(path)
-        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
-        if path.is_file() and path.name.split(".")[0] in SPLIT_STEMS["validation"]
-    ]
-    return CorpusSpec(files=(data_dir,), **({"validation": tuple(held)} if held else {}), **own)
+    return CorpusSpec(files=(data_dir,), **({} if column is None else {"text_column": column}))
+
+
+def with_own_validation(spec: CorpusSpec) -> CorpusSpec:
+    """The corpus with the validation files of its folders held out, where it does not say what is."""
+    if "validation" in spec.model_fields_set:
+        return spec
+    folders = [Path(name) for name in spec.files if Path(name).is_dir()]
+    stems = SPLIT_STEMS["validation"]
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.name.split(".")[0] in stems]
+    return spec.model_copy(update={"validation": tuple(map(str, files))}) if files else spec
 
 
 def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
@@ -74,11 +78,12 @@ def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
     held = spec.validation if isinstance(spec.validation, tuple) else ()
-    facts = [spec.text_column, tokenizer_digest(tokenizer)]
-    for path in (*find_files(spec.files), *(find_files(held) if held else ())):
-        status = path.stat()
-        facts += [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    return root / "corpus" / hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
+    facts = [str(VERSION), spec.text_column, tokenizer_digest(tokenizer)]
+    for part, patterns in (("train", spec.files), ("validation", held)):
+        for path in find_files(patterns) if patterns else ():
+            status = path.stat()
+            facts += [part, str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    return root / "corpus" / digest(*map(str.encode, facts))[:16]
 
 
 class Chosen:

@@ -47,7 +47,7 @@ def test_a_model_from_nothing_but_text(bertpress: Callable[..., Any], corpus: Pa
     assert again.code == 0
     other = bertpress(*[*command, "--cased"])
     assert other.code == 2
-    assert "made with other values of lowercase" in other.err
+    assert "made with other values of cased" in other.err
 
 
 @pytest.mark.slow
@@ -112,6 +112,12 @@ def test_general_distillation_and_what_follows(
         (["--corpus", "CORPUS", "--shape", "2x50", "--vocabulary", "wordpiece"], "50 is no multiple of 12 heads"),
         (["--corpus", "CORPUS", "--shape", "2x24", "--vocabulary", "letters"], "expects wordpiece or characters"),
         (["--corpus", "CORPUS", "--model", "MODEL", "--train", "tail"], "train"),
+        (["--corpus", "CORPUS", "--model", "MODEL", "--columns", "body"], "leave out --data-dir, --columns"),
+        (["--corpus", "CORPUS", "--model", "MODEL", "--cased"], "describe a new vocabulary"),
+        (
+            ["--corpus", "CORPUS", "--shape", "2x24", "--vocabulary", "wordpiece", "--set", "training.epochz=3"],
+            "epochz",
+        ),
         (["--corpus", "nowhere.txt", "--model", "MODEL"], "Expected text files at nowhere.txt"),
     ],
 )
@@ -122,7 +128,7 @@ def test_requests_that_do_not_fit_are_refused(
     done = bertpress("pretrain", *given, *QUICK, "--out", tmp_path / "run")
     assert done.code == 2, done.err
     assert words in done.err
-    assert not (tmp_path / "run" / "recipe.yaml").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,16 @@ def test_text_that_is_none_is_refused(
     assert done.code == 2
     assert words in done.err
     assert "text.txt" in done.err
+
+
+@pytest.mark.slow
+def test_a_sweep_of_what_has_no_score_is_refused(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    done = bertpress("pretrain", "--objective", "distill", "--teacher", model, "--corpus", corpus, "--shape", "2x12x2",
+                     *QUICK, "--out", tmp_path / "run", "--seeds", "2")  # fmt: skip
+    assert done.code == 2
+    assert "A sweep chooses by a score, and text of kind encoder has none" in done.err
 
 
 def test_shapes() -> None:

@@ -133,5 +133,10 @@ def test_of_a_folder_with_splits_the_training_text_is_read(tmp_path: Path) -> No
         written(tmp_path, b"text", name)
     said: list[str] = []
     assert [path.name for path in find_files((str(tmp_path),), said.append)] == ["train-0.txt", "train-1.txt"]
-    assert len(said) == 1
-    assert "test.txt, validation.txt is not" in said[0]
+    assert said == []
+    written(tmp_path, b"text", "more.txt")
+    find_files((str(tmp_path),), said.append)
+    assert said == [f"Of {tmp_path}, train-0.txt, train-1.txt is read and more.txt is not."]
+    for name in ("train-0.txt", "train-1.txt"):
+        (tmp_path / name).unlink()
+    assert [path.name for path in find_files((str(tmp_path),))] == ["more.txt"], "no text of other splits"

@@ -41,16 +41,16 @@ def test_a_folder_brings_its_own_validation_text(tmp_path: Path) -> None:
 def test_the_text_is_tokenised_once(tmp_path: Path, cache: Path) -> None:
     file = write(tmp_path, lines_txt=lines(500)) / "lines.txt"
     spec, said = TaskSpec(name="text", data_dir=str(file)), []
-    before = set((cache / "corpus").glob("*")) if (cache / "corpus").is_dir() else set()
+    before = set((cache / "corpus").glob("[!.]*")) if (cache / "corpus").is_dir() else set()
     first = load_task(spec, make_tokenizer(), 32, say=said.append)
-    assert len(set((cache / "corpus").glob("*")) - before) == 1
+    assert len(set((cache / "corpus").glob("[!.]*")) - before) == 1
     told = len(said)
     again = load_task(spec, make_tokenizer(), 32, say=said.append)
     assert len(said) == told
     assert [row["input_ids"] for row in again.encoded("train")] == [row["input_ids"] for row in first.encoded("train")]
     file.write_text(lines(505))
     load_task(spec, make_tokenizer(), 32)
-    assert len(set((cache / "corpus").glob("*")) - before) == 2
+    assert len(set((cache / "corpus").glob("[!.]*")) - before) == 2
 
 
 def test_requests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
