@@ -14,8 +14,8 @@ padding takes part in no loss, and each loss is a mean within an example first, 
 nor the size of the batch (`reduction`); the width is projected only where it differs; a student made of the teacher's
 own layers keeps the teacher's head; step 1 keeps the tenth with the smallest loss on the development texts, step 2 the
 one with the best score; step 1 takes 3 epochs instead of 20 (the recipe `tinybert-paper` has the paper's); what the
-teacher says is stored once and read again (`signals`); the head is that of transformers, without the ReLU of the
-original.
+teacher says is stored once and read again (`signals`); a regression learns the teacher's scores on augmented rows;
+weights do not decay by default; the head is that of transformers, without the ReLU of the original.
 """
 
 from __future__ import annotations
