@@ -140,6 +140,16 @@ def test_two_processes_distil_what_one_would(command: Any, signals: str) -> None
                 torch.testing.assert_close(found[0][name], value, rtol=1e-3, atol=1e-4, msg=f"{file} {name}")
 
 
+def test_two_processes_make_one_model_from_nothing(tiny_text_folder: Path, tmp_path: Path) -> None:
+    """The first one makes the vocabulary and the weights, and tokenises; the other waits."""
+    flags = ["--corpus", str(tiny_text_folder / "train.txt"), "--shape", "2x16x2", "--vocabulary", "wordpiece"]
+    flags += ["--vocabulary-size", "120", "--max-length", "32", "--batch-size", "4", "--device", "cpu", "--quiet"]
+    flags += ["--set", "training.max_steps=4", "--out", str(tmp_path / "run")]
+    out = run([*TWO, "bertpress", "pretrain", *flags], tmp_path / "run")
+    assert (out / "untrained" / "untrained.json").is_file()
+    assert (out / "00-finetune" / "model" / "model.safetensors").is_file()
+
+
 def test_a_hundred_steps_that_mostly_replace_nothing_end(command: Any, model: Path) -> None:
     rate = ["--set", "rate.constant.rate=0.05", "--set", "rate.constant.switch_after=never"]
     out = run(*command(TWO, "idle", 4, "--set", "replacing.max_steps=100", *rate))
