@@ -23,7 +23,7 @@ from bertpress.errors import RequestError
 from bertpress.loading import AUTO_CLASSES
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
-from bertpress.run import Runtime
+from bertpress.run import Runtime, StepRun
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIRS])
@@ -212,17 +212,14 @@ def test_the_declared_cost_never_goes_up(
     assert cost.macs(planned, 32) <= cost.macs(config, 32)
 
 
-class OneStep:
-    """Stands for a step's folder: trains one optimizer step and keeps what it was made with and what came out."""
+class OneStep(StepRun):
+    """A step that trains one optimizer step and keeps what it was made with and what came out."""
 
     seed = 1
-    runtime = Runtime()
 
     def __init__(self, folder: Path, imposed: Any) -> None:
-        self.folder, self.imposed = folder, imposed
-        self.gradients: dict[str, torch.Tensor] = {}
-        self.before: dict[str, torch.Tensor] = {}
-        self.after: dict[str, torch.Tensor] = {}
+        vars(self).update(folder=folder, runtime=Runtime(), imposed=imposed)
+        vars(self).update(gradients={}, before={}, after={})
 
     def train(self, objective: Any, task: Any, training: Any, phase: str) -> None:
         objective.impose(self.imposed)
@@ -231,12 +228,12 @@ class OneStep:
         def before_update() -> None:
             original()
             named = objective.named_parameters()
-            self.gradients = {name: value.grad.clone() for name, value in named if value.grad is not None}
+            self.gradients.update({name: value.grad.clone() for name, value in named if value.grad is not None})
 
         objective.before_update = before_update
-        self.before = {name: value.detach().clone() for name, value in objective.named_parameters()}
+        self.before.update({name: value.detach().clone() for name, value in objective.named_parameters()})
         trainer.train(objective, task, training, self.folder / phase, self.seed, lambda *_: None, device="cpu")
-        self.after = {name: value.detach().clone() for name, value in objective.named_parameters()}
+        self.after.update({name: value.detach().clone() for name, value in objective.named_parameters()})
 
 
 ONE_STEP = {"max_steps": 1, "learning_rate": 1e-3, "clip": 1e6}
