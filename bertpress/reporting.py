@@ -60,7 +60,7 @@ def _build_run(folder: Path) -> Report:
         "model": words(recipe.get("model")),
         "task": _task_words(recipe.get("task")),
         "seed": next((seed for record in (recipe, *results) if (seed := number(record, "seed")) is not None), None),
-        "primary_metric": primary,
+        "primary_metric": primary if splits else None,
         "split": split,
         "rows": rows,
         "recovered": _recovered(rows),
@@ -213,4 +213,8 @@ def combined(run_folders: Iterable[str | Path], out: Path) -> None:
 def _task_words(task: Any) -> str:
     if not isinstance(task, dict):
         return words(task)
-    return words(f"{task.get('name', 'files')} in {task.get('files') or task.get('data_dir')}")
+    corpus = mapping(task, "corpus").get("files")
+    place = (
+        task.get("files") or task.get("data_dir") or (", ".join(map(str, corpus)) if isinstance(corpus, list) else "")
+    )
+    return words(f"{task.get('name', 'files')} in {place}" if place else task.get("name", "files"))

@@ -54,7 +54,8 @@ def findings(report: Report) -> list[str]:
     sentences = [f"{report['model']} on {report['task']}, {about}, seed {words(report['seed'])}."]
     start = next((row["score"] for row in report["rows"] if row["name"] == "start"), None)
     for row in (row for row in report["rows"] if row["name"] in report["recovered"]):
-        name, kept = words(row["name"]), f"score {shown(row['score'], scale=100)}"
+        name = words(row["name"])
+        kept = "no score" if row["score"] is None else f"score {shown(row['score'], scale=100)}"
         if row["retention"] is not None:
             kept += f", {shown(row['retention'], scale=100)} % of the start model's {shown(start, scale=100)}"
         if (share := report["recovered"][row["name"]]) is not None:
