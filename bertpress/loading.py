@@ -230,27 +230,17 @@ def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedMode
     Raises:
         RequestError: no such model, one without a trained language-model head, or of an architecture without a row.
     """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForMaskedLM
-
     from bertpress.encoders import encoder_of
 
-    try:
-        model, info = AutoModelForMaskedLM.from_pretrained(
-            model_folder(name), dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RequestError(_cannot_load(name, error)) from None
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
+    config = load_config(name, trust_remote_code)
+    encoder_of(config)  # refuses what has no row
+    model, missing = _load_weights(name, config, "masked-lm", True, trust_remote_code)
+    if missing:
         raise RequestError(
             f"{name} is not a masked-language model (missing: {', '.join(missing[:4])}); "
             "give the pre-trained model, with its language-model head."
         )
-    encoder_of(model.config)  # refuses what has no row
-    loaded: PreTrainedModel = model.eval()
-    return loaded
+    return model.eval()
 
 
 def load_embeddings(name: str, trust_remote_code: bool = False) -> np.ndarray:
@@ -259,15 +249,7 @@ def load_embeddings(name: str, trust_remote_code: bool = False) -> np.ndarray:
     Raises:
         RequestError: no such model.
     """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModel
-
-    folder = model_folder(name)
-    try:
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RequestError(_cannot_load(name, error)) from None
+    model, _ = _load_weights(name, load_config(name, trust_remote_code), None, True, trust_remote_code)
     weight: np.ndarray = model.get_input_embeddings().weight.detach().numpy()
     return weight
 

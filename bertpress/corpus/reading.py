@@ -14,7 +14,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from bertpress.errors import RequestError, beside, nearest
 
@@ -164,19 +164,28 @@ def _opened(path: Path) -> IO[bytes]:
     return file
 
 
+def json_row(line: str, number: int, path: Path) -> dict[str, Any]:
+    """The row that a line of a .jsonl file holds.
+
+    Raises:
+        RequestError: no JSON object; names the line.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        came = line.strip()[:40]
+        raise RequestError(f"Expected a JSON object on line {number} of {path}, got {came!r}: write a row a line.")
+    return row
+
+
 def _jsonl_lines(path: Path, column: str) -> Iterator[str]:
     whole = 1 << 62  # a row cannot be read in parts
     for number, line in _numbered_lines(path, longest=whole):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise RequestError(
-                f"Expected a JSON object on line {number} of {path}, got {line.strip()[:40]!r}: write a row a line."
-            )
+        row = json_row(line, number, path)
         if column not in row:
             raise _no_column(column, list(row), f"line {number} of {path}")
         yield from _lines_of(row[column], f"line {number} of {path}", column)

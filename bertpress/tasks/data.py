@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.corpus.reading import json_row
 from bertpress.errors import RequestError, beside, nearest
 
 if TYPE_CHECKING:
@@ -140,14 +140,7 @@ def _read_jsonl(path: Path) -> Any:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            came = line.strip()[:40]
-            raise RequestError(f"Expected a JSON object on line {number} of {path}, got {came!r}: write a row a line.")
-        rows.append(row)
+        rows.append(json_row(line, number, path))
     return _table(
         {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
     )
