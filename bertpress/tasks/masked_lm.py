@@ -149,22 +149,20 @@ class MaskedTokens:
         return self.where.sum(dim=1)
 
 
-class MaskedLanguageModel(Task):
-    """Rows of text of which some tokens are hidden.
+class TextRows(Task):
+    """Encoded rows of plain text: what tasks on it have in common.
 
     Args:
         name: as the user typed it.
         rows: encoded rows of each split.
         tokenizer: the one that encoded them.
         max_length: longest input in tokens, for texts that belong to no split.
-        masking: which tokens are chosen.
+        masking: which tokens are masked; the task says what None means.
         notes: remarks about the data.
     """
 
-    kind = head = "masked-lm"
     labels, positive, columns = None, 1, ()
-    repeats = False
-    metrics, primary = ("masked_accuracy", "mean_probability"), "masked_accuracy"
+    masking: Masking | None
 
     def __init__(
         self,
@@ -176,20 +174,16 @@ class MaskedLanguageModel(Task):
         notes: tuple[str, ...] = (),
     ) -> None:
         self.name, self.splits, self.notes = name, rows, notes
-        self.tokenizer, self.max_length, self.masking = tokenizer, max_length, masking or Masking()
+        self.tokenizer, self.max_length, self.masking = tokenizer, max_length, masking
         self.inputs = tuple(tokenizer.model_input_names)
-        self.vocabulary = vocabulary_of(tokenizer)
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What masking needs to know of the tokenizer."""
+        return vocabulary_of(self.tokenizer)
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         return config
-
-    def aligned(self, config: PretrainedConfig) -> MaskedLanguageModel:
-        if len(self.tokenizer) > config.vocab_size:
-            raise RequestError(
-                f"The tokenizer has {len(self.tokenizer)} tokens, but the model {config.vocab_size} outputs; "
-                "give the model with its own tokenizer."
-            )
-        return self
 
     def encoded(self, split: str) -> Rows:
         if split not in self.splits:
@@ -202,9 +196,33 @@ class MaskedLanguageModel(Task):
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         batch = pad(self.tokenizer, rows)
+        if self.masking is None:
+            return batch
         key = EVALUATION if draw is None else (1, *draw)
         ids, labels = mask_tokens(batch["input_ids"].numpy(), batch["row"].numpy(), self.vocabulary, self.masking, key)
         return {**batch, "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+
+
+class MaskedLanguageModel(TextRows):
+    """Rows of text of which some tokens are hidden: 15 % of them, unless `masking` says otherwise."""
+
+    kind = head = "masked-lm"
+    repeats = False
+    metrics, primary = ("masked_accuracy", "mean_probability"), "masked_accuracy"
+    masking: Masking
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.masking = self.masking or Masking()
+        _ = self.vocabulary  # refuses a tokenizer without a mask token
+
+    def aligned(self, config: PretrainedConfig) -> MaskedLanguageModel:
+        if len(self.tokenizer) > config.vocab_size:
+            raise RequestError(
+                f"The tokenizer has {len(self.tokenizer)} tokens, but the model {config.vocab_size} outputs; "
+                "give the model with its own tokenizer."
+            )
+        return self
 
     def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> MaskedTokens:
         found = model.base_model(**self.inputs_of(model, batch), **asked)

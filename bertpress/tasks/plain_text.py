@@ -6,72 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bertpress.errors import RequestError
-from bertpress.tasks.encoding import encode, pad
-from bertpress.tasks.masked_lm import EVALUATION, mask_tokens, vocabulary_of
-from bertpress.tasks.masking import Masking
-from bertpress.tasks.task import Rows, Task
+from bertpress.tasks.masked_lm import TextRows
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig
 
 
-class PlainText(Task):
-    """Rows of text for general distillation, with tokens masked if `masking` says which; no head, no labels, no score.
-
-    Args:
-        name: as the user typed it.
-        rows: encoded rows of each split.
-        tokenizer: the one that encoded them.
-        max_length: longest input in tokens, for texts that belong to no split.
-        masking: which tokens are masked; none by default.
-        notes: remarks about the data.
-    """
+class PlainText(TextRows):
+    """Rows of text for general distillation, with masked tokens if `masking` says which; no head, labels or score."""
 
     kind, head = "encoder", None
-    labels, positive, columns = None, 1, ()
     metrics, primary = (), "distance"
 
-    def __init__(
-        self,
-        name: str,
-        rows: Mapping[str, Rows],
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        masking: Masking | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self.name, self.splits, self.notes = name, rows, notes
-        self.tokenizer, self.max_length, self.masking = tokenizer, max_length, masking
-        self.inputs = tuple(tokenizer.model_input_names)
-        self.vocabulary = None if masking is None else vocabulary_of(tokenizer)
-        self.repeats = masking is None
-
-    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        return config
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.repeats = self.masking is None
 
     def aligned(self, config: PretrainedConfig) -> PlainText:
         return self
 
-    def encoded(self, split: str) -> Rows:
-        if split not in self.splits:
-            raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
-        return self.splits[split]
-
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
-        rows: Rows = encode(self.tokenizer, texts, self.max_length)
-        return rows
-
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
-        batch = pad(self.tokenizer, rows)
-        if self.masking is None or self.vocabulary is None:
-            return batch
-        key = EVALUATION if draw is None else (1, *draw)
-        ids, _ = mask_tokens(batch["input_ids"].numpy(), batch["row"].numpy(), self.vocabulary, self.masking, key)
-        return {**batch, "input_ids": torch.from_numpy(ids)}
+        batch = super().collate(rows, draw)
+        return {name: value for name, value in batch.items() if name != "labels"}
 
     def has_labels(self, split: str) -> bool:
         return False
