@@ -1,0 +1,43 @@
+"""Compact models: one class per architecture that holds layers of unequal shape and skips tokens.
+
+These files are saved beside a compact model's weights and import nothing of bertpress but each other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+COMPACT: dict[str, str] = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+}
+"""Architecture to what transformers' classes of it begin with; its compact model is of type ``compact_...``."""
+
+
+def module_of(architecture: str) -> ModuleType:
+    """The file of an architecture's compact classes."""
+    return import_module(f".compact_{architecture.replace('-', '_')}", __name__)
+
+
+def register() -> None:
+    """Let transformers' auto classes know the compact ones in this process, so that no remote code is needed."""
+    import transformers
+
+    for architecture, prefix in COMPACT.items():
+        module = module_of(architecture)
+        config = getattr(module, f"Compact{prefix}Config")
+        transformers.AutoConfig.register(config.model_type, config, exist_ok=True)
+        names: dict[str, str] = getattr(module, f"Compact{prefix}Model").auto_map
+        for auto, path in names.items():
+            if auto != "AutoConfig":
+                auto_class: Any = getattr(transformers, auto)
+                auto_class.register(config, getattr(module, path.partition(".")[2]), exist_ok=True)
+                getattr(module, path.partition(".")[2]).register_for_auto_class(auto)
+        config.register_for_auto_class()

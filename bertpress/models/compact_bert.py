@@ -1,0 +1,69 @@
+"""BERT with layers of unequal shape and token reduction; saved beside the weights of such a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import BertConfig
+from transformers.models.bert.modeling_bert import (
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
+
+from .compact import CompactEncoder, CompactHead
+
+
+class CompactBertConfig(BertConfig):
+    """The stock configuration and what makes a model compact."""
+
+    model_type = "compact_bert"
+    layer_shapes: list[dict[str, Any]] | None = None
+    """for each layer its heads, its intermediate_size, and the layer of the start model that it comes from"""
+    token_reduction: dict[str, Any] | None = None
+    """the fields of `Settings`"""
+
+
+class CompactBertModel(CompactEncoder, BertModel):
+    """The bare encoder."""
+
+    config_class = CompactBertConfig
+    auto_map = {
+        "AutoConfig": "compact_bert.CompactBertConfig",
+        "AutoModel": "compact_bert.CompactBertModel",
+        "AutoModelForMaskedLM": "compact_bert.CompactBertForMaskedLM",
+        "AutoModelForQuestionAnswering": "compact_bert.CompactBertForQuestionAnswering",
+        "AutoModelForSequenceClassification": "compact_bert.CompactBertForSequenceClassification",
+        "AutoModelForTokenClassification": "compact_bert.CompactBertForTokenClassification",
+    }
+
+
+class CompactBertForSequenceClassification(CompactHead, BertForSequenceClassification):
+    """A class or a score for each row."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+    reads_first_token = True
+
+
+class CompactBertForMaskedLM(CompactHead, BertForMaskedLM):
+    """A word for each token."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+
+
+class CompactBertForTokenClassification(CompactHead, BertForTokenClassification):
+    """A class for each token."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+
+
+class CompactBertForQuestionAnswering(CompactHead, BertForQuestionAnswering):
+    """A span of tokens for each row."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel

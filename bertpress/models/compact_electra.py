@@ -1,0 +1,69 @@
+"""ELECTRA with layers of unequal shape and token reduction; saved beside the weights of such a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import ElectraConfig
+from transformers.models.electra.modeling_electra import (
+    ElectraForMaskedLM,
+    ElectraForQuestionAnswering,
+    ElectraForSequenceClassification,
+    ElectraForTokenClassification,
+    ElectraModel,
+)
+
+from .compact import CompactEncoder, CompactHead
+
+
+class CompactElectraConfig(ElectraConfig):
+    """The stock configuration and what makes a model compact."""
+
+    model_type = "compact_electra"
+    layer_shapes: list[dict[str, Any]] | None = None
+    """for each layer its heads, its intermediate_size, and the layer of the start model that it comes from"""
+    token_reduction: dict[str, Any] | None = None
+    """the fields of `Settings`"""
+
+
+class CompactElectraModel(CompactEncoder, ElectraModel):
+    """The bare encoder."""
+
+    config_class = CompactElectraConfig
+    auto_map = {
+        "AutoConfig": "compact_electra.CompactElectraConfig",
+        "AutoModel": "compact_electra.CompactElectraModel",
+        "AutoModelForMaskedLM": "compact_electra.CompactElectraForMaskedLM",
+        "AutoModelForQuestionAnswering": "compact_electra.CompactElectraForQuestionAnswering",
+        "AutoModelForSequenceClassification": "compact_electra.CompactElectraForSequenceClassification",
+        "AutoModelForTokenClassification": "compact_electra.CompactElectraForTokenClassification",
+    }
+
+
+class CompactElectraForSequenceClassification(CompactHead, ElectraForSequenceClassification):
+    """A class or a score for each row."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel
+    reads_first_token = True
+
+
+class CompactElectraForMaskedLM(CompactHead, ElectraForMaskedLM):
+    """A word for each token."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel
+
+
+class CompactElectraForTokenClassification(CompactHead, ElectraForTokenClassification):
+    """A class for each token."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel
+
+
+class CompactElectraForQuestionAnswering(CompactHead, ElectraForQuestionAnswering):
+    """A span of tokens for each row."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel

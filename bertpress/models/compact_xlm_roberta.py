@@ -1,0 +1,69 @@
+"""XLM-R with layers of unequal shape and token reduction; saved beside the weights of such a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import XLMRobertaConfig
+from transformers.models.xlm_roberta.modeling_xlm_roberta import (
+    XLMRobertaForMaskedLM,
+    XLMRobertaForQuestionAnswering,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification,
+    XLMRobertaModel,
+)
+
+from .compact import CompactEncoder, CompactHead
+
+
+class CompactXLMRobertaConfig(XLMRobertaConfig):
+    """The stock configuration and what makes a model compact."""
+
+    model_type = "compact_xlm_roberta"
+    layer_shapes: list[dict[str, Any]] | None = None
+    """for each layer its heads, its intermediate_size, and the layer of the start model that it comes from"""
+    token_reduction: dict[str, Any] | None = None
+    """the fields of `Settings`"""
+
+
+class CompactXLMRobertaModel(CompactEncoder, XLMRobertaModel):
+    """The bare encoder."""
+
+    config_class = CompactXLMRobertaConfig
+    auto_map = {
+        "AutoConfig": "compact_xlm_roberta.CompactXLMRobertaConfig",
+        "AutoModel": "compact_xlm_roberta.CompactXLMRobertaModel",
+        "AutoModelForMaskedLM": "compact_xlm_roberta.CompactXLMRobertaForMaskedLM",
+        "AutoModelForQuestionAnswering": "compact_xlm_roberta.CompactXLMRobertaForQuestionAnswering",
+        "AutoModelForSequenceClassification": "compact_xlm_roberta.CompactXLMRobertaForSequenceClassification",
+        "AutoModelForTokenClassification": "compact_xlm_roberta.CompactXLMRobertaForTokenClassification",
+    }
+
+
+class CompactXLMRobertaForSequenceClassification(CompactHead, XLMRobertaForSequenceClassification):
+    """A class or a score for each row."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+    reads_first_token = True
+
+
+class CompactXLMRobertaForMaskedLM(CompactHead, XLMRobertaForMaskedLM):
+    """A word for each token."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+
+
+class CompactXLMRobertaForTokenClassification(CompactHead, XLMRobertaForTokenClassification):
+    """A class for each token."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+
+
+class CompactXLMRobertaForQuestionAnswering(CompactHead, XLMRobertaForQuestionAnswering):
+    """A span of tokens for each row."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel

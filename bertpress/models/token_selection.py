@@ -1,0 +1,274 @@
+"""Which tokens go on: settings of a reduced model, the tokens alive in a forward pass, and the decisions about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SELECTORS = ("policy", "attention", "random", "first")
+"""What a token's score is: a small network's verdict on its state, the attention that it received in the layer before,
+a number that depends on its position alone, or how near to the start it stands."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a reduced model chooses, as its configuration stores it in `token_reduction`.
+
+    The first token of each row, whose state a classifier reads, goes on always. A token is kept if its score is at
+    least the step's threshold; or, where shares are given instead, if it is among that share of its row's tokens.
+    """
+
+    layers: tuple[int, ...] = ()
+    """decisions are made before these layers; without any, the model is the plain one"""
+    selector: str = "policy"
+    policy_hidden: int = 32
+    """width inside of the small networks"""
+    thresholds: tuple[float, ...] | None = None
+    """one for each decision; default 0.5"""
+    shares: tuple[float, ...] | None = None
+    """of a row's tokens that are kept at each decision"""
+    min_keep: int = 1
+    """tokens that each row keeps at least"""
+    max_keep: int | None = None
+    """tokens that each row keeps at most"""
+    min_tokens: int = 0
+    """rows of fewer tokens keep all"""
+    always_keep: tuple[int, ...] = ()
+    """token ids that are never skipped, such as that of a separator"""
+    profiles: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """names to other thresholds or shares"""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], depth: int) -> Settings:
+        """Read and check what a configuration holds for an encoder of `depth` layers.
+
+        Raises:
+            ValueError: an unknown field, or one that does not fit.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"token_reduction has no field {unknown[0]}; it has {', '.join(sorted(known))}")
+        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        settings = cls(**frozen)
+        settings._check(depth)
+        return settings
+
+    def _check(self, depth: int) -> None:
+        layers = self.layers
+        if any(not 1 <= layer < depth for layer in layers) or list(layers) != sorted(set(layers)):
+            raise ValueError(
+                f"token_reduction.layers must rise from 1 to at most {depth - 1} (a model of {depth} layers), got "
+                f"{list(layers)}; the default for this depth is {default_layers(depth)}"
+            )
+        if self.selector not in SELECTORS:
+            raise ValueError(f"token_reduction.selector must be one of {', '.join(SELECTORS)}, got {self.selector}")
+        for name in ("thresholds", "shares"):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(layers):
+                raise ValueError(f"token_reduction.{name} must have one number for each of {len(layers)} decisions")
+        if self.thresholds is not None and self.shares is not None:
+            raise ValueError("token_reduction takes thresholds or shares, not both")
+        if self.selector in ("random", "first") and layers and self.shares is None:
+            raise ValueError(f"the selector {self.selector} needs shares")
+
+    def with_profile(self, name: str) -> Settings:
+        """These settings with the thresholds or shares of a named profile.
+
+        Raises:
+            ValueError: no such profile.
+        """
+        if name not in self.profiles:
+            raise ValueError(f"there is no profile '{name}'; there are: {', '.join(self.profiles) or 'none'}")
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.profiles[name].items()}
+        cleared = {"thresholds": None, "shares": None} if {"thresholds", "shares"} & set(values) else {}
+        return dataclasses.replace(self, **{**cleared, **values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a configuration."""
+        plain = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def default_layers(depth: int) -> list[int]:
+    """Before the second layer and before the middle one, as in the paper; fewer where a model has fewer layers."""
+    return [1, depth // 2] if depth >= 4 else [1][: depth - 1]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens alive, in the order of their states: those of one example behind each other, in their text's order."""
+
+    place: Tensor
+    """(tokens,) row * width + position"""
+    counts: tuple[int, ...]
+    """tokens of each example"""
+    rows: tuple[int, ...]
+    """row of each example in the batch"""
+    lengths: tuple[int, ...]
+    """tokens that each example had before any decision"""
+    width: int
+    """length of the batch, padding included"""
+
+    @cached_property
+    def example(self) -> Tensor:
+        """(tokens,) which of the examples, in the order in which they lie, each token belongs to."""
+        counts = torch.tensor(self.counts, device=self.place.device)
+        return torch.repeat_interleave(counts, output_size=self.place.shape[0])
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(examples,) index of each one's first token."""
+        counts = torch.tensor(self.counts, device=self.place.device)
+        return counts.cumsum(0) - counts
+
+    def per_token(self, values: Sequence[int]) -> Tensor:
+        """(tokens,) of one number for each example."""
+        return torch.tensor(values, device=self.place.device)[self.example]
+
+    def ranks(self, scores: Tensor) -> Tensor:
+        """(tokens,) place of each token among those of its example by falling score, from 0; earlier ones first."""
+        example = self.example
+        order = torch.argsort(scores, descending=True, stable=True)
+        order = order[torch.argsort(example[order], stable=True)]
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(len(order), device=order.device) - self.starts[example[order]]
+        return ranks
+
+    def select(self, keep: Tensor) -> tuple[Tokens, Tensor]:
+        """What stays alive, and where its states are now: (tokens left,). Examples of equal counts become neighbours."""
+        counts = torch.bincount(self.example[keep], minlength=len(self.counts)).tolist()  # waits for the device
+        kept = keep.nonzero().squeeze(1)
+        order = sorted(range(len(counts)), key=counts.__getitem__)
+        if order != list(range(len(counts))):
+            segments = kept.split(counts)
+            kept = torch.cat([segments[example] for example in order])
+        counts, rows, lengths = (
+            tuple(values[example] for example in order) for values in (counts, self.rows, self.lengths)
+        )
+        return Tokens(self.place[kept], counts, rows, lengths, self.width), kept
+
+    def repeated(self, copies: int) -> Tokens:
+        """The same batch so many times: copy j of row i is row j * batch + i."""
+        batch = len(self.rows)
+        shift = torch.arange(copies, device=self.place.device)[:, None] * (batch * self.width)
+        return dataclasses.replace(
+            self,
+            place=(self.place[None] + shift).flatten(),
+            counts=self.counts * copies,
+            rows=tuple(copy * batch + row for copy in range(copies) for row in self.rows),
+            lengths=self.lengths * copies,
+        )
+
+
+def tokens_of(valid: Tensor) -> Tokens:
+    """All tokens of a batch, (batch, length) with True where there is one.
+
+    Raises:
+        ValueError: a row without any token.
+    """
+    counts = valid.sum(1).tolist()  # waits for the device
+    if 0 in counts:
+        raise ValueError(f"row {counts.index(0)} of the batch has no token: its attention mask is all zero")
+    rows, width = valid.shape
+    place = torch.arange(rows * width, device=valid.device)
+    if sum(counts) != rows * width:
+        place = place[valid.flatten()]
+    whole = Tokens(place, tuple(counts), tuple(range(rows)), tuple(counts), width)
+    return whole.select(torch.ones_like(place, dtype=torch.bool))[0] if counts != sorted(counts) else whole
+
+
+class Policy(nn.Module):
+    """A small network that looks at one token's state: above 0 it goes on."""
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(hidden_size, width)
+        self.outer = nn.Linear(width, 1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(tokens, hidden size) to (tokens,), in float32 also where the rest is not."""
+        with torch.autocast(states.device.type, enabled=False):
+            inner = functional.linear(states.float(), self.inner.weight.float(), self.inner.bias.float())
+            outer = functional.linear(functional.gelu(inner), self.outer.weight.float(), self.outer.bias.float())
+        return outer.squeeze(-1)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One decision: what may be known about the tokens alive."""
+
+    step: int
+    states: Tensor
+    """(tokens, hidden size)"""
+    tokens: Tokens
+    received: Tensor | None
+    """(tokens,) attention received in the layer before, where the selector needs it"""
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The decisions of a deployed model."""
+
+    settings: Settings
+    policies: nn.ModuleList
+    force_keep: Tensor | None = None
+    """(batch * width,) tokens that stay"""
+    actions: Tensor | None = None
+    """(batch * width, steps) decisions made elsewhere, in place of the selector's"""
+
+    def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
+        """Which tokens go on, and their scores, both (tokens,)."""
+        tokens, settings = question.tokens, self.settings
+        if self.actions is not None:
+            keep, scores = self.actions[tokens.place, question.step], None
+        elif settings.min_tokens and max(tokens.lengths) < settings.min_tokens:
+            return torch.ones_like(tokens.place, dtype=torch.bool), None
+        else:
+            scores = self.scores(question)
+            keep = self._chosen(scores, question)
+        if self.force_keep is not None:
+            keep = keep | self.force_keep[tokens.place]
+        if settings.min_tokens:
+            keep = keep | (tokens.per_token(tokens.lengths) < settings.min_tokens)
+        return keep.index_fill(0, tokens.starts, True), scores
+
+    def scores(self, question: Question) -> Tensor:
+        """(tokens,): the higher, the sooner a token goes on."""
+        position = question.tokens.place % question.tokens.width
+        if self.settings.selector == "policy":
+            return torch.sigmoid(self.policies[question.step](question.states))
+        if self.settings.selector == "first":
+            return -position.float()
+        if self.settings.selector == "random":
+            return _scattered(position + 7919 * question.step)
+        assert question.received is not None
+        return question.received
+
+    def _chosen(self, scores: Tensor, question: Question) -> Tensor:
+        settings, tokens, step = self.settings, question.tokens, question.step
+        if settings.shares is None:
+            thresholds = settings.thresholds or (0.5,) * len(settings.layers)
+            keep = scores >= thresholds[step]
+            if settings.min_keep <= 1 and settings.max_keep is None:
+                return keep
+        ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
+        if settings.shares is not None:
+            quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in tokens.lengths]
+            keep = ranks < tokens.per_token(quotas)
+        keep = keep | (ranks < settings.min_keep)
+        return keep if settings.max_keep is None else keep & (ranks < settings.max_keep)
+
+
+def _scattered(numbers: Tensor) -> Tensor:
+    """Numbers in [0, 1) that look drawn at random, one for each integer."""
+    mixed = (numbers * 2654435761) % (1 << 32)
+    mixed = ((mixed ^ (mixed >> 15)) * 2246822519) % (1 << 32)
+    return (mixed ^ (mixed >> 13)).double() / (1 << 32)
