@@ -32,12 +32,11 @@ def register() -> None:
 
     for architecture, prefix in COMPACT.items():
         module = module_of(architecture)
-        config = getattr(module, f"Compact{prefix}Config")
+        config: Any = getattr(module, f"Compact{prefix}Config")
         transformers.AutoConfig.register(config.model_type, config, exist_ok=True)
-        names: dict[str, str] = getattr(module, f"Compact{prefix}Model").auto_map
-        for auto, path in names.items():
-            if auto != "AutoConfig":
-                auto_class: Any = getattr(transformers, auto)
-                auto_class.register(config, getattr(module, path.partition(".")[2]), exist_ok=True)
-                getattr(module, path.partition(".")[2]).register_for_auto_class(auto)
         config.register_for_auto_class()
+        for auto, path in getattr(module, f"Compact{prefix}Model").auto_map().items():
+            found = getattr(module, path.partition(".")[2])
+            if found is not config:
+                getattr(transformers, auto).register(config, found, exist_ok=True)
+                found.register_for_auto_class(auto)

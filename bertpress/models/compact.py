@@ -66,13 +66,12 @@ class CompactEncoder:
     """Mixed into an architecture's bare model, before it."""
 
     places: ClassVar[Places] = Places()
-    auto_map: ClassVar[dict[str, str]] = {}
     token_outputs = True
     """the result is the state of every token; a head that reads the first one's needs no more than that"""
 
     def __init__(self, config: Any, **options: Any) -> None:
         super().__init__(config, **options)
-        config.auto_map = dict(self.auto_map)
+        config.auto_map = self.auto_map()
         layers: Any = self.get_submodule(self.places.layers)  # type: ignore[attr-defined]
         if config.layer_shapes is not None:
             check_shapes(config.layer_shapes, len(layers))
@@ -82,6 +81,13 @@ class CompactEncoder:
         if config.token_reduction is not None:
             self._prepare_reduction(config, layers)
         self.post_init()  # type: ignore[attr-defined]
+
+    @classmethod
+    def auto_map(cls) -> dict[str, str]:
+        """Auto classes of transformers to the classes of this architecture's file that they load."""
+        file, stem = cls.__module__.rpartition(".")[2], cls.__name__.removesuffix("Model")
+        heads = {f"AutoModel{head}": f"{file}.{stem}{head}" for head in HEADS}
+        return {"AutoConfig": f"{file}.{stem}Config", "AutoModel": f"{file}.{stem}Model", **heads}
 
     def _prepare_reduction(self, config: Any, layers: nn.ModuleList) -> None:
         settings = self.settings = Settings.of(config.token_reduction, len(layers))
@@ -204,6 +210,8 @@ class CompactEncoder:
         return BACKENDS[backend](valid, depth, self.settings.layers, decide, wanted, needs_received, **options)
 
 
+HEADS = ("ForMaskedLM", "ForQuestionAnswering", "ForSequenceClassification", "ForTokenClassification")
+"""What the names of the classes with a head end with."""
 WALK_OPTIONS = (
     "backend",
     "profile",

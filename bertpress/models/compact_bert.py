@@ -30,14 +30,6 @@ class CompactBertModel(CompactEncoder, BertModel):
     """The bare encoder."""
 
     config_class = CompactBertConfig
-    auto_map = {
-        "AutoConfig": "compact_bert.CompactBertConfig",
-        "AutoModel": "compact_bert.CompactBertModel",
-        "AutoModelForMaskedLM": "compact_bert.CompactBertForMaskedLM",
-        "AutoModelForQuestionAnswering": "compact_bert.CompactBertForQuestionAnswering",
-        "AutoModelForSequenceClassification": "compact_bert.CompactBertForSequenceClassification",
-        "AutoModelForTokenClassification": "compact_bert.CompactBertForTokenClassification",
-    }
 
 
 class CompactBertForSequenceClassification(CompactHead, BertForSequenceClassification):

@@ -30,14 +30,6 @@ class CompactDistilBertModel(CompactEncoder, DistilBertModel):
     """The bare encoder."""
 
     config_class = CompactDistilBertConfig
-    auto_map = {
-        "AutoConfig": "compact_distilbert.CompactDistilBertConfig",
-        "AutoModel": "compact_distilbert.CompactDistilBertModel",
-        "AutoModelForMaskedLM": "compact_distilbert.CompactDistilBertForMaskedLM",
-        "AutoModelForQuestionAnswering": "compact_distilbert.CompactDistilBertForQuestionAnswering",
-        "AutoModelForSequenceClassification": "compact_distilbert.CompactDistilBertForSequenceClassification",
-        "AutoModelForTokenClassification": "compact_distilbert.CompactDistilBertForTokenClassification",
-    }
     places = Places(
         layers="transformer.layer",
         attention="attention",

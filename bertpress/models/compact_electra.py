@@ -30,14 +30,6 @@ class CompactElectraModel(CompactEncoder, ElectraModel):
     """The bare encoder."""
 
     config_class = CompactElectraConfig
-    auto_map = {
-        "AutoConfig": "compact_electra.CompactElectraConfig",
-        "AutoModel": "compact_electra.CompactElectraModel",
-        "AutoModelForMaskedLM": "compact_electra.CompactElectraForMaskedLM",
-        "AutoModelForQuestionAnswering": "compact_electra.CompactElectraForQuestionAnswering",
-        "AutoModelForSequenceClassification": "compact_electra.CompactElectraForSequenceClassification",
-        "AutoModelForTokenClassification": "compact_electra.CompactElectraForTokenClassification",
-    }
 
 
 class CompactElectraForSequenceClassification(CompactHead, ElectraForSequenceClassification):

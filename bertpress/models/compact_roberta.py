@@ -30,14 +30,6 @@ class CompactRobertaModel(CompactEncoder, RobertaModel):
     """The bare encoder."""
 
     config_class = CompactRobertaConfig
-    auto_map = {
-        "AutoConfig": "compact_roberta.CompactRobertaConfig",
-        "AutoModel": "compact_roberta.CompactRobertaModel",
-        "AutoModelForMaskedLM": "compact_roberta.CompactRobertaForMaskedLM",
-        "AutoModelForQuestionAnswering": "compact_roberta.CompactRobertaForQuestionAnswering",
-        "AutoModelForSequenceClassification": "compact_roberta.CompactRobertaForSequenceClassification",
-        "AutoModelForTokenClassification": "compact_roberta.CompactRobertaForTokenClassification",
-    }
 
 
 class CompactRobertaForSequenceClassification(CompactHead, RobertaForSequenceClassification):

@@ -30,14 +30,6 @@ class CompactXLMRobertaModel(CompactEncoder, XLMRobertaModel):
     """The bare encoder."""
 
     config_class = CompactXLMRobertaConfig
-    auto_map = {
-        "AutoConfig": "compact_xlm_roberta.CompactXLMRobertaConfig",
-        "AutoModel": "compact_xlm_roberta.CompactXLMRobertaModel",
-        "AutoModelForMaskedLM": "compact_xlm_roberta.CompactXLMRobertaForMaskedLM",
-        "AutoModelForQuestionAnswering": "compact_xlm_roberta.CompactXLMRobertaForQuestionAnswering",
-        "AutoModelForSequenceClassification": "compact_xlm_roberta.CompactXLMRobertaForSequenceClassification",
-        "AutoModelForTokenClassification": "compact_xlm_roberta.CompactXLMRobertaForTokenClassification",
-    }
 
 
 class CompactXLMRobertaForSequenceClassification(CompactHead, XLMRobertaForSequenceClassification):

@@ -143,7 +143,7 @@ class Tokens:
         return ranks
 
     def select(self, keep: Tensor) -> tuple[Tokens, Tensor]:
-        """What stays alive, and where its states are now: (tokens left,). Examples of equal counts become neighbours."""
+        """What stays alive, and where its states are now, (tokens left,). Equal counts become neighbours."""
         counts = torch.bincount(self.example[keep], minlength=len(self.counts)).tolist()  # waits for the device
         kept = keep.nonzero().squeeze(1)
         order = sorted(range(len(counts)), key=counts.__getitem__)
