@@ -40,6 +40,19 @@ def join(device: str | None) -> None:
         PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
 
 
+def mean_over_processes(number: float) -> float:
+    """The mean of a number that each process has; all of them ask for it."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return number
+    total = torch.tensor(number, dtype=torch.float64)
+    if torch.distributed.get_backend() == "nccl":
+        total = total.cuda()
+    torch.distributed.all_reduce(total)
+    return float(total) / world_size()
+
+
 def barrier() -> None:
     """Wait for all processes."""
     import torch

@@ -139,10 +139,11 @@ def shape_of(config: PreTrainedConfig) -> Shape:
     Raises:
         RequestError: an architecture that is not in `SHAPES`, or a value that its function does not cover.
     """
-    if config.model_type not in SHAPES:
+    kind = str(config.model_type).removeprefix("compact_").replace("_", "-")
+    if kind not in SHAPES:
         known = ", ".join(SHAPES)
         raise RequestError(f"The cost of a '{config.model_type}' model is not known; known: {known}.")
-    return SHAPES[config.model_type](config)
+    return SHAPES[kind](config)
 
 
 def _only(config: PreTrainedConfig, **covered: Any) -> None:

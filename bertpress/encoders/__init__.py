@@ -154,7 +154,7 @@ def encoder_of(config: PretrainedConfig) -> Encoder:
     Raises:
         RequestError: an architecture without a row.
     """
-    kind = config.model_type
+    kind = str(config.model_type).removeprefix("compact_").replace("_", "-")
     if kind in ENCODERS:
         return ENCODERS[kind]
     why = f" ({REFUSED[kind]})" if kind in REFUSED else ""

@@ -7,8 +7,9 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.tinybert import TinyBert
+from bertpress.methods.trbert import TrBert
 
-METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert)
+METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert, TrBert)
 
 
 def method_named(name: str) -> type[Method]:

@@ -118,21 +118,29 @@ class Walk(ABC):
         return self._result() if index == self.depth - 1 else hidden
 
     def _reduce(self, step: int) -> None:
-        states = self.states()
+        self.before_decision(step)
         received = None if self.received is None else self.received.share.flatten()[self.cells()]
-        keep, scores = self.decide(Question(step, states, self.tokens, received))
+        keep, scores = self.decide(Question(step, self.states(), self.tokens, received))
         if self.trace is not None:
             self.trace.decisions.append(Decision(self.tokens, keep, scores))
-        self.apply(keep)
+        self.decided(keep, scores)
 
-    def apply(self, keep: Tensor) -> None:
+    def before_decision(self, step: int) -> None:
+        """For passes that change something at decisions."""
+        return
+
+    def decided(self, keep: Tensor, scores: Tensor | None) -> None:
         """Go on with the tokens of `keep`."""
         if bool(keep.all()):  # waits for the device
             return
         if self.token_outputs or self.collected is not None:
-            self.left.append((self.tokens.place[~keep], self.states()[~keep]))
+            self.skip(self.tokens.place[~keep], self.states()[~keep])
         self.tokens, index = self.tokens.select(keep)
         self.shrink(index)
+
+    def skip(self, places: Tensor, states: Tensor) -> None:
+        """Note the last states of tokens that do not go on."""
+        self.left.append((places, states))
 
     def _note(self) -> None:
         if self.collected is not None:
@@ -194,6 +202,10 @@ class Packed(Walk):
         return torch.arange(len(self.packed), device=self.packed.device)
 
     def shrink(self, index: Tensor) -> None:
+        self.repack(index)
+
+    def repack(self, index: Tensor) -> None:
+        """Go on with these of the states, which `tokens` now describes."""
         self.packed = self.packed[index]
         self.spans = spans_of(self.tokens.counts)
 

@@ -22,7 +22,7 @@ from bertpress.methods.tinybert.observing import Wanted, observe
 from bertpress.methods.tinybert.prediction import Prediction
 from bertpress.methods.tinybert.signals import bytes_needed, store
 from bertpress.methods.tinybert.steps import check_teacher
-from bertpress.methods.tinybert.student import check_vocabulary
+from bertpress.teachers import check_vocabulary, find_teacher
 
 # Layer maps
 
@@ -415,14 +415,13 @@ def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) ->
 def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     stored = make_model(**without_dropout(id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1}))
     stored.save_pretrained(tmp_path / "teacher")
     make_tokenizer().save_pretrained(tmp_path / "teacher")
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
-    teacher = find_teacher(TinyBert(teacher=str(tmp_path / "teacher")), make_model(), task, run)
+    teacher = find_teacher(str(tmp_path / "teacher"), make_model(), task, run)
     batch = task.collate([task.encoded("train")[row] for row in range(4)])
     with torch.no_grad():
         expected = task.forward(stored, batch).logits[:, [1, 0]]
@@ -433,7 +432,6 @@ def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: P
 def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
@@ -445,7 +443,7 @@ def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None
         make_model(**fields).save_pretrained(tmp_path / name)
         make_tokenizer().save_pretrained(tmp_path / name)
         with pytest.raises(RequestError, match=words):
-            find_teacher(TinyBert(teacher=str(tmp_path / name)), make_model(), task, run)
+            find_teacher(str(tmp_path / name), make_model(), task, run)
 
 
 def test_a_student_of_another_architecture_takes_what_it_knows(task: Any, batch: Any) -> None:
@@ -467,7 +465,6 @@ def test_layers_above_the_compared_ones_may_stay_without_gradient(task: Any) -> 
 def test_labels_are_compared_but_for_their_spelling(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     said: list[str] = []
@@ -476,7 +473,7 @@ def test_labels_are_compared_but_for_their_spelling(task: Any, tmp_path: Path) -
         fields = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
         make_model(**fields).save_pretrained(tmp_path / name)
         make_tokenizer().save_pretrained(tmp_path / name)
-        find_teacher(TinyBert(teacher=str(tmp_path / name)), make_model(), task, run)
+        find_teacher(str(tmp_path / name), make_model(), task, run)
     assert len(said) == 1
     assert "does not name its labels; they are taken to be bad, good, in this order" in said[0]
 

@@ -16,8 +16,9 @@ from bertpress.methods.tinybert.mapping import describe, rises
 from bertpress.methods.tinybert.observing import Wanted
 from bertpress.methods.tinybert.prediction import Prediction, wanted_of
 from bertpress.methods.tinybert.signals import MOST_BYTES, Signals, bytes_needed, store
-from bertpress.methods.tinybert.student import find_teacher, make_student
+from bertpress.methods.tinybert.student import make_student
 from bertpress.processes import barrier, is_first_process, world_size
+from bertpress.teachers import find_teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,9 @@ SAMPLED_ROWS = 1000
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student after both steps; `model` is left unchanged."""
-    teacher: PreTrainedModel | None = find_teacher(method, model, task, run)
+    teacher: PreTrainedModel | None = find_teacher(
+        method.teacher, model, task, run, needs_head=method.prediction is not None
+    )
     assert teacher is not None
     student = make_student(method, model, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None

@@ -1,17 +1,14 @@
-"""Where a student starts, and who teaches it."""
+"""Where a student starts."""
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-from bertpress.encoders import check_length, encoder_of
-from bertpress.encoders.surgery import keep_layers, reorder_outputs
-from bertpress.errors import RequestError
-from bertpress.loading import load_config, load_for_task, load_tokenizer
+from bertpress.encoders.surgery import keep_layers
+from bertpress.teachers import load_beside
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from bertpress.methods.tinybert import TinyBert
     from bertpress.run import StepRun
@@ -21,72 +18,9 @@ if TYPE_CHECKING:
 def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student before its training: layers of `model`, another folder, or random weights; all of it trainable."""
     if method.student is not None:
-        student = _loaded(method.student, task, run, new_head=True)
+        student = load_beside(method.student, task, run, new_head=True)
     elif method.shape is not None:
         student = type(model)(method.plan(model.config)).to(model.device)
     else:
         student = keep_layers(model, method.kept_layers(model.config))
     return student.eval().requires_grad_(True)
-
-
-def find_teacher(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
-    """The frozen teacher, in eval mode.
-
-    Raises:
-        RequestError: a folder without a trained head for this task, with another vocabulary, or for shorter inputs.
-    """
-    if method.teacher == "input":
-        teacher = copy.deepcopy(model)
-    elif method.teacher == "start":
-        teacher = run.start()
-    else:
-        teacher = _loaded(method.teacher, task, run, new_head=method.prediction is None)
-    return teacher.eval().requires_grad_(False)
-
-
-def _loaded(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrainedModel:
-    """A model from a folder that takes the task's batches and answers in its order of labels."""
-    code = run.runtime.trust_remote_code
-    check_vocabulary(task.tokenizer, load_tokenizer(name, code), "the input model", name)
-    labels = _assumed_labels(name, task, run)
-    model, own, remarks = load_for_task(name, task, new_head, code, labels)
-    for remark in remarks:
-        run.runtime.say(remark)
-    if own.labels != task.labels and own.labels and task.labels:
-        reorder_outputs(model, task.head, [own.labels.index(label) for label in task.labels])
-        task.configure(model.config)
-    check_length(task.max_length, encoder_of(model.config).positions(model.config))
-    if max(task.tokenizer.get_vocab().values()) >= model.config.vocab_size:
-        raise RequestError(f"{name} has embeddings for {model.config.vocab_size} tokens, fewer than the tokenizer has.")
-    return model.to(run.device)
-
-
-def _assumed_labels(name: str, task: Task, run: StepRun) -> tuple[str, ...] | None:
-    """The task's labels for a head that names none (LABEL_0 and so on); the check of the teacher guards the guess."""
-    config = load_config(name, run.runtime.trust_remote_code)
-    unnamed = all(label == f"LABEL_{index}" for index, label in config.id2label.items())
-    if not task.labels or not unnamed or config.num_labels != len(task.labels):
-        return None
-    run.runtime.say(f"{name} does not name its labels; they are taken to be {', '.join(task.labels)}, in this order.")
-    return task.labels
-
-
-def check_vocabulary(
-    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, first_name: str, second_name: str
-) -> None:
-    """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
-
-    Raises:
-        RequestError: names the first tokens that differ.
-    """
-    own, other = first.get_vocab(), second.get_vocab()
-    smaller = own if len(own) <= len(other) else other
-    differing = sorted((token for token in smaller if own.get(token) != other.get(token)), key=smaller.__getitem__)
-    sample = "Distilling Élan 深度 don't 3.5%"
-    if not differing and first(sample)["input_ids"] == second(sample)["input_ids"]:
-        return
-    shown = ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"
-    raise RequestError(
-        f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
-        "give a student and a teacher that share one."
-    )

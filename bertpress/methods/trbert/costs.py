@@ -1,0 +1,88 @@
+"""Multiply-adds of rows that keep fewer and fewer tokens, as tensors, so that a price can be asked for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bertpress.shapes import Linear, shape_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True)
+class RowCosts:
+    """Of each layer the multiply-adds per token and per pair of tokens, and what decisions cost per token."""
+
+    linear: tuple[float, ...]
+    pairs: tuple[float, ...]
+    layers: tuple[int, ...]
+    """decisions are made before these"""
+    decision: float
+
+    @classmethod
+    def of(cls, config: PretrainedConfig, policy_hidden: int) -> RowCosts:
+        """The costs of a compact model's configuration; without policies where `policy_hidden` is 0."""
+        shape = shape_of(config)
+        policy = Linear(config.hidden_size, policy_hidden).macs + policy_hidden
+        return cls(
+            tuple(float(sum(part.macs for part in layer.parts)) for layer in shape.layers),
+            tuple(2.0 * layer.attention for layer in shape.layers),
+            tuple(config.token_reduction["layers"]),
+            float(policy),
+        )
+
+    def full(self, lengths: Tensor) -> Tensor:
+        """(rows,) of rows that keep all their tokens and decide nothing."""
+        return sum(self.linear) * lengths + sum(self.pairs) * lengths**2
+
+    def share(self, lengths: Tensor, kept: Tensor) -> Tensor:
+        """(rows,) multiply-adds of the layers and decisions as a share of `full`.
+
+        Args:
+            lengths: (rows,) tokens before any decision, as floats.
+            kept: (rows, decisions) tokens after each.
+        """
+        alive, total = lengths, torch.zeros_like(lengths)
+        for layer, (linear, pairs) in enumerate(zip(self.linear, self.pairs, strict=True)):
+            if layer in self.layers:
+                total = total + self.decision * alive
+                alive = kept[:, self.layers.index(layer)]
+            total = total + linear * alive + pairs * alive**2
+        return total / self.full(lengths)
+
+    def even_share(self, target: float, tokens: float) -> float:
+        """The share p of tokens for which rows of that many, keeping p at each decision, cost `target`.
+
+        Found by bisection; 1 where even that costs less, and near 0 where nothing is cheap enough.
+        """
+        low, high = 0.0, 1.0
+        lengths = torch.tensor([tokens], dtype=torch.float64)
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._even(lengths, middle) > target else (middle, high)
+        return (low + high) / 2
+
+    def _even(self, lengths: Tensor, share: float) -> float:
+        return float(self.share(lengths, lengths[:, None] * even_shares(share, len(self.layers), lengths)))
+
+
+def even_shares(share: float, decisions: int, like: Tensor | None = None) -> Tensor:
+    """(decisions,): what is left of a row after each decision if every one keeps `share` of what it sees."""
+    dtype = torch.float64 if like is None else like.dtype
+    return torch.tensor([share ** (step + 1) for step in range(decisions)], dtype=dtype)
+
+
+def mean_shares(lengths: Tensor, kept: Tensor, length_norm: str, width: int) -> Tensor:
+    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the padded length."""
+    divisor = lengths if length_norm == "valid" else torch.full_like(lengths, float(width))
+    return (kept / divisor[:, None]).mean(1)
+
+
+def moved_price(price: float, cost: float, target: float, rate: float) -> float:
+    """The price of the next step: it rises while more than the target is spent, and is never negative."""
+    return max(0.0, price + rate * (cost - target))
