@@ -13,6 +13,8 @@ from bertpress.shapes import Linear, shape_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from bertpress.models.walks import Trace
+
 
 @dataclass(frozen=True)
 class RowCosts:
@@ -54,6 +56,12 @@ class RowCosts:
                 alive = kept[:, self.layers.index(layer)]
             total = total + linear * alive + pairs * alive**2
         return total / self.full(lengths)
+
+    def share_of(self, trace: Trace) -> Tensor:
+        """(rows,) of a forward pass."""
+        assert trace.valid is not None
+        lengths = trace.valid.sum(1).double()
+        return self.share(lengths, trace.kept().double()) if self.layers else torch.ones_like(lengths)
 
     def even_share(self, target: float, tokens: float) -> float:
         """The share p of tokens for which rows of that many, keeping p at each decision, cost `target`.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bertpress import losses
+from bertpress.methods.trbert.calibrating import change_settings, fit
 from bertpress.methods.trbert.costs import RowCosts, mean_shares, moved_price
 from bertpress.methods.trbert.rewards import advantages, policy_loss, ranks_as_targets
 from bertpress.methods.trbert.sampling import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 COLLAPSED, PATIENCE = (0.02, 0.98), 200
 SOFTEST_THRESHOLD = 0.002
+FITTED = (128, 6)
+"""Rows and rounds by which thresholds are moved before a checkpoint is scored."""
 
 
 class Reducing(Objective):
@@ -46,6 +49,8 @@ class Reducing(Objective):
     """
 
     price: Tensor
+    draws = False
+    """decisions are drawn in training, so that thresholds are no matter before the model is deployed"""
 
     def __init__(
         self,
@@ -63,7 +68,8 @@ class Reducing(Objective):
         self.decisions = len(self.costs.layers)
         start = 0.0 if method.alpha is None else method.alpha
         self.register_buffer("price", torch.tensor(start, dtype=torch.float64))
-        self.means, self.spent, self.judged = Means(), Means(), Means()
+        self.means, self.spent = Means(), Means()
+        self.judged: list[Tensor] = []
         self.collapsed = 0
 
     def deployed(self) -> PreTrainedModel:
@@ -74,7 +80,7 @@ class Reducing(Objective):
             return {"loss": self.training_loss(batch) + 0.0 * self.anchor}
         trace = Trace()
         outputs = self.task.forward(self.model, batch, trace=trace)
-        self.judged.add(macs=self._share_of(trace).mean())
+        self.judged.append(self.costs.share_of(trace))
         result = {"logits": self.task.condense(outputs, batch)}
         if "labels" in batch:
             result["loss"] = self.task.example_losses(outputs, batch).mean()
@@ -111,12 +117,6 @@ class Reducing(Objective):
 
     def _soft(self, own: Tensor, other: Tensor) -> Tensor:
         return losses.soft_cross_entropy(own, other, self.method.kd_temperature)
-
-    def _share_of(self, trace: Trace) -> Tensor:
-        """(rows,) of the multiply-adds."""
-        assert trace.valid is not None
-        lengths = trace.valid.sum(1).double()
-        return self.costs.share(lengths, trace.kept().double()) if self.decisions else torch.ones_like(lengths)
 
     def priced(self, batch: Mapping[str, Tensor], kept: list[Tensor]) -> Tensor:
         """(rows,) what the price is asked for, and note what was spent.
@@ -155,10 +155,13 @@ class Reducing(Objective):
 
     def scores(self, split: str, device: torch.device) -> dict[str, float]:
         """The task's metrics, the share of multiply-adds, and the primary metric less what exceeds the budget."""
-        self.judged.take()
+        method = self.method
+        if self.draws and method.calibrate and method.alpha is None:
+            fit(self.model, self.task, self.costs, method.macs, split, *FITTED)
+        self.judged = []
         found = super().scores(split, device)
-        macs = self.judged.take()["macs"]
-        excess = max(0.0, macs / self.method.macs - 1) if self.method.alpha is None else 0.0
+        macs = float(torch.cat(self.judged).mean())
+        excess = max(0.0, macs / method.macs - 1) if method.alpha is None else 0.0
         return {**found, "macs_share": macs, "score_in_budget": found[self.task.primary] - excess}
 
     def walk(self, kind: type[Any], batch: Mapping[str, Tensor], decide: Any, **options: Any) -> Any:
@@ -188,6 +191,7 @@ class Reinforced(Reducing):
             ones, in the first part of the run.
     """
 
+    draws = True
     running: Tensor
 
     def __init__(self, *args: Any, joint: bool, guide: PerRow | None = None, **kwargs: Any) -> None:
@@ -262,6 +266,7 @@ class Smooth(Reducing):
     def __init__(self, *args: Any, joint: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.joint = joint
+        self.draws = self.method.selector == "gumbel"
         self.thresholds: torch.nn.Parameter | None = None
         if self.method.selector == "threshold":
             depth = len(self.costs.linear)
@@ -273,7 +278,7 @@ class Smooth(Reducing):
         if mode and not self.joint and self.thresholds is None and not self.method.policy_dropout:
             self.model.eval()
         if not mode and self.thresholds is not None:
-            set_thresholds(self.model, self.thresholds.tolist())
+            change_settings(self.model, thresholds=self.thresholds.tolist())
         return self
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -323,19 +328,3 @@ class Initialising(Reducing):
             distance = distance + ((keep - target).abs() * mask).sum(1) / lengths
         self.means.add(rank_distance=distance.mean())
         return distance.mean()
-
-
-def set_thresholds(model: PreTrainedModel, thresholds: list[float]) -> None:
-    """Let a reduced model decide by these thresholds from now on, its saved form included."""
-    change_settings(model, thresholds=thresholds, shares=None)
-
-
-def change_settings(model: PreTrainedModel, **fields: Any) -> None:
-    """Change fields of a reduced model's settings, in the model and in its configuration."""
-    from bertpress.models.token_selection import Settings
-
-    encoder: Any = model.base_model
-    depth = len(encoder.get_submodule(encoder.places.layers))
-    values = {**encoder.settings.to_dict(), **fields}
-    encoder.settings = Settings.of(values, depth)
-    model.config.token_reduction = encoder.config.token_reduction = encoder.settings.to_dict()

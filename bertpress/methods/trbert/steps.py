@@ -10,13 +10,12 @@ import torch
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
-from bertpress.evaluation import batches_by_length
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.methods.trbert.artefacts import PerRow, stored
+from bertpress.methods.trbert.calibrating import change_settings, fit
 from bertpress.methods.trbert.costs import RowCosts, even_shares
 from bertpress.methods.trbert.importance import scores_of_rows
-from bertpress.methods.trbert.objectives import Initialising, Reducing, Reinforced, Smooth, change_settings
-from bertpress.models.walks import Trace
+from bertpress.methods.trbert.objectives import Initialising, Reducing, Reinforced, Smooth
 from bertpress.teachers import find_teacher
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
-CALIBRATION_ROWS = 500
+FITTED = (500, 10)
+"""Rows and rounds by which the thresholds of a result are moved."""
 
 
 def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
@@ -40,18 +40,21 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
     if "init" in trained and guide is not None:
         freeze(reduced)
         run.train(Initialising(reduced, task, method, run.seed, guide=guide), task, trained["init"], "init")
+    price = None
     if "policy" in trained:
         freeze(reduced, all_but_policies=method.selector != "threshold")
         objective = objective_of(method, reduced, task, run, joint=method.selector == "threshold", guide=guide)
         run.train(objective, task, trained["policy"], "policy")
+        price = objective.price
         settle(objective, reduced)
-        del objective
+        calibrate(method, reduced, task, run)
     if "joint" in trained:
         answers, teacher = taught(method, model, task, run)
         reduced.requires_grad_(True)
         joint = objective_of(method, reduced, task, run, joint=True, answers=answers, teacher=teacher)
+        if price is not None:
+            joint.price.copy_(price)
         run.train(joint, task, trained["joint"], "joint")
-    if method.calibrate and method.alpha is None:
         calibrate(method, reduced, task, run)
     return reduced
 
@@ -175,43 +178,9 @@ def settle(objective: Reducing, reduced: PreTrainedModel) -> None:
 
 
 def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun) -> None:
-    """Move thresholds or shares together until the development texts cost what was asked for."""
-    encoder: Any = reduced.base_model
-    settings = encoder.settings
+    """Move the thresholds or shares of a trained model until the development texts cost what was asked for."""
+    if not method.calibrate or method.alpha is not None:
+        return
     costs = RowCosts.of(reduced.config, method.policy_hidden)
-    encoded = task.encoded(task.dev_split)
-    if len(encoded) > CALIBRATION_ROWS:
-        step = len(encoded) / CALIBRATION_ROWS
-        encoded = encoded.select([int(index * step) for index in range(CALIBRATION_ROWS)])  # type: ignore[attr-defined]
-
-    def tried(factor: float) -> dict[str, Any]:
-        if settings.shares is not None:
-            return {"shares": [min(1.0, share * factor ** (step + 1)) for step, share in enumerate(settings.shares)]}
-        start = settings.thresholds or (0.5,) * len(settings.layers)
-        if settings.selector == "attention":
-            return {"thresholds": [value / factor for value in start]}
-        return {"thresholds": [1 - (1 - value) ** (1 / factor) for value in start]}
-
-    def spent(factor: float) -> float:
-        change_settings(reduced, **tried(factor))
-        return mean_share(reduced, task, encoded, costs)
-
-    low, high = 0.05, 20.0  # of tokens: fewer, more
-    for _ in range(10):
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if spent(middle) > method.macs else (middle, high)
-    reached = spent(low)
-    run.runtime.say(f"thresholds moved: the development texts cost {100 * reached:.1f} % of the multiply-adds")
-
-
-def mean_share(reduced: PreTrainedModel, task: Task, encoded: Any, costs: RowCosts) -> float:
-    """Mean over rows of the multiply-adds that the model's own decisions leave."""
-    found = []
-    reduced.eval()
-    with torch.inference_mode():
-        for _, batch in batches_by_length(task, encoded, reduced.device):
-            trace = Trace()
-            task.forward(reduced, batch, trace=trace)
-            assert trace.valid is not None
-            found.append(costs.share(trace.valid.sum(1).double(), trace.kept().double()))
-    return float(torch.cat(found).mean())
+    reached = fit(reduced, task, costs, method.macs, task.dev_split, *FITTED)
+    run.runtime.say(f"the development texts cost {100 * reached:.1f} % of the multiply-adds of the full model")
