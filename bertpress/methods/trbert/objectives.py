@@ -278,7 +278,7 @@ class Smooth(Reducing):
         if mode and not self.joint and self.thresholds is None and not self.method.policy_dropout:
             self.model.eval()
         if not mode and self.thresholds is not None:
-            change_settings(self.model, thresholds=self.thresholds.tolist())
+            change_settings(self.model, thresholds=self.thresholds.tolist(), shares=None)
         return self
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -174,7 +174,7 @@ def objective_of(
 def settle(objective: Reducing, reduced: PreTrainedModel) -> None:
     """Let the model keep thresholds that were learned."""
     if isinstance(objective, Smooth) and objective.thresholds is not None:
-        change_settings(reduced, thresholds=objective.thresholds.tolist())
+        change_settings(reduced, thresholds=objective.thresholds.tolist(), shares=None)
 
 
 def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun) -> None:
