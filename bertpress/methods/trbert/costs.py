@@ -24,18 +24,22 @@ class RowCosts:
     pairs: tuple[float, ...]
     layers: tuple[int, ...]
     """decisions are made before these"""
-    decision: float
+    policy: float = 0.0
+    """of a decision, for each token that a policy looks at"""
+    received: bool = False
+    """decisions look at attention, whose scores are computed once more in the layer before"""
 
     @classmethod
-    def of(cls, config: PretrainedConfig, policy_hidden: int) -> RowCosts:
-        """The costs of a compact model's configuration; without policies where `policy_hidden` is 0."""
-        shape = shape_of(config)
-        policy = Linear(config.hidden_size, policy_hidden).macs + policy_hidden
+    def of(cls, config: PretrainedConfig) -> RowCosts:
+        """The costs of a compact model's configuration."""
+        shape, settings = shape_of(config), config.token_reduction
+        width = settings.get("policy_hidden", 32)
         return cls(
             tuple(float(sum(part.macs for part in layer.parts)) for layer in shape.layers),
             tuple(2.0 * layer.attention for layer in shape.layers),
-            tuple(config.token_reduction["layers"]),
-            float(policy),
+            tuple(settings["layers"]),
+            float(Linear(config.hidden_size, width).macs + width) if settings["selector"] == "policy" else 0.0,
+            settings["selector"] == "attention",
         )
 
     def full(self, lengths: Tensor) -> Tensor:
@@ -52,7 +56,7 @@ class RowCosts:
         alive, total = lengths, torch.zeros_like(lengths)
         for layer, (linear, pairs) in enumerate(zip(self.linear, self.pairs, strict=True)):
             if layer in self.layers:
-                total = total + self.decision * alive
+                total = total + self.policy * alive + self.received * self.pairs[layer - 1] / 2 * alive**2
                 alive = kept[:, self.layers.index(layer)]
             total = total + linear * alive + pairs * alive**2
         return total / self.full(lengths)

@@ -64,7 +64,7 @@ class Reducing(Objective):
     ) -> None:
         super().__init__(task, teacher)
         self.model, self.method, self.seed, self.answers, self.say = model, method, seed, answers, say
-        self.costs = RowCosts.of(model.config, method.policy_hidden)
+        self.costs = RowCosts.of(model.config)
         self.decisions = len(self.costs.layers)
         start = 0.0 if method.alpha is None else method.alpha
         self.register_buffer("price", torch.tensor(start, dtype=torch.float64))

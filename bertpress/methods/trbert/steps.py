@@ -65,7 +65,7 @@ def prepared(method: TrBert, model: PreTrainedModel, task: Task) -> PreTrainedMo
     layers = method.layers_of(encoder.depth(model.config))
     settings = {**method.settings(layers, model.config), "always_keep": special_ids(method, task)}
     reduced = compact(model, token_reduction=settings)
-    costs = RowCosts.of(reduced.config, method.policy_hidden)
+    costs = RowCosts.of(reduced.config)
     encoded = task.encoded(task.dev_split)
     tokens = sum(encoded["length"]) / len(encoded)
     share = costs.even_share(method.macs, tokens) if layers else 1.0
@@ -181,6 +181,6 @@ def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun
     """Move the thresholds or shares of a trained model until the development texts cost what was asked for."""
     if not method.calibrate or method.alpha is not None:
         return
-    costs = RowCosts.of(reduced.config, method.policy_hidden)
+    costs = RowCosts.of(reduced.config)
     reached = fit(reduced, task, costs, method.macs, task.dev_split, *FITTED)
     run.runtime.say(f"the development texts cost {100 * reached:.1f} % of the multiply-adds of the full model")
