@@ -234,11 +234,25 @@ class Decide:
         else:
             scores = self.scores(question)
             keep = self._chosen(scores, question)
+        return self.held(keep, tokens), scores
+
+    def held(self, keep: Tensor, tokens: Tokens) -> Tensor:
+        """`keep` and what goes on whatever was decided: first tokens, short rows, and what is never skipped."""
         if self.force_keep is not None:
             keep = keep | self.force_keep[tokens.place]
-        if settings.min_tokens:
-            keep = keep | (tokens.per_token(tokens.lengths) < settings.min_tokens)
-        return keep.index_fill(0, tokens.starts, True), scores
+        if self.settings.min_tokens:
+            keep = keep | (tokens.per_token(tokens.lengths) < self.settings.min_tokens)
+        return keep.index_fill(0, tokens.starts, True)
+
+    def limited(self, keep: Tensor, scores: Tensor, tokens: Tokens, ranks: Tensor | None = None) -> Tensor:
+        """`keep` with the least and the most tokens of a row, by falling score."""
+        least, most = self.settings.min_keep, self.settings.max_keep
+        if least <= 1 and most is None:
+            return keep
+        if ranks is None:
+            ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
+        keep = keep | (ranks < least)
+        return keep if most is None else keep & (ranks < most)
 
     def scores(self, question: Question) -> Tensor:
         """(tokens,): the higher, the sooner a token goes on."""
@@ -256,15 +270,10 @@ class Decide:
         settings, tokens, step = self.settings, question.tokens, question.step
         if settings.shares is None:
             thresholds = settings.thresholds or (0.5,) * len(settings.layers)
-            keep = scores >= thresholds[step]
-            if settings.min_keep <= 1 and settings.max_keep is None:
-                return keep
+            return self.limited(scores >= thresholds[step], scores, tokens)
         ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
-        if settings.shares is not None:
-            quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in tokens.lengths]
-            keep = ranks < tokens.per_token(quotas)
-        keep = keep | (ranks < settings.min_keep)
-        return keep if settings.max_keep is None else keep & (ranks < settings.max_keep)
+        quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in tokens.lengths]
+        return self.limited(ranks < tokens.per_token(quotas), scores, tokens, ranks)
 
 
 def _scattered(numbers: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ seed, step and row. The recipe `trbert-upstream` has the original's conventions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 __all__ = ["TrBert"]
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 TRAINED: dict[str, tuple[str, ...]] = {
     "policy": ("init", "policy", "joint"),
@@ -56,8 +58,9 @@ class TrBert(Method):
 
     macs: float = Field(0.5, gt=0, le=1)
     """share of the multiply-adds that is kept; less: faster and less accurate"""
-    alpha: float | None = Field(None, ge=0)
-    """fixed price of keeping all tokens, in units of the loss, instead of the share in macs; for experts"""
+    alpha: Price | tuple[Price, Price] | None = None
+    """fixed price of keeping all tokens, in units of the loss, instead of the share in macs; or two, of the policy and
+    the joint phase; for experts"""
     selector: Literal["policy", "gumbel", "threshold", "attention", "random", "first"] = "policy"
     """who decides: a policy trained by REINFORCE or with a relaxed draw (gumbel), learned thresholds on the attention
     that tokens receive, a fixed share of the most attended ones, of random ones, or of the first ones"""
@@ -143,12 +146,27 @@ class TrBert(Method):
 
     @property
     def needs_labels(self) -> bool:
-        return self.teacher == "none" or self.hard_weight > 0
+        return not self.teaches or self.hard_weight > 0
+
+    @property
+    def teaches(self) -> bool:
+        """True if there is a teacher, whose answers take the place of labels."""
+        return self.teacher != "none" and self.soft_weight > 0
+
+    @property
+    def prices_tokens(self) -> bool:
+        """True if the price is asked for tokens, not for multiply-adds."""
+        return self.cost == "tokens" or (self.cost == "auto" and self.alpha is not None)
+
+    def fixed_price(self, phase: str) -> float | None:
+        """The price of keeping all tokens in a phase, if it is given."""
+        both = self.alpha if isinstance(self.alpha, tuple) else (self.alpha, self.alpha)
+        return both[phase == "joint"]
 
     @property
     def learns_from_teacher(self) -> bool:
         """True if the joint phase imitates a teacher."""
-        return self.teacher != "none" and self.soft_weight > 0 and self.joint is not None
+        return self.teaches and self.joint is not None
 
     @property
     def is_guided(self) -> bool:
@@ -209,9 +227,29 @@ class TrBert(Method):
             self.reference_layer(depth)
         if getattr(config, "token_reduction", None) is not None:
             raise RequestError("The model skips tokens already; start from the model that it was made of.")
-        return compact_config(config, token_reduction=self.settings(layers, config))
+        result = compact_config(config, token_reduction=self.settings(layers))
+        self._check_reachable(config, layers)
+        return result
 
-    def settings(self, layers: list[int], config: PretrainedConfig) -> dict[str, object]:
+    def _check_reachable(self, config: PretrainedConfig, layers: list[int]) -> None:
+        """Refuse a share of the multiply-adds that the layers below the first decision exceed by themselves.
+
+        Raises:
+            RequestError: names that share.
+        """
+        from bertpress.shapes import shape_of
+
+        if self.alpha is not None or not layers:
+            return
+        costs = [layer.macs(128) for layer in shape_of(config).layers]
+        least = sum(costs[: layers[0]]) / sum(costs)
+        if self.macs <= least:
+            raise RequestError(
+                f"macs {self.macs:g} cannot be reached: {layers[0]} of {len(costs)} layers always see all tokens, "
+                f"which is {least:.2f} of the multiply-adds; give more, or decide earlier (reduction_layers)."
+            )
+
+    def settings(self, layers: list[int]) -> dict[str, object]:
         """What the result's configuration says about token reduction before anything is trained."""
         saved = {"gumbel": "policy", "threshold": "attention"}.get(self.selector, self.selector)
         return {
@@ -245,14 +283,9 @@ class TrBert(Method):
 
         depth = encoder_of(config).depth(config)
         layers = self.layers_of(depth)
-        remarks = [f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"]
         if not layers:
-            return [f"a model of {depth} layer has no layer before which tokens could be skipped: nothing is skipped."]
-        least = layers[0] / depth
-        if self.alpha is None and self.macs < least:
-            remarks.append(
-                f"macs {self.macs:g} cannot be reached: {layers[0]} of {depth} layers always see all tokens."
-            )
+            return [f"there is no layer (of {depth}) before which tokens are skipped, so nothing is trained."]
+        remarks = [f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"]
         if self.rollouts == 1 and self.selector == "policy":
             remarks.append("one rollout has no others to compare with: its reward is compared with a running mean.")
         return remarks

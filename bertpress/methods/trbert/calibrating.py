@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bertpress.methods.trbert.costs import RowCosts
     from bertpress.tasks.task import Task
 
-LEAST, MOST = 0.05, 20.0
+LEAST, MOST = 1e-3, 1e3
 """How far thresholds are moved: by factors on the odds of being skipped."""
 
 
@@ -66,6 +67,9 @@ def fit(
 ) -> float:
     """Let the model keep that share of the multiply-adds on texts of a split, in place.
 
+    Thresholds of policies are moved from 0.5, whatever they are now, so that what comes out depends on the weights
+    alone; other thresholds and shares from where they are.
+
     Args:
         rows: of the split, at most, evenly spread.
         rounds: passes over them.
@@ -74,6 +78,8 @@ def fit(
         the share that it keeps now.
     """
     settings = settings_of(model)
+    if settings.selector == "policy":
+        settings = dataclasses.replace(settings, thresholds=None, shares=None)
     batches = [batch for _, batch in batches_by_length(task, spread(task.encoded(split), rows), model.device)]
 
     def spent(factor: float) -> float:

@@ -66,33 +66,30 @@ def states_before(
             handle.remove()
 
 
-def scores_of_rows(
-    model: PreTrainedModel, reduced: PreTrainedModel, task: Task, method: TrBert, positions: Sequence[int]
-) -> list[Floats]:
-    """For each of these training rows (decisions, length), in their order; the models are in eval mode and frozen.
+def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions: Sequence[int]) -> list[Floats]:
+    """For each of these training rows (decisions, length), in their order; the model is in eval mode and frozen.
 
     Args:
-        model: the full model, a stock one.
-        reduced: the same as a compact model, for the attention that tokens receive.
+        model: the full one; for importance by attention a compact one that skips nothing but looks at it.
     """
     encoded = task.encoded("train")
     depth = encoder_of(model.config).depth(model.config)
     layers = method.layers_of(depth)
     result: dict[int, Floats] = {}
-    by_length = sorted(positions, key=lambda position: encoded[position]["length"])
+    lengths = encoded["length"]
+    by_length = sorted(positions, key=lambda position: int(lengths[position]))
     for start in range(0, len(by_length), BATCH):
         chosen = by_length[start : start + BATCH]
         rows = [encoded[position] for position in chosen]
         batch = {name: value.to(model.device) for name, value in task.collate(rows).items()}
-        scores = _scores(model, reduced, task, method, batch, layers, depth).float().cpu().numpy()
+        scores = _scores(model, task, method, batch, layers, depth).float().cpu().numpy()
         for index, position in enumerate(chosen):
-            result[position] = scores[:, index, : rows[index]["length"]]
+            result[position] = scores[:, index, : lengths[position]]
     return [result[position] for position in positions]
 
 
 def _scores(
     model: PreTrainedModel,
-    reduced: PreTrainedModel,
     task: Task,
     method: TrBert,
     batch: Mapping[str, Tensor],
@@ -107,7 +104,7 @@ def _scores(
     if method.importance == "attention":
         trace = Trace()
         with torch.no_grad():
-            task.forward(reduced, batch, trace=trace)
+            task.forward(model, batch, trace=trace)
         return trace.scores().permute(2, 0, 1)
     at = method.reference_layer(depth)
     with states_before(model, [*layers, at], leaf=at) as found:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bertpress import draws
 from bertpress.methods.trbert.rewards import action_losses, entropies
-from bertpress.models.token_selection import Question, Tokens
+from bertpress.models.token_selection import Decide, Question, Tokens
 from bertpress.models.walks import Masked, Packed
 
 
@@ -31,7 +31,8 @@ def uniform_draws(key: tuple[int, ...], rows: Tensor, rollouts: int, width: int)
 class Sampled:
     """Draws every decision from the policies, and keeps what REINFORCE needs to know of it."""
 
-    policies: nn.ModuleList
+    rules: Decide
+    """the policies, and what holds when they are deployed"""
     uniform: Callable[[int], Tensor]
     """of a decision, (examples * width,): a token goes on if the number of its place is below its probability"""
     guide: Tensor | None = None
@@ -50,9 +51,9 @@ class Sampled:
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         tokens = question.tokens
         states = question.states.detach() if self.detach else question.states
-        logits = self.policies[question.step](states)
+        logits = self.rules.policies[question.step](states)
         keep = self._behaviour(question, torch.sigmoid(logits.detach()))
-        keep = keep.index_fill(0, tokens.starts, True)
+        keep = self.rules.held(self.rules.limited(keep, logits.detach(), tokens), tokens)
         self.nll.append(mean_of_examples(action_losses(logits, keep, self.eps), tokens))
         self.kept.append(sum_of_examples(keep.float(), tokens))
         self.entropy.append(entropies(logits).mean())
@@ -154,8 +155,10 @@ class Relaxed(Masked):
 class RelaxedPolicy:
     """Straight-through draws: forward a token goes on or not, backward the draw is as soft as `temperature` says."""
 
-    policies: nn.ModuleList
+    rules: Decide
+    """the policies, and what holds when they are deployed"""
     uniform: Callable[[int], Tensor]
+    """of a decision, (examples * width,)"""
     temperature: float
     actions: Tensor | None = None
     kept: list[Tensor] = field(default_factory=list)
@@ -164,22 +167,24 @@ class RelaxedPolicy:
 
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         tokens = question.tokens
-        logits = self.policies[question.step](question.states)
+        logits = self.rules.policies[question.step](question.states)
         drawn = self.uniform(question.step)[tokens.place].clamp(1e-6, 1 - 1e-6).to(logits.dtype)
         soft = torch.sigmoid((logits + torch.logit(drawn)) / self.temperature)
         keep = soft > 0.5 if self.actions is None else self.actions[tokens.place, question.step]
-        keep = keep.index_fill(0, tokens.starts, True)
-        share = keep.to(soft.dtype) + soft - soft.detach()
-        share = share.index_fill(0, tokens.starts, 1.0)
+        keep = self.rules.limited(keep, logits.detach(), tokens)
+        stays = self.rules.held(torch.zeros_like(keep), tokens)
+        share = (keep.to(soft.dtype) + soft - soft.detach()).masked_fill(stays, 1.0)
         self.kept.append(sum_of_examples(share, tokens))
         self.entropy.append(entropies(logits).mean())
-        return keep, share
+        return keep | stays, share
 
 
 @dataclass
 class SoftThresholds:
     """Learned thresholds on the attention that tokens receive, as soft as `temperature` says."""
 
+    rules: Decide
+    """what holds when the model is deployed; its least and most tokens are no matter before"""
     thresholds: Tensor
     """(decisions,) with a gradient"""
     temperature: float
@@ -192,7 +197,7 @@ class SoftThresholds:
         assert question.received is not None
         tokens = question.tokens
         share = torch.sigmoid((question.received - self.thresholds[question.step]) / self.temperature)
-        share = share.index_fill(0, tokens.starts, 1.0)
+        share = share.masked_fill(self.rules.held(torch.zeros_like(share, dtype=torch.bool), tokens), 1.0)
         self.left = share if self.left is None else self.left * share
         self.kept.append(sum_of_examples(self.left, tokens))
         self.entropy.append(torch.zeros(()))

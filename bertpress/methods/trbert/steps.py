@@ -12,10 +12,13 @@ from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.methods.trbert.artefacts import PerRow, stored
-from bertpress.methods.trbert.calibrating import change_settings, fit
+from bertpress.methods.trbert.calibrating import change_settings, fit, settings_of
 from bertpress.methods.trbert.costs import RowCosts, even_shares
 from bertpress.methods.trbert.importance import scores_of_rows
-from bertpress.methods.trbert.objectives import Initialising, Reducing, Reinforced, Smooth
+from bertpress.methods.trbert.initialising import Initialising
+from bertpress.methods.trbert.reducing import Phase, Reducing
+from bertpress.methods.trbert.reinforced import Reinforced
+from bertpress.methods.trbert.smooth import Smooth
 from bertpress.teachers import find_teacher
 
 if TYPE_CHECKING:
@@ -25,59 +28,75 @@ if TYPE_CHECKING:
     from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
-FITTED = (500, 10)
+FITTED = (500, 14)
 """Rows and rounds by which the thresholds of a result are moved."""
 
 
 def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
-    """The model that skips tokens; `model` is left unchanged."""
-    reduced = prepared(method, model, task)
-    layers = method.layers_of(encoder_of(model.config).depth(model.config))
-    if not layers:
+    """The model that skips tokens; `model` is left unchanged.
+
+    Raises:
+        RequestError: the development texts have no labels, by which checkpoints are chosen.
+    """
+    if not task.has_labels(task.dev_split):
+        raise RequestError(f"trbert chooses checkpoints by labels, but the {task.dev_split} rows have none.")
+    reduced = prepared(method, model, task, run.seed)
+    if not settings_of(reduced).layers:
         return reduced
-    guide = important(method, model, reduced, task, run)
+    guide = important(method, model, task, run)
     trained = method.trainings()
     if "init" in trained and guide is not None:
         freeze(reduced)
         run.train(Initialising(reduced, task, method, run.seed, guide=guide), task, trained["init"], "init")
+    taught: dict[str, Any] = {} if task.has_labels("train") else answers_of(method, model, task, run)
     price = None
     if "policy" in trained:
         freeze(reduced, all_but_policies=method.selector != "threshold")
-        objective = objective_of(method, reduced, task, run, joint=method.selector == "threshold", guide=guide)
+        objective = objective_of(method, reduced, task, run, "policy", guide, **taught)
         run.train(objective, task, trained["policy"], "policy")
         price = objective.price
         settle(objective, reduced)
         calibrate(method, reduced, task, run)
     if "joint" in trained:
-        answers, teacher = taught(method, model, task, run)
+        taught = taught or answers_of(method, model, task, run)
         reduced.requires_grad_(True)
-        joint = objective_of(method, reduced, task, run, joint=True, answers=answers, teacher=teacher)
-        if price is not None:
+        joint = objective_of(method, reduced, task, run, "joint", **taught)
+        if price is not None and method.alpha is None:
             joint.price.copy_(price)
         run.train(joint, task, trained["joint"], "joint")
         calibrate(method, reduced, task, run)
     return reduced
 
 
-def prepared(method: TrBert, model: PreTrainedModel, task: Task) -> PreTrainedModel:
+def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> PreTrainedModel:
     """The reduced model before any training: new policies, or shares that cost what is asked for."""
-    encoder = encoder_of(model.config)
-    layers = method.layers_of(encoder.depth(model.config))
-    settings = {**method.settings(layers, model.config), "always_keep": special_ids(method, task)}
+    layers = method.layers_of(encoder_of(model.config).depth(model.config))
+    settings = {**method.settings(layers), "always_keep": special_ids(method, task)}
     reduced = compact(model, token_reduction=settings)
-    costs = RowCosts.of(reduced.config)
+    if not layers:
+        return reduced.eval()
     encoded = task.encoded(task.dev_split)
-    tokens = sum(encoded["length"]) / len(encoded)
-    share = costs.even_share(method.macs, tokens) if layers else 1.0
+    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"]) / len(encoded))
     if settings["shares"] is not None:
         change_settings(reduced, shares=even_shares(share, len(layers)).tolist())
     bias = method.policy_init_bias
     if bias is None:
         bias = 0.0 if method.alpha is not None else float(torch.logit(torch.tensor(share), eps=1e-2))
-    wrapped: Any = reduced.base_model
-    for policy in wrapped.policies:
-        torch.nn.init.constant_(policy.outer.bias, bias)
+    draw_policies(reduced, bias, seed)
     return reduced.eval()
+
+
+def draw_policies(reduced: PreTrainedModel, bias: float, seed: int) -> None:
+    """Give new policies weights that depend on the seed alone, as the architecture draws its own, and this bias."""
+    generator = torch.Generator().manual_seed(seed)
+    encoder: Any = reduced.base_model
+    with torch.no_grad():
+        for policy in encoder.policies:
+            for part in (policy.inner, policy.outer):
+                drawn = torch.randn(part.weight.shape, generator=generator) * reduced.config.initializer_range
+                part.weight.copy_(drawn)
+                part.bias.zero_()
+            policy.outer.bias.fill_(bias)
 
 
 def special_ids(method: TrBert, task: Task) -> list[int]:
@@ -99,18 +118,18 @@ def freeze(model: PreTrainedModel, all_but_policies: bool = True) -> None:
     encoder.policies.requires_grad_(True)
 
 
-def important(
-    method: TrBert, model: PreTrainedModel, reduced: PreTrainedModel, task: Task, run: StepRun
-) -> PerRow | None:
+def important(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun) -> PerRow | None:
     """Importance of every token of every training row, if a phase that is not finished needs it."""
     needing = [phase for phase in ("init", "policy") if phase in method.trainings()]
     if not method.is_guided or all(map(run.is_finished, needing)):
         return None
     if not run.is_finished("importance"):
         run.enter("importance")
-    full = copy.deepcopy(model).eval().requires_grad_(False)
-    looked_at = compact(model, token_reduction=_looking(method, reduced)).eval().requires_grad_(False)
     layers = method.layers_of(encoder_of(model.config).depth(model.config))
+    # Of a compact copy that skips nothing the attention can be looked at; a stock one is run as others run it.
+    looking = {"layers": layers, "selector": "attention", "thresholds": [-1.0] * len(layers)}
+    full = compact(model, token_reduction=looking) if method.importance == "attention" else copy.deepcopy(model)
+    full.eval().requires_grad_(False)
     key = {
         "model": weights_digest(model),
         "tokenizer": tokenizer_digest(task.tokenizer),
@@ -122,29 +141,20 @@ def important(
             run.folder / "importance",
             task,
             key,
-            lambda rows: scores_of_rows(full, looked_at, task, method, rows),
+            lambda rows: scores_of_rows(full, task, method, rows),
             "importance",
         )
 
 
-def _looking(method: TrBert, reduced: PreTrainedModel) -> dict[str, Any]:
-    """Settings that skip nothing and look at the attention that tokens receive."""
-    encoder: Any = reduced.base_model
-    layers = list(encoder.settings.layers)
-    return {"layers": layers, "selector": "attention", "thresholds": [-1.0] * len(layers)}
-
-
-def taught(
-    method: TrBert, model: PreTrainedModel, task: Task, run: StepRun
-) -> tuple[PerRow | None, PreTrainedModel | None]:
+def answers_of(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun) -> dict[str, Any]:
     """The teacher's answers to every training row; or the teacher, where rows are not the same in every epoch."""
-    if not method.learns_from_teacher or run.is_finished("joint"):
-        return None, None
+    if not method.teaches or all(map(run.is_finished, method.trainings())):
+        return {}
     if not run.is_finished("logits"):
         run.enter("logits")
     teacher = find_teacher(method.teacher, model, task, run)
     if not task.repeats or task.head != "sequence-classification":
-        return None, teacher
+        return {"teacher": teacher}
     key = {"teacher": weights_digest(teacher), "tokenizer": tokenizer_digest(task.tokenizer)}
 
     def answers(rows: list[int]) -> Any:
@@ -154,20 +164,24 @@ def taught(
         return [logits[:, None] for logits in logits_of(teacher, task, chosen)]
 
     with run.timed("logits"):
-        return stored(run.folder / "logits", task, key, answers, "logits"), None
+        return {"answers": stored(run.folder / "logits", task, key, answers, "logits")}
 
 
 def objective_of(
-    method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun, joint: bool, **given: Any
+    method: TrBert,
+    reduced: PreTrainedModel,
+    task: Task,
+    run: StepRun,
+    phase: Phase,
+    guide: PerRow | None = None,
+    **taught: Any,
 ) -> Reducing:
     """What trains the decisions, or with a selector that is not trained, the model around them."""
-    guide = given.pop("guide", None)
-    given["say"] = run.runtime.say
+    given = {"phase": phase, "say": run.runtime.say, **taught}
     if method.selector == "policy":
-        return Reinforced(reduced, task, method, run.seed, joint=joint, guide=guide, **given)
-    learns_thresholds = method.selector == "threshold" and "answers" not in given
-    if method.selector == "gumbel" or learns_thresholds:
-        return Smooth(reduced, task, method, run.seed, joint=joint, **given)
+        return Reinforced(reduced, task, method, run.seed, guide=guide, **given)
+    if method.selector == "gumbel" or (method.selector == "threshold" and phase == "policy"):
+        return Smooth(reduced, task, method, run.seed, **given)
     return Reducing(reduced, task, method, run.seed, **given)
 
 

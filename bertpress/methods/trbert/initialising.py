@@ -1,0 +1,49 @@
+"""Policies learn the order of importance before they decide anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from bertpress.methods.trbert.reducing import Reducing
+from bertpress.methods.trbert.rewards import ranks_as_targets
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.methods.trbert import TrBert
+    from bertpress.methods.trbert.artefacts import PerRow
+    from bertpress.tasks.task import Task
+
+
+class Initialising(Reducing):
+    """Policies towards the order of importance, on rows of which nothing is skipped (an L1 distance to the rank)."""
+
+    def __init__(self, model: PreTrainedModel, task: Task, method: TrBert, seed: int, guide: PerRow) -> None:
+        super().__init__(model, task, method, seed, "init")
+        self.guide = guide
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def training_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        mask = batch["attention_mask"]
+        encoder: Any = self.model.base_model
+        everything = torch.ones(*mask.shape, self.decisions, dtype=torch.bool, device=mask.device)
+        with torch.no_grad():
+            outputs = self.task.forward(self.model, batch, actions=everything, output_hidden_states=True)
+        states = outputs.hidden_states
+        scores = self.guide.tokens(batch["row"], mask.shape[1], mask.device)
+        lengths = mask.sum(1)
+        distance = torch.zeros(len(mask), device=mask.device)
+        for step, layer in enumerate(self.costs.layers):
+            target = ranks_as_targets(scores[step].nan_to_num(0.0), lengths)
+            keep = torch.sigmoid(encoder.policies[step](states[layer]))
+            distance = distance + ((keep - target).abs() * mask).sum(1) / lengths
+        self.means.add(rank_distance=distance.mean())
+        return distance.mean()
