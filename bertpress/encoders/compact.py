@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 PREFIX = "compact_"
+WHY_NOT: dict[str, str] = {
+    "modernbert": "its attention turns states by their positions and looks through sliding windows, so that tokens in "
+    "one row without gaps would seem to stand where they do not",
+    "deberta-v2": "its attention adds the distance between positions to its scores, so that tokens in one row without "
+    "gaps would seem nearer than they are",
+}
+"""Architectures without compact classes: what stands against them."""
 
 
 def is_compact(config: PretrainedConfig) -> bool:
@@ -36,7 +43,8 @@ def compact_config(config: PretrainedConfig, **fields: Any) -> PretrainedConfig:
     """
     architecture = architecture_of(config)
     if architecture not in COMPACT:
-        raise RequestError(f"There is no compact {architecture}; there are: {', '.join(COMPACT)}.")
+        why = f" ({WHY_NOT[architecture]})" if architecture in WHY_NOT else ""
+        raise RequestError(f"There is no compact {architecture}{why}; there are: {', '.join(COMPACT)}.")
     cls: Any = getattr(module_of(architecture), f"Compact{COMPACT[architecture]}Config")
     values = {name: value for name, value in config.to_dict().items() if name not in ("model_type", "architectures")}
     result: PretrainedConfig = cls(**{**values, **fields})

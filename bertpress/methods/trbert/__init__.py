@@ -211,9 +211,10 @@ class TrBert(Method):
         if self.importance_layer is None and self.importance != "gradient":
             return min(layer, depth)
         if not last < layer < depth:
+            came = "and there is none" if self.importance_layer is None else f"got {layer}"
             raise RequestError(
-                f"importance_layer must lie between the last decision ({last}) and the last layer ({depth - 1}), got "
-                f"{layer}; set guide_rate to 0 to do without importance, or importance to attention."
+                f"importance_layer must lie above the last decision ({last}) and at most at {depth - 1}, {came}; set "
+                "guide_rate to 0 to do without importance, or importance to attention."
             )
         return layer
 

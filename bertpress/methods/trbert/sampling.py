@@ -173,7 +173,7 @@ class RelaxedPolicy:
         keep = soft > 0.5 if self.actions is None else self.actions[tokens.place, question.step]
         keep = self.rules.limited(keep, logits.detach(), tokens)
         stays = self.rules.held(torch.zeros_like(keep), tokens)
-        share = (keep.to(soft.dtype) + soft - soft.detach()).masked_fill(stays, 1.0)
+        share = (keep.to(soft.dtype) + (soft - soft.detach())).masked_fill(stays, 1.0)
         self.kept.append(sum_of_examples(share, tokens))
         self.entropy.append(entropies(logits).mean())
         return keep | stays, share
