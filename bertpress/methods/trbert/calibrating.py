@@ -10,16 +10,13 @@ from torch import Tensor
 
 from bertpress.evaluation import batches_by_length
 from bertpress.models.token_selection import Settings
-from bertpress.models.walks import Trace
+from bertpress.models.walks import Decision, Trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.methods.trbert.costs import RowCosts
     from bertpress.tasks.task import Task
-
-LEAST, MOST = 0.05, 20.0
-"""How far thresholds are moved: by factors on the odds of being skipped."""
 
 
 def settings_of(model: PreTrainedModel) -> Settings:
@@ -37,50 +34,83 @@ def change_settings(model: PreTrainedModel, **fields: Any) -> None:
     model.config.token_reduction = encoder.config.token_reduction = encoder.settings.to_dict()
 
 
-def moved(settings: Settings, factor: float) -> dict[str, Any]:
-    """The settings with which more (a factor above 1) or fewer tokens are kept."""
-    if settings.shares is not None:
-        return {"shares": [min(1.0, share * factor ** (step + 1)) for step, share in enumerate(settings.shares)]}
-    thresholds = settings.thresholds or (0.5,) * len(settings.layers)
-    if settings.selector == "attention":
-        return {"thresholds": [value / factor for value in thresholds]}
-    odds = [value / (1 - value) / factor for value in thresholds]
-    return {"thresholds": [value / (1 + value) for value in odds]}
-
-
-def fitting_factor(cost: Callable[[float], float], target: float, rounds: int) -> float:
-    """The largest factor found whose cost is at most the target, by bisection between `LEAST` and `MOST`.
-
-    Args:
-        cost: rises with the factor, in steps.
-    """
-    low, high = LEAST, MOST
-    for _ in range(rounds):
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if cost(middle) > target else (middle, high)
-    return low
-
-
-def fit(
-    model: PreTrainedModel, task: Task, costs: RowCosts, target: float, split: str, rows: int, rounds: int
-) -> float:
+def fit(model: PreTrainedModel, task: Task, costs: RowCosts, target: float, split: str, rows: int) -> float:
     """Let the model keep that share of the multiply-adds on texts of a split, in place.
+
+    Shares are scaled. Of thresholds, each is moved so that it keeps a share of the tokens that it sees: the one that it
+    keeps by itself (of policies, by their mean probability), raised to a power that is the same for all decisions and
+    makes the whole cost what it should.
 
     Args:
         rows: of the split, at most, evenly spread.
-        rounds: passes over them.
 
     Returns:
         the share that it keeps now.
     """
     settings = settings_of(model)
-    batches = [batch for _, batch in batches_by_length(task, spread(task.encoded(split), rows), model.device)]
+    encoded = spread(task.encoded(split), rows)
+    batches = [batch for _, batch in batches_by_length(task, encoded, model.device)]
+    if settings.shares is None:
+        _fit_thresholds(model, task, costs, target, batches)
+    else:
+        lengths = torch.tensor(encoded["length"], dtype=torch.float64)
+        shares = torch.tensor(settings.shares, dtype=torch.float64)
+        power = fitting_power(lambda power: costs.mean(lengths, _whole(lengths[:, None] * shares**power)), target)
+        change_settings(model, shares=(shares**power).tolist())
+    return mean_share(model, task, batches, costs)
 
-    def spent(factor: float) -> float:
-        change_settings(model, **moved(settings, factor))
-        return mean_share(model, task, batches, costs)
 
-    return spent(fitting_factor(spent, target, rounds))
+def _whole(tokens: Tensor) -> Tensor:
+    """Numbers of tokens as a share of a row's gives them."""
+    return torch.ceil(tokens - 1e-9).clamp(min=1)
+
+
+def _fit_thresholds(
+    model: PreTrainedModel, task: Task, costs: RowCosts, target: float, batches: list[dict[str, Tensor]]
+) -> None:
+    traces = traced(model, task, batches)
+    count = len(costs.layers)
+    own = torch.tensor([_own_ratio(settings_of(model), traces, step) for step in range(count)], dtype=torch.float64)
+    lengths = torch.cat([trace.valid.sum(1).double() for trace in traces if trace.valid is not None])
+    ratios = own.clamp(1e-3, 1 - 1e-3)
+    others = lengths[:, None] - 1  # all but the first token, which is always kept
+    power = fitting_power(lambda power: costs.mean(lengths, 1 + others * (ratios**power).cumprod(0)), target)
+    thresholds = [-1.0] * count  # as yet, everything is kept
+    for step in range(count):
+        change_settings(model, thresholds=thresholds)
+        scores = torch.cat([_asked(trace.decisions[step]) for trace in traced(model, task, batches)])
+        kept = round(float(ratios[step] ** power) * len(scores))
+        ordered = scores.sort(descending=True).values
+        thresholds[step] = float(ordered[kept - 1]) if kept else float(ordered[0]) + 1.0
+    change_settings(model, thresholds=thresholds)
+
+
+def _own_ratio(settings: Settings, traces: list[Trace], step: int) -> float:
+    """The share of the tokens it sees that a decision keeps by itself."""
+    scores = torch.cat([_asked(trace.decisions[step]) for trace in traces])
+    if not len(scores):
+        return 0.5
+    if settings.selector == "policy":
+        return float(scores.mean())
+    threshold = 0.5 if settings.thresholds is None else settings.thresholds[step]
+    return float((scores >= threshold).double().mean())
+
+
+def _asked(decision: Decision) -> Tensor:
+    """Scores of the tokens about which there was something to decide: all but the first of each row."""
+    if decision.scores is None:  # every row is too short
+        return torch.empty(0, dtype=torch.float64)
+    first = torch.zeros_like(decision.keep).index_fill(0, decision.tokens.starts, True)
+    return decision.scores[~first].double()
+
+
+def fitting_power(cost: Callable[[float], float], target: float) -> float:
+    """The power from 1/64 to 64 at which the cost, which falls with it, is the target; the nearest end else."""
+    low, high = 1 / 64, 64.0
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if cost(middle) > target else (low, middle)
+    return high
 
 
 def spread(encoded: Any, rows: int) -> Any:
@@ -89,13 +119,18 @@ def spread(encoded: Any, rows: int) -> Any:
     return encoded if step <= 1 else encoded.select([int(index * step) for index in range(rows)])
 
 
-def mean_share(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]], costs: RowCosts) -> float:
-    """Mean over rows of the multiply-adds that the model's own decisions leave."""
+def traced(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]]) -> list[Trace]:
+    """What the model's own decisions are on these batches."""
     found = []
     model.eval()
     with torch.inference_mode():
         for batch in batches:
             trace = Trace()
             task.forward(model, batch, trace=trace)
-            found.append(costs.share_of(trace))
-    return float(torch.cat(found).mean())
+            found.append(trace)
+    return found
+
+
+def mean_share(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]], costs: RowCosts) -> float:
+    """Mean over rows of the multiply-adds that the model's own decisions leave."""
+    return float(torch.cat([costs.share_of(trace) for trace in traced(model, task, batches)]).mean())
