@@ -54,7 +54,7 @@ def load_task(
         RequestError: no such task, or data that cannot be used, naming file and row.
     """
     from bertpress.tasks.classification import Classification
-    from bertpress.tasks.data import limit as limited
+    from bertpress.tasks.splits import limit as limited
 
     check_length(max_length, tokenizer.model_max_length)
     _check(spec)

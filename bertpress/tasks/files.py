@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.errors import RequestError, nearest
-from bertpress.tasks import data
+from bertpress.tasks import data, tables
 from bertpress.tasks.data import TextData
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def load_files(
     """
     path = _source(data_dir)
     label = label or "label"
-    raw = data.read_folder(path) if path.is_dir() else {"train": data.read_file(path)}
+    raw = tables.read_folder(path) if path.is_dir() else {"train": tables.read_file(path)}
     if unlabelled and "train" in raw and label in raw["train"].column_names:
         raw["train"] = raw["train"].remove_columns(label)
     columns = _checked_columns(raw, columns, label, {"train", "validation", "test"} if unlabelled else {"test"})
@@ -71,7 +71,7 @@ def _source(data_dir: str | Path | None) -> Path:
         raise RequestError("Expected a folder or a file with the rows, got neither: give --data-dir.")
     path = Path(data_dir)
     if not path.exists() and not path.suffix:
-        data.find_splits(path)  # says what is there instead
+        tables.find_splits(path)  # says what is there instead
     return path
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
-from bertpress.tasks import data
-from bertpress.tasks.data import SPLIT_STEMS, TextData
+from bertpress.tasks import data, tables
+from bertpress.tasks.data import TextData
+from bertpress.tasks.tables import SPLIT_STEMS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -158,7 +159,7 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> TextData:
             split: _from_dataset(dataset, split, f"{key} {split}", task) for split, dataset in _from_hub(key).items()
         }
     else:
-        paths = data.find_splits(folder, task.stems or SPLIT_STEMS)
+        paths = tables.find_splits(folder, task.stems or SPLIT_STEMS)
         rows = {split: _from_file(path, split, task, notes) for split, path in paths.items()}
     return TextData(
         name=f"glue/{key}",
@@ -188,13 +189,13 @@ def _folder(key: str, data_dir: str | Path | None) -> Path | None:
         return None
     inside = [Path(root, name) for name in (key, *GLUE[key].archive.folders)]
     if data_dir:
-        data.find_splits(Path(data_dir), stems)  # refuses what is no folder
+        tables.find_splits(Path(data_dir), stems)  # refuses what is no folder
         inside = [Path(data_dir), *inside]
     for folder in inside:
-        if folder.is_dir() and data.find_splits(folder, stems):
+        if folder.is_dir() and tables.find_splits(folder, stems):
             return folder
     if data_dir:
-        raise data.no_splits(Path(data_dir), stems)
+        raise tables.no_splits(Path(data_dir), stems)
     return None
 
 
@@ -226,10 +227,10 @@ class _Rows:
 def _from_file(path: Path, split: str, task: GlueTask, notes: list[str]) -> _Rows:
     labelled = not _is_test(split)
     if path.suffix == ".tsv":
-        lines = [line.removesuffix("\r").split("\t") for line in data.read_text(path).rstrip("\r\n").split("\n")]
+        lines = [line.removesuffix("\r").split("\t") for line in tables.read_text(path).rstrip("\r\n").split("\n")]
         if _is_original(lines[0], task.archive, labelled):
             return _from_archive(lines, path, labelled, task, notes)
-    return _from_dataset(data.read_file(path), split, str(path), task)
+    return _from_dataset(tables.read_file(path), split, str(path), task)
 
 
 def _from_dataset(dataset: Dataset, split: str, where: str, task: GlueTask) -> _Rows:
