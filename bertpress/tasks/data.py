@@ -26,6 +26,7 @@ class TextData:
     positive: str | None = None  # the positive class of f1
     notes: tuple[str, ...] = ()  # one-line remarks for the user
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
+    made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
 
 
 CLASSES: dict[str, Any] = {"metrics": ("accuracy", "f1_macro"), "primary": "accuracy"}
