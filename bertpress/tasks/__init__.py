@@ -27,6 +27,10 @@ TASKS: dict[str, str] = {
     "glue/rte": "entailment in two classes (accuracy)",
     "glue/wnli": "pronoun resolution as entailment (accuracy)",
     "glue/ax": "GLUE's diagnostic set, predicted with an MNLI model (test only)",
+    "imdb": "long documents: sentiment of film reviews (accuracy)",
+    "yelp_review_full": "long documents: stars that a review gives, 1 to 5 (accuracy)",
+    "20newsgroups": "long documents: which of 20 newsgroups a message stood in (accuracy)",
+    "hyperpartisan": "long documents: does a news article take sides blindly (accuracy)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label",
     "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
@@ -120,9 +124,13 @@ def _read(spec: TaskSpec) -> TextData:
         )
     if spec.name == "pydoc":
         return _pydoc()
-    from bertpress.tasks.glue import load_glue
+    if spec.name.startswith("glue/"):
+        from bertpress.tasks.glue import load_glue
 
-    return load_glue(spec.name, spec.data_dir)
+        return load_glue(spec.name, spec.data_dir)
+    from bertpress.tasks.documents import load_documents
+
+    return load_documents(spec.name, spec.data_dir)
 
 
 def _pydoc() -> TextData:

@@ -49,11 +49,14 @@ def find_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) 
     return found
 
 
-def no_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> RequestError:
-    """The error for a folder that holds no file named after a split."""
+def no_splits(
+    folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS, original: str | None = None
+) -> RequestError:
+    """The error for a folder that holds no file named after a split, nor the `original` files of a data set."""
     names = " or ".join(names[0] for names in stems.values())
+    names = f"{names} as {', '.join(READERS)}" + (f", or {original}," if original else "")
     held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
-    return RequestError(f"Expected {names} as {', '.join(READERS)} in {folder}, found {held}: rename your files so.")
+    return RequestError(f"Expected {names} in {folder}, found {held}: rename your files so.")
 
 
 def read_file(path: Path) -> Dataset:
