@@ -2,8 +2,8 @@
 
 MiniLM on MRPC, policies as they begin (every decision keeps half of the tokens). `shared`: what lies below the first
 decision is computed once, and the rollouts go on together, packed. `separate`: eight packed passes. `original's
-arrangement`: rows padded to 128 and repeated eight times, skipped tokens computed and hidden. All take turns on the same
-rows with the same draws. The theoretical ratio counts multiply-adds of the tokens that were kept.
+arrangement`: rows padded to 128 and repeated eight times, skipped tokens computed and hidden. All take turns on the
+same rows with the same draws. The theoretical ratio counts multiply-adds of the tokens that were kept.
 """
 
 from __future__ import annotations
