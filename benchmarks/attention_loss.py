@@ -24,7 +24,7 @@ TEACHER = 64
 STUDENTS = (26, 32)
 LENGTHS = (128, 256, 512)
 SIDES: tuple[Implementation, ...] = ("gram", "maps")
-PROCESSES = 6
+PROCESSES = 15
 
 
 def inputs(student: int, length: int) -> tuple[Projections, Projections, Tensor]:

@@ -22,7 +22,8 @@ from bertpress.files import write_json
 from bertpress.methods.method import Method
 
 Cell = dict[str, Any]
-PREDECESSOR = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
+Tried = Sequence[tuple[float, int]]
+PREDECESSOR: Tried = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
 """(learning rate, epochs) among which the model that a task starts from is chosen."""
 
 
@@ -92,29 +93,30 @@ class Grid:
             self.train(key, model, step, Runtime(device="cpu"), **fields)
         return self.runs / key.name
 
-    def predecessor(self, task: str, **fields: Any) -> Cell:
+    def predecessor(self, task: str, tried: Tried = PREDECESSOR, **fields: Any) -> Cell:
         """The best of the fine-tuned MiniLMs."""
-        found = [self.cell(key, "packaged-minilm", _finetune(key), keep=True, **fields) for key in _predecessors(task)]
+        keys = _predecessors(task, tried)
+        found = [self.cell(key, "packaged-minilm", _finetune(key), keep=True, **fields) for key in keys]
         return max(found, key=lambda one: float(one["score"]))
 
     def start(self, task: str) -> Path:
         """Where the best predecessor's model lies once `make_start` was called."""
         return self.runs / "predecessor" / task
 
-    def make_start(self, task: str, best: Cell, **fields: Any) -> None:
+    def make_start(self, task: str, best: Cell, tried: Tried = PREDECESSOR, **fields: Any) -> None:
         """Put the best predecessor's model in its place, trained again where it is lost."""
         model = self.start(task)
         if model.exists():
             return
-        key = next(key for key in _predecessors(task) if asdict(key).items() <= best.items())
+        key = next(key for key in _predecessors(task, tried) if asdict(key).items() <= best.items())
         again = self.train(key, "packaged-minilm", _finetune(key), Runtime(device="cpu"), **fields)
         if again["score"] != best["score"]:
             print(f"{task}: the predecessor scores {again['score']:.4f} here, {best['score']:.4f} in its file")
         shutil.copytree(self.runs / key.name / "00-finetune" / "model", model)
 
 
-def _predecessors(task: str) -> list[Key]:
-    return [Key(task, "predecessor", rate, epochs, 1) for rate, epochs in PREDECESSOR]
+def _predecessors(task: str, tried: Tried) -> list[Key]:
+    return [Key(task, "predecessor", rate, epochs, 1) for rate, epochs in tried]
 
 
 def _finetune(key: Key) -> Finetune:

@@ -53,6 +53,9 @@ class DataOptions(CommonOptions):
     label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
     kind: Annotated[str | None, _option("classification or regression; default: seen from the labels")] = None
     unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert)", "--unlabelled")] = False
+    make_splits: Annotated[
+        str | None, _option("make missing splits of the training rows; percentages, such as 80/10/10")
+    ] = None
     head_labels: Annotated[
         str | None, _option("label names in the order of the model's head, where its config does not tell")
     ] = None
@@ -67,6 +70,7 @@ class DataOptions(CommonOptions):
             "label": self.label,
             "kind": self.kind,
             "unlabelled": self.unlabelled or None,
+            "make_splits": self.make_splits,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if task is not None:

@@ -30,6 +30,7 @@ from bertpress.run import (
     save_model,
 )
 from bertpress.tasks import load_task
+from bertpress.tasks.splits import keep_made
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -85,9 +86,9 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
-    for split in ("train", "validation"):
+    for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
-            raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.")
+            raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
     for method in recipe.steps:
         _check_fits(method, task)
     plans = planning.plan_steps(recipe, config, task, world_size())
@@ -140,6 +141,8 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
         write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
+        if task.made_splits is not None:
+            keep_made(folder / "splits.json", task.made_splits)
         for note in (*task.notes, *remarks, *idle_devices(job.runtime)):
             job.runtime.say(note)
         if not job.starts_with_finetuning:

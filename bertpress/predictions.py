@@ -25,7 +25,7 @@ def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]
     Raises:
         RequestError: no such file or column, or no rows.
     """
-    from bertpress.tasks.data import read_file, read_text
+    from bertpress.tasks.tables import read_file, read_text
 
     if file.suffix == ".txt":
         texts: list[tuple[str, ...]] = [(line,) for line in read_text(file).splitlines() if line.strip()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SerializeAsAny
 
 from bertpress.config import Config, build, choice
 from bertpress.corpus import CorpusSpec
@@ -17,6 +17,7 @@ from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.tasks.masking import Masking
+from bertpress.tasks.splits import parse_shares
 
 
 class _Loader(yaml.SafeLoader):
@@ -32,6 +33,11 @@ _Loader.add_implicit_resolver(
 
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
+
+
+def _shares(text: str) -> str:
+    parse_shares(text)
+    return text
 
 
 class TaskSpec(Config):
@@ -50,6 +56,9 @@ class TaskSpec(Config):
     of which nothing is asked but what a teacher says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
+    make_splits: Annotated[str, AfterValidator(_shares)] | None = None
+    """percentages of train, validation and test, by which splits that are missing are made of the training rows, the
+    same each time: 80/10/10"""
     corpus: CorpusSpec | None = None
     """text: which files, and how rows are made of them, in place of data_dir"""
     masking: Masking | None = None

@@ -27,6 +27,10 @@ TASKS: dict[str, str] = {
     "glue/rte": "entailment in two classes (accuracy)",
     "glue/wnli": "pronoun resolution as entailment (accuracy)",
     "glue/ax": "GLUE's diagnostic set, predicted with an MNLI model (test only)",
+    "imdb": "long documents: sentiment of film reviews (accuracy)",
+    "yelp_review_full": "long documents: stars that a review gives, 1 to 5 (accuracy)",
+    "20newsgroups": "long documents: which of 20 newsgroups a message stood in (accuracy)",
+    "hyperpartisan": "long documents: does a news article take sides blindly (accuracy)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label",
     "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
@@ -53,16 +57,20 @@ def load_task(
     Raises:
         RequestError: no such task, or data that cannot be used, naming file and row.
     """
+    from bertpress.tasks import splits
     from bertpress.tasks.classification import Classification
-    from bertpress.tasks.data import limit as limited
 
     check_length(max_length, tokenizer.model_max_length)
     _check(spec)
     if spec.name == "text":
         return _text(spec, tokenizer, max_length, limit, say)
     data = _read(spec)
+    if spec.make_splits is not None:
+        data = splits.make_splits(data, spec.make_splits)
+    elif not spec.name.startswith("glue/"):  # these have validation splits of their own: a folder without is not whole
+        data = splits.hold_out(data)
     if limit:
-        data = dataclasses.replace(data, splits=limited(data.splits, limit, seed=0))
+        data = dataclasses.replace(data, splits=splits.limit(data.splits, limit, seed=0))
     return Classification(data, tokenizer, max_length)
 
 
@@ -81,6 +89,8 @@ def _check(spec: TaskSpec) -> None:
         raise RequestError(f"--unlabelled describes your own data (--task files), not {spec.name}.")
     if spec.name != "text" and (spec.masking or spec.corpus):
         raise RequestError(f"corpus and masking describe plain text (--task text), not {spec.name}.")
+    if spec.name == "text" and spec.make_splits:
+        raise RequestError("Plain text holds validation rows out by corpus.validation; leave out --make-splits.")
     if spec.data_dir and spec.corpus:
         raise RequestError("Give either --data-dir or a corpus, not both.")
     if spec.name == "pydoc" and spec.data_dir:
@@ -109,20 +119,18 @@ def _read(spec: TaskSpec) -> TextData:
         from bertpress.tasks.files import load_files
 
         kind = spec.kind if spec.kind in ("classification", "regression") else None
-        # A fixed seed: every run and every evaluation of these data holds out the same rows.
         return load_files(
-            data_dir=spec.data_dir,
-            columns=spec.columns,
-            label=spec.label,
-            kind=kind,
-            seed=1,
-            unlabelled=spec.unlabelled,
+            data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=kind, unlabelled=spec.unlabelled
         )
     if spec.name == "pydoc":
         return _pydoc()
-    from bertpress.tasks.glue import load_glue
+    if spec.name.startswith("glue/"):
+        from bertpress.tasks.glue import load_glue
 
-    return load_glue(spec.name, spec.data_dir)
+        return load_glue(spec.name, spec.data_dir)
+    from bertpress.tasks.documents import load_documents
+
+    return load_documents(spec.name, spec.data_dir)
 
 
 def _pydoc() -> TextData:

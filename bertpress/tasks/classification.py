@@ -37,7 +37,7 @@ class Classification(Task):
 
     def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
-        self.name, self.splits, self.notes = data.name, data.splits, data.notes
+        self.name, self.splits, self.notes, self.made_splits = data.name, data.splits, data.notes, data.made
         self.metrics, self.primary = data.metrics, data.primary
         self.labels, self.columns = data.labels, data.columns
         self.positive = data.labels.index(data.positive) if data.labels and data.positive else 1
@@ -108,8 +108,9 @@ class Classification(Task):
 
     def encoded(self, split: str) -> Dataset:
         if split not in self.splits:
+            made = ", or make it with --make-splits 80/10/10" if split in ("validation", "test") else ""
             raise RequestError(
-                f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}. Put one beside them."
+                f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}. Put one beside them{made}."
             )
         if split not in self._encoded:
             rows = self.splits[split]

@@ -1,30 +1,16 @@
-"""Text data of a task: what a reader returns, and what the readers of GLUE and of the user's own files share.
-
-Rows are counted from 1 in messages, lines as an editor counts them.
-"""
+"""Text data of a task: what a reader returns, and how cells and labels become its columns. Rows count from 1."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.corpus.reading import json_row
-from bertpress.errors import RequestError, beside, nearest
+from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SPLIT_STEMS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "dev", "val"),
-    "test": ("test",),
-}
 
 
 @dataclass(frozen=True)
@@ -40,153 +26,12 @@ class TextData:
     positive: str | None = None  # the positive class of f1
     notes: tuple[str, ...] = ()  # one-line remarks for the user
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
+    made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
 
 
 CLASSES: dict[str, Any] = {"metrics": ("accuracy", "f1_macro"), "primary": "accuracy"}
 SCORES: dict[str, Any] = {"metrics": ("pearson", "spearmanr", "pearson_spearmanr"), "primary": "pearson_spearmanr"}
 """How the user's own rows are scored, by what their labels are."""
-
-
-def read_folder(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> dict[str, Dataset]:
-    """The splits of a folder with files such as train.parquet, dev.tsv.
-
-    Args:
-        stems: Accepted file names, without suffix, of each split.
-    """
-    paths = find_splits(folder, stems)
-    if not paths:
-        raise no_splits(folder, stems)
-    return {split: read_file(path) for split, path in paths.items()}
-
-
-def find_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> dict[str, Path]:
-    """The file of each split that `folder` holds; nothing if it holds none."""
-    if not folder.is_dir():
-        came = "a file" if folder.exists() else f"nothing{beside(folder)}"
-        raise RequestError(f"Expected a folder at {folder}, found {came}: give an existing folder.")
-    found: dict[str, Path] = {}
-    for split in stems:
-        paths = [path for stem in stems[split] for suffix in READERS if (path := folder / f"{stem}{suffix}").is_file()]
-        if len(paths) > 1:
-            several = " and ".join(path.name for path in paths)
-            raise RequestError(f"Expected one {split} file in {folder}, found {several}: remove all but one.")
-        if paths:
-            found[split] = paths[0]
-    return found
-
-
-def no_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) -> RequestError:
-    """The error for a folder that holds no file named after a split."""
-    names = " or ".join(names[0] for names in stems.values())
-    held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
-    return RequestError(f"Expected {names} as {', '.join(READERS)} in {folder}, found {held}: rename your files so.")
-
-
-def read_file(path: Path) -> Dataset:
-    """All rows of a parquet, jsonl, csv or tsv file; csv and tsv have a header row and csv quoting."""
-    from datasets import Dataset
-
-    if path.suffix.lower() not in READERS:
-        raise RequestError(f"Expected a file of the kinds {', '.join(READERS)}, got {path}: convert it.")
-    dataset = Dataset(READERS[path.suffix.lower()](path))
-    if not len(dataset):
-        raise RequestError(f"Expected rows in {path}, but it holds none: add rows or remove the file.")
-    return dataset
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without byte order mark."""
-    data = _read_bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-        bad = data.find(b"\0")
-    except UnicodeDecodeError as error:
-        bad = error.start
-    if bad >= 0:
-        line = data.count(b"\n", 0, bad) + 1
-        raise RequestError(f"Expected UTF-8 text in {path}, but line {line} holds other bytes: save the file as UTF-8.")
-    return text
-
-
-def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"Expected a readable file at {path}, got '{error.strerror}': check it.") from error
-    if not data.strip():
-        raise RequestError(f"Expected rows in {path}, but the file is empty: add rows or remove it.")
-    return data
-
-
-def _read_parquet(path: Path) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(_read_bytes(path))).read()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise RequestError(f"Expected a parquet file at {path}, but it cannot be read: write it anew.") from error
-    for position, field in enumerate(table.schema):
-        if pyarrow.types.is_dictionary(field.type):  # a categorical column of pandas, which datasets refuses
-            plain = table.column(position).cast(field.type.value_type)
-            table = table.set_column(position, field.name, plain)
-    return table
-
-
-def _read_jsonl(path: Path) -> Any:
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        rows.append(json_row(line, number, path))
-    return _table(
-        {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
-    )
-
-
-def _read_delimited(path: Path, delimiter: str) -> Any:
-    csv.field_size_limit(2**31 - 1)  # the default refuses texts over 131,072 characters
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
-    line = 1  # where the next row starts
-    try:
-        header = next(reader, [])
-        line = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(header):
-                expected = f"Expected {len(header)} fields as in the header on line {line} of {path}"
-                raise RequestError(f"{expected}, got {len(row)}: quote fields that hold {delimiter!r} or quotes.")
-            rows.extend([row] if row else [])
-            line = reader.line_num + 1
-    except csv.Error as error:
-        expected = f"Expected fields quoted as in CSV on line {line} of {path}, got '{error}'"
-        raise RequestError(f"{expected}: quote whole fields and double the quotes inside.") from error
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise RequestError(f"Expected different column names in {path}, but '{twice}' comes twice: rename one.")
-    return _table({name: [row[index] for row in rows] for index, name in enumerate(header)})
-
-
-def _table(columns: Mapping[str, list[Any]]) -> Any:
-    import pyarrow
-
-    arrays = {}
-    for name, values in columns.items():
-        try:
-            arrays[name] = pyarrow.array(values)
-        except (pyarrow.ArrowException, OverflowError):  # a column of mixed types becomes text
-            arrays[name] = pyarrow.array([None if value is None else str(value) for value in values])
-    return pyarrow.table(arrays)
-
-
-READERS: Mapping[str, Callable[[Path], Any]] = {
-    ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
-    ".csv": lambda path: _read_delimited(path, ","),
-    ".tsv": lambda path: _read_delimited(path, "\t"),
-}
 
 
 def require_columns(dataset: Dataset, wanted: Iterable[str], where: str) -> None:
@@ -287,20 +132,6 @@ def build_split(
 def marks_of(dataset: Dataset) -> list[bool] | None:
     """Which rows augmentation made; None where the rows do not say so."""
     return None if MARK not in dataset.column_names else [str(mark).lower() == "true" for mark in dataset[MARK]]
-
-
-def limit(splits: Mapping[str, Dataset], sizes: Mapping[str, int], seed: int) -> dict[str, Dataset]:
-    """The splits, those in `sizes` cut to that many rows: a random subset in the order of the file."""
-    limited = dict(splits)
-    for split, size in sizes.items():
-        if split not in splits:
-            raise RequestError(f"Expected a split to limit, got '{split}'{nearest(split, list(splits))}: name a split.")
-        if size < 1:
-            raise RequestError(f"Expected at least 1 row for '{split}', got {size}: give a positive limit.")
-        rows = len(splits[split])
-        if size < rows:
-            limited[split] = splits[split].select(sorted(random.Random(f"{seed} {split}").sample(range(rows), size)))
-    return limited
 
 
 def _is_missing(value: Any) -> bool:

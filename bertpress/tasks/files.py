@@ -1,14 +1,13 @@
-"""The user's own rows: a folder with a file per split, or one file of which a tenth is held out."""
+"""The user's own rows: a folder with a file per split, or one file of training rows."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.errors import RequestError, nearest
-from bertpress.tasks import data
+from bertpress.tasks import data, tables
 from bertpress.tasks.data import TextData
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["classification", "regression"]
 
-HELD_OUT = 0.1  # share of the training rows that becomes the validation split where there is none
 MOST_CLASSES = 50  # more whole numbers than this may be scores as well as classes: the user has to say
 
 
@@ -25,7 +23,6 @@ def load_files(
     columns: Sequence[str] | None = None,
     label: str | None = None,
     kind: Kind | None = None,
-    seed: int = 1,
     unlabelled: bool = False,
 ) -> TextData:
     """The rows of a folder with train, validation and test files, or of one file.
@@ -35,12 +32,11 @@ def load_files(
         columns: One or two text columns.
         label: The column to predict, by default "label".
         kind: By default regression if a label is a number that is not whole, else classification.
-        seed: Chooses the rows that are held out for validation where there is no such split.
         unlabelled: The training rows have no labels, and the others need none; the model's head tells the classes.
     """
     path = _source(data_dir)
     label = label or "label"
-    raw = data.read_folder(path) if path.is_dir() else {"train": data.read_file(path)}
+    raw = tables.read_folder(path) if path.is_dir() else {"train": tables.read_file(path)}
     if unlabelled and "train" in raw and label in raw["train"].column_names:
         raw["train"] = raw["train"].remove_columns(label)
     columns = _checked_columns(raw, columns, label, {"train", "validation", "test"} if unlabelled else {"test"})
@@ -52,9 +48,6 @@ def load_files(
         split: data.build_split(texts[split], labels.get(split), names, split, data.marks_of(raw[split]))
         for split in raw
     }
-    if "train" in splits and "validation" not in splits:
-        chosen_by = labels.get("train", [0] * len(splits["train"]))
-        splits = _with_validation(splits, chosen_by, names is not None, seed, notes)
     return TextData(
         name="files",
         splits=splits,
@@ -71,7 +64,7 @@ def _source(data_dir: str | Path | None) -> Path:
         raise RequestError("Expected a folder or a file with the rows, got neither: give --data-dir.")
     path = Path(data_dir)
     if not path.exists() and not path.suffix:
-        data.find_splits(path)  # says what is there instead
+        tables.find_splits(path)  # says what is there instead
     return path
 
 
@@ -176,26 +169,3 @@ def _sorted(names: set[str]) -> tuple[str, ...]:
     numbers = {name: data.as_number(name) for name in names}
     by_number = all(number is not None for number in numbers.values())
     return tuple(sorted(names, key=lambda name: (numbers[name] if by_number else 0.0, name)))
-
-
-def _with_validation(
-    splits: Mapping[str, Dataset], labels: Sequence[float], stratified: bool, seed: int, notes: list[str]
-) -> dict[str, Dataset]:
-    """Hold out a share of the training rows; `stratified` keeps the shares of the classes."""
-    if len(labels) < 2:
-        raise RequestError("Expected 2 training rows or more to hold out some for validation, got 1: add rows.")
-    rows = list(range(len(labels)))
-    random.Random(f"{seed} validation").shuffle(rows)
-    groups: dict[float, list[int]] = {}
-    for row in rows:
-        groups.setdefault(labels[row] if stratified else 0, []).append(row)
-    rank = {row: (index + 0.5) / len(group) for group in groups.values() for index, row in enumerate(group)}
-    count = max(1, round(HELD_OUT * len(rows)))
-    held = set(sorted(rows, key=rank.__getitem__)[:count])
-    train = splits["train"]
-    notes.append(f"no validation split: {count} of {len(rows)} training rows (seed {seed}) are held out for validation")
-    return {
-        "train": train.select([row for row in range(len(rows)) if row not in held]),
-        "validation": train.select(sorted(held)),
-        **{split: dataset for split, dataset in splits.items() if split != "train"},
-    }

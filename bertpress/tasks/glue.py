@@ -5,15 +5,16 @@ Labels are matched by name: the Hub, the archives and the models of others order
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
-from bertpress.tasks import data
-from bertpress.tasks.data import SPLIT_STEMS, TextData
+from bertpress.tasks import named, tables
+from bertpress.tasks.data import TextData
+from bertpress.tasks.named import FoundRows
+from bertpress.tasks.tables import SPLIT_STEMS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -152,17 +153,21 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> TextData:
     key = glue_key(name)
     task = GLUE[key]
     notes: list[str] = []
-    folder = _folder(key, data_dir)
-    if folder is None:
-        rows = {
-            split: _from_dataset(dataset, split, f"{key} {split}", task) for split, dataset in _from_hub(key).items()
-        }
-    else:
-        paths = data.find_splits(folder, task.stems or SPLIT_STEMS)
+    stems = task.stems or SPLIT_STEMS
+    paths = named.locate((key, *task.archive.folders), data_dir, lambda folder: tables.find_splits(folder, stems))
+    if data_dir and not paths:
+        raise tables.no_splits(Path(data_dir), stems)
+    if paths:
         rows = {split: _from_file(path, split, task, notes) for split, path in paths.items()}
+    else:
+        hub = named.from_hub(f"glue/{key}", HUB, key)
+        rows = {
+            split.removesuffix("_matched"): _from_dataset(dataset, split, f"{key} {split}", task)
+            for split, dataset in hub.items()
+        }
     return TextData(
         name=f"glue/{key}",
-        splits={split: _encode(rows[split], split, task, notes) for split in rows},
+        splits={split: named.encode(rows[split], split, task.labels, notes) for split in rows},
         columns=task.columns,
         labels=task.labels or None,
         metrics=task.metrics,
@@ -180,75 +185,17 @@ def glue_key(name: str) -> str:
     return key
 
 
-def _folder(key: str, data_dir: str | Path | None) -> Path | None:
-    """The folder to read, None for the Hub."""
-    stems = GLUE[key].stems or SPLIT_STEMS
-    root = data_dir or os.environ.get("BERTPRESS_DATA")
-    if not root:
-        return None
-    inside = [Path(root, name) for name in (key, *GLUE[key].archive.folders)]
-    if data_dir:
-        data.find_splits(Path(data_dir), stems)  # refuses what is no folder
-        inside = [Path(data_dir), *inside]
-    for folder in inside:
-        if folder.is_dir() and data.find_splits(folder, stems):
-            return folder
-    if data_dir:
-        raise data.no_splits(Path(data_dir), stems)
-    return None
-
-
-def _from_hub(key: str) -> dict[str, Dataset]:
-    from datasets import load_dataset
-
-    try:
-        splits = load_dataset(HUB, key)
-    except Exception as error:  # offline, each layer of the client raises errors of its own
-        root = os.environ.get("BERTPRESS_DATA")
-        tried = f", and BERTPRESS_DATA={root} has no folder {key}" if root else ""
-        raise RequestError(
-            f"Expected glue/{key} from the Hub, which cannot be read ({type(error).__name__}){tried}: "
-            "give --data-dir, or set BERTPRESS_DATA to a folder that holds the task's."
-        ) from error
-    return {split.removesuffix("_matched"): dataset for split, dataset in splits.items()}
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A split as read: cells of the text columns, labels as found, and the name of a row for messages."""
-
-    texts: dict[str, list[Any]]
-    labels: list[Any] | None
-    place: Callable[[int], str]
-    marks: list[bool] | None = None  # which rows augmentation made
-
-
-def _from_file(path: Path, split: str, task: GlueTask, notes: list[str]) -> _Rows:
-    labelled = not _is_test(split)
+def _from_file(path: Path, split: str, task: GlueTask, notes: list[str]) -> FoundRows:
+    labelled = not named.is_test(split)
     if path.suffix == ".tsv":
-        lines = [line.removesuffix("\r").split("\t") for line in data.read_text(path).rstrip("\r\n").split("\n")]
+        lines = [line.removesuffix("\r").split("\t") for line in tables.read_text(path).rstrip("\r\n").split("\n")]
         if _is_original(lines[0], task.archive, labelled):
             return _from_archive(lines, path, labelled, task, notes)
-    return _from_dataset(data.read_file(path), split, str(path), task)
+    return _from_dataset(tables.read_file(path), split, str(path), task)
 
 
-def _from_dataset(dataset: Dataset, split: str, where: str, task: GlueTask) -> _Rows:
-    data.require_columns(dataset, task.columns if _is_test(split) else (*task.columns, "label"), where)
-    labels = None
-    if "label" in dataset.column_names:
-        names = getattr(dataset.features["label"], "names", None)
-        if names is not None and set(names) != set(task.labels):
-            came, expected = ", ".join(names), ", ".join(task.labels) or "scores"
-            raise RequestError(
-                f"Expected the labels {expected} in {where}, found {came}: rename them or name the task."
-            )
-        labels = [None if value in (-1, "-1") else value for value in data.label_values(dataset, "label")]
-    texts = {column: dataset[column][:] for column in task.columns}
-    return _Rows(texts, labels, lambda row: f"row {row + 1} of {where}", data.marks_of(dataset))
-
-
-def _is_test(split: str) -> bool:
-    return split in ("test", "test_mismatched")
+def _from_dataset(dataset: Dataset, split: str, where: str, task: GlueTask) -> FoundRows:
+    return named.rows_of(dataset, split, where, task.columns, task.labels)
 
 
 def _is_original(first: list[str], archive: Archive, labelled: bool) -> bool:
@@ -259,7 +206,7 @@ def _is_original(first: list[str], archive: Archive, labelled: bool) -> bool:
     return len(first) > max(columns) and tuple(first[column] for column in columns) == archive.heads
 
 
-def _from_archive(lines: list[list[str]], path: Path, labelled: bool, task: GlueTask, notes: list[str]) -> _Rows:
+def _from_archive(lines: list[list[str]], path: Path, labelled: bool, task: GlueTask, notes: list[str]) -> FoundRows:
     archive, width = task.archive, len(lines[0])
     rows = range(0 if labelled and not archive.has_header else 1, len(lines))
     short = [row for row in rows if len(lines[row]) < width]
@@ -276,23 +223,4 @@ def _from_archive(lines: list[list[str]], path: Path, labelled: bool, task: Glue
         for name, column in zip(task.columns, columns, strict=True)
     }
     labels = [lines[row][archive.label] for row in kept] if labelled else None
-    return _Rows(texts, labels, lambda index: f"line {kept[index] + 1} of {path}")
-
-
-def _encode(rows: _Rows, split: str, task: GlueTask, notes: list[str]) -> Dataset:
-    texts = {}
-    for column, cells in rows.texts.items():
-        texts[column], remarks = data.text_cells(cells, column, split)
-        notes += remarks
-    values = rows.labels
-    if values is None or (_is_test(split) and all(value is None for value in values)):
-        return data.build_split(texts, None, None, split)
-    data.require_labels(values, rows.place)
-    if not task.labels:
-        return data.build_split(texts, data.to_scores(values, rows.place), None, split, rows.marks)
-    ids = {spelling: index for index, name in enumerate(task.labels) for spelling in (name, index, str(index))}
-    for index, value in enumerate(values):
-        if value not in ids:
-            expected = ", ".join(f"{number} {label}" for number, label in enumerate(task.labels))
-            raise RequestError(f"Expected a label of {expected}, but {rows.place(index)} has {value!r}: correct it.")
-    return data.build_split(texts, [ids[value] for value in values], task.labels, split, rows.marks)
+    return FoundRows(texts, labels, lambda index: f"line {kept[index] + 1} of {path}")

@@ -53,6 +53,7 @@ class Task(ABC):
         splits: the rows of each split, as they were read.
         inputs: names of the batch's tensors that the model takes.
         notes: remarks about the data that the user should read.
+        made_splits: where splits were made of the training rows, the numbers that their rows had there, from 0.
         repeats: True if a row is the same in every epoch.
         tokenizer: what encodes the texts.
         max_length: longest input in tokens.
@@ -69,6 +70,7 @@ class Task(ABC):
     splits: Mapping[str, Rows]
     inputs: tuple[str, ...]
     notes: tuple[str, ...]
+    made_splits: Mapping[str, Sequence[int]] | None = None
     repeats: bool = True
     tokenizer: PreTrainedTokenizerBase
     max_length: int

@@ -17,7 +17,7 @@ from bertpress.corpus.store import VERSION, build_store
 from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
-from bertpress.tasks.data import SPLIT_STEMS
+from bertpress.tasks.tables import SPLIT_STEMS
 from bertpress.tasks.task import Rows
 
 if TYPE_CHECKING:

@@ -149,6 +149,8 @@ def test_names_of_list_show_and_demo(bertpress: Call, tmp_path: Path) -> None:
 def test_split_and_report(bertpress: Call, model: Path, data: Path, tmp_path: Path) -> None:
     flags = ("--task", "files", "--data-dir", data, "--columns", "text", "--max-length", 32)
     refused(bertpress("evaluate", model, *flags, "--split", "dev"), "no split 'dev'", "validation")
+    refused(bertpress("evaluate", model, *flags, "--make-splits", "80/10"), "task.make_splits", "80/10/10")
+    refused(bertpress("evaluate", model, *flags, "--make-splits", "80/10/10"), "train, validation, test")
     refused(bertpress("predict", model, *flags), "--out")
     refused(bertpress("evaluate", model), "--task")
     refused(bertpress("report", tmp_path), str(tmp_path))

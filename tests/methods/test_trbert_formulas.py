@@ -10,11 +10,10 @@ import torch
 from conftest import make_config
 
 from bertpress.encoders.compact import compact_config
-from bertpress.methods.trbert.calibrating import fitting_factor, moved
+from bertpress.methods.trbert.calibrating import fitting_power
 from bertpress.methods.trbert.costs import RowCosts, even_shares, mean_shares, moved_price
 from bertpress.methods.trbert.importance import gradient_scores
 from bertpress.methods.trbert.rewards import action_losses, advantages, entropies, policy_loss, ranks_as_targets
-from bertpress.models.token_selection import Settings
 
 # Log-likelihood of actions
 
@@ -191,7 +190,7 @@ def test_an_even_share_costs_what_was_asked_for(target: float) -> None:
     assert even_shares(share, 2).tolist() == pytest.approx([share, share**2])
 
 
-# The price, and thresholds afterwards
+# The price, and what meets the budget afterwards
 
 
 def test_the_price_follows_the_distance_from_the_budget() -> None:
@@ -208,26 +207,14 @@ def test_the_price_ends_where_the_budget_is_met() -> None:
     assert 1 / (1 + price) == pytest.approx(0.4, abs=1e-3)
 
 
-def test_thresholds_move_by_odds_shares_and_attention_by_factors() -> None:
-    policies = Settings(layers=(1, 2), thresholds=(0.5, 0.8))
-    assert moved(policies, 2.0)["thresholds"] == pytest.approx([1 / 3, 2 / 3])
-    assert moved(Settings(layers=(1, 2)), 1.0)["thresholds"] == pytest.approx([0.5, 0.5])
-    attention = Settings(layers=(1, 2), selector="attention", thresholds=(0.02, 0.04))
-    assert moved(attention, 2.0)["thresholds"] == pytest.approx([0.01, 0.02])
-    shares = Settings(layers=(1, 2), selector="first", shares=(0.5, 0.3))
-    assert moved(shares, 1.5)["shares"] == pytest.approx([0.75, 0.675])
-    assert moved(shares, 4.0)["shares"] == [1.0, 1.0]
+def test_the_power_that_meets_the_budget_is_found() -> None:
+    ratios = torch.tensor([0.5, 0.25], dtype=torch.float64)
 
+    def cost(power: float) -> float:
+        return float((ratios**power).cumprod(0).mean())
 
-def test_the_largest_factor_within_the_budget_is_found() -> None:
-    asked: list[float] = []
-
-    def cost(factor: float) -> float:
-        asked.append(factor)
-        return min(1.0, round(0.3 * factor, 2))
-
-    found = fitting_factor(cost, 0.5, rounds=30)
-    assert cost(found) <= 0.5 < cost(found * 1.02)
-    assert len(asked) == 32
-    assert fitting_factor(lambda _: 0.9, 0.5, rounds=5) < 0.01, "as few tokens as can be, where nothing is enough"
-    assert fitting_factor(lambda _: 0.1, 0.5, rounds=20) > 100
+    found = fitting_power(cost, 0.2)
+    assert cost(found) == pytest.approx(0.2, rel=1e-6)
+    assert cost(found) <= 0.2
+    assert fitting_power(lambda _: 0.9, 0.5) == 64, "as few tokens as can be, where nothing is enough"
+    assert fitting_power(lambda _: 0.1, 0.5) == pytest.approx(1 / 64)

@@ -102,7 +102,7 @@ def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, run: StepR
     """The task with more training texts, if the method asks for them; they are made once and kept in the step."""
     from bertpress.augmentation.augmenting import augment
     from bertpress.augmentation.job import Job, Source
-    from bertpress.tasks.data import read_file
+    from bertpress.tasks.tables import read_file
 
     if method.augmentation is None:
         return task

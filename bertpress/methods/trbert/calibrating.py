@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from bertpress.evaluation import batches_by_length
 from bertpress.models.token_selection import Settings
-from bertpress.models.walks import Trace
+from bertpress.models.walks import Decision, Trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from bertpress.methods.trbert.costs import RowCosts
     from bertpress.tasks.task import Task
 
-LEAST, MOST = 1e-3, 1e3
-"""How far thresholds are moved: by factors on the odds of being skipped."""
+CORRECTIONS, CLOSE = 3, 0.01
+"""How often thresholds that miss a budget are fitted again, and how near to it is near enough, as a share of it."""
 
 
 def settings_of(model: PreTrainedModel) -> Settings:
@@ -38,55 +37,103 @@ def change_settings(model: PreTrainedModel, **fields: Any) -> None:
     model.config.token_reduction = encoder.config.token_reduction = encoder.settings.to_dict()
 
 
-def moved(settings: Settings, factor: float) -> dict[str, Any]:
-    """The settings with which more (a factor above 1) or fewer tokens are kept."""
-    if settings.shares is not None:
-        return {"shares": [min(1.0, share * factor ** (step + 1)) for step, share in enumerate(settings.shares)]}
-    thresholds = settings.thresholds or (0.5,) * len(settings.layers)
-    if settings.selector == "attention":
-        return {"thresholds": [value / factor for value in thresholds]}
-    odds = [value / (1 - value) / factor for value in thresholds]
-    return {"thresholds": [value / (1 + value) for value in odds]}
-
-
-def fitting_factor(cost: Callable[[float], float], target: float, rounds: int) -> float:
-    """The largest factor found whose cost is at most the target, by bisection between `LEAST` and `MOST`.
-
-    Args:
-        cost: rises with the factor, in steps.
-    """
-    low, high = LEAST, MOST
-    for _ in range(rounds):
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if cost(middle) > target else (middle, high)
-    return low
-
-
-def fit(
-    model: PreTrainedModel, task: Task, costs: RowCosts, target: float, split: str, rows: int, rounds: int
-) -> float:
+def fit(model: PreTrainedModel, task: Task, costs: RowCosts, target: float, split: str, rows: int) -> float:
     """Let the model keep that share of the multiply-adds on texts of a split, in place.
 
-    Thresholds of policies are moved from 0.5, whatever they are now, so that what comes out depends on the weights
-    alone; other thresholds and shares from where they are.
+    Shares are scaled. Of thresholds, each is moved so that it keeps a share of the tokens that it sees: the one that it
+    keeps by itself (of policies, by their mean probability), raised to a power that is the same for all decisions and
+    makes the whole cost what it should. That supposes rows alike; where they are not, the goal is corrected by how far
+    the last one was missed.
 
     Args:
         rows: of the split, at most, evenly spread.
-        rounds: passes over them.
 
     Returns:
         the share that it keeps now.
     """
+    encoded = spread(task.encoded(split), rows)
+    batches = [batch for _, batch in batches_by_length(task, encoded, model.device)]
+    lengths = torch.tensor(encoded["length"], dtype=torch.float64)
     settings = settings_of(model)
-    if settings.selector == "policy":
-        settings = dataclasses.replace(settings, thresholds=None, shares=None)
-    batches = [batch for _, batch in batches_by_length(task, spread(task.encoded(split), rows), model.device)]
-
-    def spent(factor: float) -> float:
-        change_settings(model, **moved(settings, factor))
+    if settings.shares is not None:
+        shares = torch.tensor(settings.shares, dtype=torch.float64)
+        power = fitting_power(lambda power: costs.mean(lengths, _whole(lengths[:, None] * shares**power)), target)
+        change_settings(model, shares=(shares**power).tolist())
         return mean_share(model, task, batches, costs)
+    if settings.selector == "policy":  # so that what is found depends on the weights alone
+        change_settings(model, thresholds=None)
+    ratios, goal, reached = own_ratios(model, traced(model, task, batches)), target, 1.0
+    for _ in range(CORRECTIONS + 1):
+        _set_thresholds(model, task, batches, ratios ** _power(costs, lengths, ratios, goal))
+        reached = mean_share(model, task, batches, costs)
+        if abs(reached - target) <= CLOSE * target:
+            break
+        goal = max(0.0, goal + target - reached)
+    return reached
 
-    return spent(fitting_factor(spent, target, rounds))
+
+def _whole(tokens: Tensor) -> Tensor:
+    """Numbers of tokens as a share of a row's gives them."""
+    return torch.ceil(tokens - 1e-9).clamp(min=1)
+
+
+def _power(costs: RowCosts, lengths: Tensor, ratios: Tensor, target: float) -> float:
+    others = lengths[:, None] - 1  # all but the first token, which is always kept
+    return fitting_power(lambda power: costs.mean(lengths, 1 + others * (ratios**power).cumprod(0)), target)
+
+
+def _set_thresholds(model: PreTrainedModel, task: Task, batches: list[dict[str, Tensor]], ratios: Tensor) -> None:
+    """Thresholds at which each decision keeps that share of the tokens that it sees, one after the other."""
+    thresholds = [-1.0] * len(ratios)  # as yet, everything is kept
+    for step, ratio in enumerate(ratios.tolist()):
+        change_settings(model, thresholds=thresholds)
+        scores = torch.cat([_asked(trace.decisions[step]) for trace in traced(model, task, batches)])
+        thresholds[step] = _threshold(scores, ratio)
+    change_settings(model, thresholds=thresholds)
+
+
+def own_ratios(model: PreTrainedModel, traces: list[Trace]) -> Tensor:
+    """(decisions,): the share of the tokens it sees that each decision keeps by itself."""
+    settings = settings_of(model)
+    found = [_own_ratio(settings, traces, step) for step in range(len(settings.layers))]
+    return torch.tensor(found, dtype=torch.float64).clamp(1e-3, 1 - 1e-3)
+
+
+def _threshold(scores: Tensor, share: float) -> float:
+    """What that share of the scores reaches."""
+    if not len(scores):
+        return 0.5
+    kept = round(share * len(scores))
+    ordered = scores.sort(descending=True).values
+    return float(ordered[kept - 1]) if kept else float(ordered[0]) + 1.0
+
+
+def _own_ratio(settings: Settings, traces: list[Trace], step: int) -> float:
+    """The share of the tokens it sees that a decision keeps by itself."""
+    scores = torch.cat([_asked(trace.decisions[step]) for trace in traces])
+    if not len(scores):
+        return 0.5
+    if settings.selector == "policy":
+        return float(scores.mean())
+    threshold = 0.5 if settings.thresholds is None else settings.thresholds[step]
+    return float((scores >= threshold).double().mean())
+
+
+def _asked(decision: Decision) -> Tensor:
+    """Scores of the tokens about which there was something to decide: all but the first of each row."""
+    if decision.scores is None:  # every row is too short
+        return torch.empty(0, dtype=torch.float64)
+    first = torch.zeros_like(decision.keep).index_fill(0, decision.tokens.starts, True)
+    return decision.scores[~first].double()
+
+
+def fitting_power(cost: Callable[[float], float], target: float) -> float:
+    """The power from 1/64 to 64 at which the cost, which falls with it, is the target; the nearest end else."""
+    low, high = 1 / 64, 64.0
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if cost(middle) > target else (low, middle)
+    return high
 
 
 def spread(encoded: Any, rows: int) -> Any:
@@ -95,13 +142,18 @@ def spread(encoded: Any, rows: int) -> Any:
     return encoded if step <= 1 else encoded.select([int(index * step) for index in range(rows)])
 
 
-def mean_share(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]], costs: RowCosts) -> float:
-    """Mean over rows of the multiply-adds that the model's own decisions leave."""
+def traced(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]]) -> list[Trace]:
+    """What the model's own decisions are on these batches."""
     found = []
     model.eval()
     with torch.inference_mode():
         for batch in batches:
             trace = Trace()
             task.forward(model, batch, trace=trace)
-            found.append(costs.share_of(trace))
-    return float(torch.cat(found).mean())
+            found.append(trace)
+    return found
+
+
+def mean_share(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]], costs: RowCosts) -> float:
+    """Mean over rows of the multiply-adds that the model's own decisions leave."""
+    return float(torch.cat([costs.share_of(trace) for trace in traced(model, task, batches)]).mean())

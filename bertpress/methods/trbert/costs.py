@@ -61,6 +61,10 @@ class RowCosts:
             total = total + linear * alive + pairs * alive**2
         return total / self.full(lengths)
 
+    def mean(self, lengths: Tensor, kept: Tensor) -> float:
+        """Mean of `share` over the rows."""
+        return float(self.share(lengths, kept).mean())
+
     def share_of(self, trace: Trace) -> Tensor:
         """(rows,) of a forward pass."""
         assert trace.valid is not None

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Phase = Literal["init", "policy", "joint"]
 COLLAPSED, PATIENCE = (0.02, 0.98), 200
-FITTED = (128, 8)
-"""Rows and rounds by which thresholds are moved before a checkpoint is scored."""
+FITTED_ROWS = 128
+"""By these, thresholds are moved before a checkpoint is scored."""
 
 
 class Reducing(Objective):
@@ -157,7 +157,7 @@ class Reducing(Objective):
         """The task's metrics, the share of multiply-adds, and the primary metric less what exceeds the budget."""
         method = self.method
         if self.draws and method.calibrate and method.alpha is None:
-            fit(self.model, self.task, self.costs, method.macs, split, *FITTED)
+            fit(self.model, self.task, self.costs, method.macs, split, FITTED_ROWS)
         self.judged = []
         found = super().scores(split, device)
         macs = float(torch.cat(self.judged).mean())
