@@ -30,13 +30,10 @@ class Result:
     @property
     def model(self) -> PreTrainedModel:
         """The pressed model, loaded from the run's folder."""
-        import transformers
-
-        from bertpress.loading import auto_class, model_folder
+        from bertpress.loading import auto_class, load_config, loader, model_folder
 
         folder = model_folder(str(self.folder))
-        loader = getattr(transformers, auto_class(transformers.AutoConfig.from_pretrained(folder).architectures))
-        model: PreTrainedModel = loader.from_pretrained(folder)
+        model: PreTrainedModel = loader(auto_class(load_config(folder).architectures)).from_pretrained(folder)
         return model
 
 

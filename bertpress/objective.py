@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import CAPTURING
+from bertpress.models.packed_attention import PACKED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -159,10 +160,10 @@ def choose_attention(model: PreTrainedModel, training: bool) -> None:
     On CPU, scaled-dot-product attention with dropout takes an unfused path with the stock dropout inside, so training
     there uses eager attention, whose dropout `CpuKernels` can replace; without dropout, and on other devices, the fused
     path is taken. `benchmarks/kernels.py` compares them. An architecture with an attention of its own keeps it, and so
-    does a model whose queries and keys are captured; that attention takes the same two paths.
+    do a model whose queries and keys are captured, and one that skips tokens; these take the same two paths.
     """
     config = model.config
-    if not model._supports_sdpa or config._attn_implementation == CAPTURING:
+    if not model._supports_sdpa or config._attn_implementation in (CAPTURING, PACKED):
         return
     dropout = getattr(config, encoder_of(config).attention_dropout)
     wanted = "eager" if training and dropout > 0 and model.device.type == "cpu" else "sdpa"

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length, encoder_of
+from bertpress.encoders.compact import stock_class
 from bertpress.encoders.surgery import keep_layers, reorder_outputs
 from bertpress.errors import RequestError
 from bertpress.loading import load_config, load_for_task, load_tokenizer
@@ -23,7 +24,7 @@ def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: Step
     if method.student is not None:
         student = _loaded(method.student, task, run, new_head=True)
     elif method.shape is not None:
-        student = type(model)(method.plan(model.config)).to(model.device)
+        student = stock_class(model)(method.plan(model.config)).to(model.device)
     else:
         student = keep_layers(model, method.kept_layers(model.config))
     return student.eval().requires_grad_(True)
