@@ -146,6 +146,7 @@ def test_the_new_head_of_a_modernbert_is_drawn_as_the_whole_model_draws_it(tmp_p
     # a normal distribution that is cut at two standard deviations, not the 0.02 of other linear layers
     assert model.classifier.weight.detach().std().item() == pytest.approx(0.88 * 256**-0.5, rel=0.1)
 
+
 # Compact models
 
 
@@ -167,7 +168,7 @@ def test_a_compact_model_is_ours_whatever_code_lies_beside_it(
     assert len(files) == 7
     for file in files:
         file.write_text(f"raise SystemExit('{file.name} was run')\n")
-    found, task, remarks = load_for_task(str(tmp_path), task_of(family), trust_remote_code=trusted)
+    found, _, remarks = load_for_task(str(tmp_path), task_of(family), trust_remote_code=trusted)
     assert remarks == []
     assert type(found) is type(model)
     assert type(found).__module__.startswith("bertpress.models.")

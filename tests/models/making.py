@@ -46,6 +46,8 @@ def centre(model: Any) -> None:
         with torch.no_grad():
             model.base_model(**make_batch(model, (16, 16, 16)), token_threshold=0.0, trace=trace)
     for policy, decision in zip(policies, trace.decisions, strict=True):
+        if decision.scores is None:  # all rows are shorter than `min_tokens`
+            continue
         policy.outer.bias.data -= torch.logit(decision.scores.median()) + 1e-3
 
 

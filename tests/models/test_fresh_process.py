@@ -63,7 +63,9 @@ def test_every_family_and_head_loads_without_the_package(tmp_path: Path) -> None
             models[name] = (str(tmp_path / name), f"Auto{kind}".replace("AutoFor", "AutoModelFor"), inputs)
     request = json.dumps([models, str(tmp_path / "found.npz")])
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
-    done = subprocess.run([sys.executable, "-c", PROCESS], input=request, text=True, capture_output=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS], input=request, text=True, capture_output=True, env=environment
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(tmp_path / "found.npz") as found:
         for name, values in expected.items():

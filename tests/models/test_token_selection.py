@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -38,7 +39,10 @@ def test_settings_survive_a_configuration() -> None:
     ("values", "message"),
     [
         ({"layer": [1]}, "token_reduction has no field layer; it has always_keep, layers, max_keep"),
-        ({"layers": [1, 4]}, r"rise from 1 to at most 3 \(a model of 4 layers\), got \[1, 4\]; the default .* \[1, 2\]"),
+        (
+            {"layers": [1, 4]},
+            r"rise from 1 to at most 3 \(a model of 4 layers\), got \[1, 4\]; the default .* \[1, 2\]",
+        ),
         ({"layers": [0]}, "rise from 1"),
         ({"layers": [2, 1]}, "rise from 1"),
         ({"layers": [1, 1]}, "rise from 1"),
@@ -83,7 +87,7 @@ def test_first_decisions_are_nested_in_the_threshold(model: Any, batch: Batch, b
     ]
     assert torch.equal(kept[0], batch["attention_mask"].bool())
     assert kept[-1].sum() == len(LENGTHS)
-    for more, fewer in zip(kept, kept[1:], strict=False):
+    for more, fewer in itertools.pairwise(kept):
         assert not (fewer & ~more).any()
     assert len({int(one.sum()) for one in kept}) == len(kept)
 
@@ -94,7 +98,9 @@ def test_thresholds_of_a_wrong_number_are_refused(model: Any, batch: Batch) -> N
     with pytest.raises(ValueError, match="there is no profile 'fast'; there are: none"):
         model(**batch, profile="fast")
     with pytest.raises(ValueError, match="the selector first needs shares"):
-        make_compact(token_reduction={"layers": [1], "selector": "first", "shares": [0.5]})(**batch, token_threshold=0.1)
+        make_compact(token_reduction={"layers": [1], "selector": "first", "shares": [0.5]})(
+            **batch, token_threshold=0.1
+        )
 
 
 @each_backend
