@@ -39,7 +39,7 @@ LAYERS = (
     ("corpus",),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation"),
-    ("augmentation",),
+    ("augmentation", "skipping"),
     ("methods",),
     ("recipe",),
     ("comparing", "curves", "sections"),

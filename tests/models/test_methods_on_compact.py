@@ -91,6 +91,10 @@ def test_a_run_from_a_reduced_model_to_a_finetuned_one(
     assert '.from_pretrained("FOLDER", trust_remote_code=True)' in (model / "README.md").read_text()
     result = json.loads((folder / "00-finetune" / "result.json").read_text())
     assert result["layers"] == 4
+    assert [entry["layer"] for entry in result["cost"]["token_reduction"]["kept"]] == [1, 2]
+    report = (folder / "report.md").read_text()
+    assert "## Speed-ups of token reduction" in report
+    assert "Executed speed-up: " in report
 
 
 @pytest.mark.parametrize("step", [{"theseus": {"successor_layers": 2}}, {"theseus": {}}, {"tinybert": {"layers": 2}}])
