@@ -30,13 +30,10 @@ class Result:
     @property
     def model(self) -> PreTrainedModel:
         """The pressed model, loaded from the run's folder."""
-        import transformers
-
-        from bertpress.loading import auto_class, model_folder
+        from bertpress.loading import auto_class, load_config, loader, model_folder
 
         folder = model_folder(str(self.folder))
-        loader = getattr(transformers, auto_class(transformers.AutoConfig.from_pretrained(folder).architectures))
-        model: PreTrainedModel = loader.from_pretrained(folder)
+        model: PreTrainedModel = loader(auto_class(load_config(folder).architectures)).from_pretrained(folder)
         return model
 
 
@@ -202,17 +199,16 @@ def measure(
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
 ) -> list[dict[str, Any]]:
-    """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals."""
-    from bertpress.latency import latency_rows
-    from bertpress.measuring import latency_batches
+    """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals.
+
+    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself.
+    """
+    from bertpress.measuring import timed
 
     runtime = runtime or Runtime()
     loaded, data = _open(model, task, max_length, limit, runtime, head_labels)
-    batches = latency_batches(data, (1, batch_size), loaded.device)
-    if against is None:
-        return latency_rows(loaded, None, batches, seconds=seconds, forward=data.forward)
-    other, _ = _open(against, task, max_length, limit, runtime, head_labels)
-    return latency_rows(other, loaded, batches, seconds=seconds, forward=data.forward)
+    other = None if against is None else _open(against, task, max_length, limit, runtime, head_labels)[0]
+    return timed(loaded, other, data, batch_size, seconds)
 
 
 def augment(

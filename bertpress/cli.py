@@ -165,6 +165,7 @@ def measure(
 ) -> None:
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
     from bertpress import api, latency
+    from bertpress.sections import SPEEDUPS
 
     rows = api.measure(model, against, _task_spec(task, options), batch_size=batch_size, **_data_arguments(options))
     if json_output:
@@ -172,6 +173,8 @@ def measure(
         return
     for row in rows:
         print(latency.describe(row))
+    if any("theoretical_speedup" in row for row in rows):
+        print(*SPEEDUPS, sep="\n")
 
 
 @app.command("report")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, beside
 from bertpress.files import digest
@@ -31,6 +31,16 @@ def auto_class(architectures: Sequence[str] | None) -> str:
         if kind and any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
             return name
     return AUTO_CLASSES[None]
+
+
+def loader(name: str) -> Any:
+    """One of transformers' classes that load by type; for compact models it takes ours, never a folder's code."""
+    import transformers
+
+    from bertpress.models import register
+
+    register()
+    return getattr(transformers, name)
 
 
 def model_folder(name: str) -> str:
@@ -78,22 +88,21 @@ def packaged_minilm() -> Path:
 
 def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
     """Configuration of a model, before its weights are read."""
-    from transformers import AutoConfig
-
     folder = model_folder(name)
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config: PretrainedConfig = loader("AutoConfig").from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return config
     except (OSError, ValueError) as error:
         raise RequestError(_cannot_load(name, error)) from None
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """A model's tokenizer, with saved padding and truncation cleared: they would cut a served model's input."""
-    from transformers import AutoTokenizer
-
     folder = model_folder(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer: PreTrainedTokenizerBase = loader("AutoTokenizer").from_pretrained(
+            folder, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(_cannot_load(name, error, what="tokenizer")) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what is loaded from a folder without tokenizer files
@@ -197,11 +206,10 @@ def _load_weights(
     from pickle import UnpicklingError
 
     import torch
-    import transformers
     from safetensors import SafetensorError
 
     try:
-        model, info = getattr(transformers, AUTO_CLASSES[head]).from_pretrained(
+        model, info = loader(AUTO_CLASSES[head]).from_pretrained(
             model_folder(name),
             config=config,
             dtype=torch.float32,

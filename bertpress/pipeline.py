@@ -17,6 +17,7 @@ from bertpress.loading import AUTO_CLASSES, load_for_task, load_tokenizer, token
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
+from bertpress.models import is_compact
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.run import (
@@ -225,7 +226,7 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
-    card = _card(job, method, scores)
+    card = _card(job, method, scores, is_compact(result.config))
     save_model(
         result, tokenizer_for(result, job.tokenizer), step.folder / "model", card, encoder_only=not method.saves_head
     )
@@ -254,8 +255,10 @@ def _copy_start(step: Path, result: dict[str, Any]) -> None:
     write_json(start / "result.json", result)
 
 
-def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
+def _card(job: Job, method: Method, result: dict[str, Any], compact: bool) -> str:
     auto = AUTO_CLASSES[job.task.head] if method.saves_head else "AutoModel"
+    code = ", trust_remote_code=True" if compact else ""
+    about = "\nThe files `*.py` beside the weights are the model's code.\n" if compact else ""
     without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
     scores = "\n".join(
         f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
@@ -265,8 +268,8 @@ def _card(job: Job, method: Method, result: dict[str, Any]) -> str:
         f"# A model pressed by bertpress\n\nMade from `{job.recipe.model}` on `{job.task.name}` by `{method.name}` "
         f"(seed {job.recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
         f"{result['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
-        f'{auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained("FOLDER")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n\n'
+        f'{auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained("FOLDER"{code})\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n{about}\n'
         "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
         f"```yaml\n{job.recipe.to_yaml()}```\n"
     )

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bertpress import curves
-from bertpress.sections import READING, Report, environment, figures, findings, overview, sections
+from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
 from bertpress.values import lines, words
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def markdown(report: Report) -> str:
         text += ["", f"## {_escaped(section.caption)}", "", *(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
     # An indented block ends where the indent does, whatever its lines hold.
     settings = [f"    {line}" for line in lines(report["recipe"]).splitlines()]
-    return "\n".join([*text, "", "## Settings", "", *settings, "", READING, ""])
+    return "\n".join([*text, "", "## Settings", "", *settings, "", reading(report), ""])
 
 
 def html(*reports: Report) -> str:
@@ -39,7 +39,7 @@ def html(*reports: Report) -> str:
     shown = (figures, findings, sections, environment, lines, words)
     context = {function.__name__: function for function in shown}
     page = templates.get_template("report.html.jinja")
-    return page.render(context, reports=reports, reading=READING, curves=curves)
+    return page.render(context, reports=reports, reading=max(map(reading, reports), key=len), curves=curves)
 
 
 def table(report: Report) -> rich.table.Table:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError
+from bertpress.models import architecture_of, is_compact
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,7 @@ class Encoder:
     positions_after: str | None = None
     """the configuration's row of the position table after which positions begin, where they do not begin at row 0"""
     per_layer: tuple[str, ...] = ()
-    """lists of the configuration with an entry for each layer"""
+    """lists of the configuration with an entry for each layer; None instead of a list says nothing of them"""
     first_layer: str | None = None
     """how layer 0 is built otherwise than the others, where it is"""
     inner_width: str = "intermediate_size"
@@ -149,14 +150,15 @@ REFUSED: dict[str, str] = {
 
 
 def encoder_of(config: PretrainedConfig) -> Encoder:
-    """The row of the architecture of `config`.
+    """The row of the architecture of `config`, of which a compact model only describes its layers one by one.
 
     Raises:
         RequestError: an architecture without a row.
     """
-    kind = str(config.model_type).removeprefix("compact_").replace("_", "-")
+    kind = architecture_of(config)
     if kind in ENCODERS:
-        return ENCODERS[kind]
+        row = ENCODERS[kind]
+        return replace(row, per_layer=(*row.per_layer, "layer_shapes")) if is_compact(config) else row
     why = f" ({REFUSED[kind]})" if kind in REFUSED else ""
     raise RequestError(f"Models of type '{kind}' are not supported{why}; supported: {', '.join(ENCODERS)}.")
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.models import COMPACT, module_of
+from bertpress.models import COMPACT, architecture_of, is_compact, module_of, register
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-PREFIX = "compact_"
 WHY_NOT: dict[str, str] = {
     "modernbert": "its attention turns states by their positions and looks through sliding windows, so that tokens in "
     "one row without gaps would seem to stand where they do not",
@@ -19,17 +18,6 @@ WHY_NOT: dict[str, str] = {
     "gaps would seem nearer than they are",
 }
 """Architectures without compact classes: what stands against them."""
-
-
-def is_compact(config: PretrainedConfig) -> bool:
-    """True for the configuration of a compact model."""
-    return str(config.model_type).startswith(PREFIX)
-
-
-def architecture_of(config: PretrainedConfig) -> str:
-    """The stock architecture of a model, compact or not: bert, xlm-roberta, ..."""
-    kind = str(config.model_type)
-    return kind.removeprefix(PREFIX).replace("_", "-") if kind.startswith(PREFIX) else kind
 
 
 def compact_config(config: PretrainedConfig, **fields: Any) -> PretrainedConfig:
@@ -45,6 +33,7 @@ def compact_config(config: PretrainedConfig, **fields: Any) -> PretrainedConfig:
     if architecture not in COMPACT:
         why = f" ({WHY_NOT[architecture]})" if architecture in WHY_NOT else ""
         raise RequestError(f"There is no compact {architecture}{why}; there are: {', '.join(COMPACT)}.")
+    register()  # a folder saved from a class that is not registered would lack its code
     cls: Any = getattr(module_of(architecture), f"Compact{COMPACT[architecture]}Config")
     values = {name: value for name, value in config.to_dict().items() if name not in ("model_type", "architectures")}
     result: PretrainedConfig = cls(**{**values, **fields})
@@ -54,7 +43,8 @@ def compact_config(config: PretrainedConfig, **fields: Any) -> PretrainedConfig:
 def compact(model: PreTrainedModel, **fields: Any) -> PreTrainedModel:
     """A compact copy of a model, with the same head and weights; the given one is left as it was.
 
-    Weights that only the copy has, those of new policies, are drawn as the architecture draws its own.
+    Weights that only the copy has, those of new policies, are drawn as the architecture draws its own; policies that
+    it has no place for are left out.
 
     Args:
         fields: `layer_shapes` (only where the model has such layers already) and `token_reduction`.
@@ -77,9 +67,33 @@ def stock_config(config: PretrainedConfig) -> PretrainedConfig:
     return result
 
 
+def stock_class(model: PreTrainedModel) -> type[PreTrainedModel]:
+    """The class of models like this one that are not compact."""
+    if not is_compact(model.config):
+        return type(model)
+    return next(base for base in type(model).__mro__ if base.__module__.startswith("transformers."))
+
+
+def uneven_heads(config: PretrainedConfig) -> list[int]:
+    """The number of heads of each layer, if they are not all as many as the configuration says; else nothing."""
+    heads = [shape["heads"] for shape in getattr(config, "layer_shapes", None) or ()]
+    return heads if set(heads) - {config.num_attention_heads} else []
+
+
+def without_decisions(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a reduced model that skips nothing and decides nothing, in the same packed execution."""
+    return compact(model, token_reduction={"layers": []})
+
+
+def freeze_decisions(model: PreTrainedModel) -> None:
+    """Train nothing of what decides about tokens, in place: no gradient of a loss reaches it through a decision."""
+    for policy in getattr(model.base_model, "policies", ()):
+        policy.requires_grad_(False)
+
+
 def _copied(weights: Mapping[str, Any], model: PreTrainedModel) -> PreTrainedModel:
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    strange = [*unexpected, *(name for name in missing if ".policies." not in name)]
+    strange = [name for name in (*unexpected, *missing) if "policies" not in name.split(".")]
     if strange:
         raise ValueError(f"the weights do not fit a {type(model).__name__}: {', '.join(strange[:4])}")
     return model

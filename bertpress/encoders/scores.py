@@ -26,6 +26,8 @@ from transformers.modeling_utils import AttentionInterface
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.losses.attention import Projections
+from bertpress.models import is_reduced
+from bertpress.models.packed_attention import PACKED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,9 +78,9 @@ def enable_capture(model: PreTrainedModel) -> None:
 
 
 def disable_capture(model: PreTrainedModel) -> None:
-    """Switch a model back to stock attention, in place, before it is handed out."""
+    """Switch a model back to the attention it comes with, in place, before it is handed out."""
     if model.config._attn_implementation == CAPTURING:
-        model.set_attn_implementation("sdpa")
+        model.set_attn_implementation(PACKED if is_reduced(model.config) else "sdpa")
 
 
 @contextmanager

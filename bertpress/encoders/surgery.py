@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bertpress.encoders import encoder_of
+from bertpress.encoders.compact import stock_config
 from bertpress.errors import RequestError
+from bertpress.models import is_compact, is_reduced
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -27,22 +29,39 @@ def with_layers(config: PretrainedConfig, origins: Sequence[Sequence[int]]) -> P
     """
     encoder = encoder_of(config)
     encoder.check_places(origins)
+    _check_compact(config, origins, encoder.depth(config))
     result = copy.deepcopy(config)
     setattr(result, encoder.depth_field, len(origins))
     for name in encoder.per_layer:
-        values = getattr(config, name)
-        setattr(result, name, [values[origin[0]] for origin in origins])
+        if (values := getattr(config, name)) is not None:
+            setattr(result, name, [values[origin[0]] for origin in origins])
     return result
+
+
+def _check_compact(config: PretrainedConfig, origins: Sequence[Sequence[int]], depth: int) -> None:
+    """Refuse other layers under decisions about tokens, and a layer made of several of unequal shape."""
+    if is_reduced(config) and list(map(tuple, origins)) != [(layer,) for layer in range(depth)]:
+        raise RequestError(
+            "Token reduction comes last: its decisions were trained between the layers that there are, so these cannot "
+            "be changed; change those of the model that it was made of."
+        )
+    shapes = getattr(config, "layer_shapes", None) or []
+    for origin in origins if shapes else []:
+        sizes = {(shapes[layer]["heads"], shapes[layer]["intermediate_size"]) for layer in origin}
+        if len(sizes) > 1:
+            layers = "+".join(map(str, origin))
+            raise RequestError(f"Layers {layers} have unequal shapes, so they have no mean; make each layer of one.")
 
 
 def resized(
     config: PretrainedConfig, layers: int, hidden_size: int, heads: int, intermediate_size: int
 ) -> PretrainedConfig:
-    """A copy of `config` for an encoder of another shape, whose weights have to be drawn anew.
+    """A copy of `config` for a stock encoder of another shape, whose weights have to be drawn anew.
 
     Raises:
         RequestError: more layers than an architecture whose layers differ can lend a form to.
     """
+    config = stock_config(config) if is_compact(config) else config
     encoder = encoder_of(config)
     depth = encoder.depth(config)
     if encoder.per_layer and layers > depth:

@@ -62,6 +62,8 @@ class Method(Config, ABC):
 
     name: ClassVar[str]
     phases: ClassVar[tuple[str, ...]]
+    takes_reduced: ClassVar[bool] = False
+    """True if it works on a model that skips tokens, and leaves its decisions as they are"""
 
     @property
     def saves_head(self) -> bool:

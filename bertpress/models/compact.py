@@ -5,61 +5,19 @@ A folder saved from these classes holds this code beside the weights, so that it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .layer_shapes import Places, check_shapes, reshape
 from .packed_attention import PACKED
-from .token_selection import Decide, Policy, Settings
+from .policy import Policy
+from .token_selection import Decide, Settings
 from .walks import BACKENDS, Trace, Walk, WalkedLayers
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where an architecture keeps the parts of its layers; paths start at the encoder or at a layer."""
-
-    layers: str = "encoder.layer"
-    attention: str = "attention.self"
-    projections: tuple[str, str, str] = ("query", "key", "value")
-    """of `attention`"""
-    heads: str = "num_attention_heads"
-    """the attribute of `attention`"""
-    attention_output: str = "attention.output.dense"
-    inner: str = "intermediate.dense"
-    outer: str = "output.dense"
-
-
-def reshape(layer: nn.Module, places: Places, heads: int, intermediate_size: int) -> None:
-    """Give a stock layer fewer heads and another inner width, in place; its new parts have no weights of meaning."""
-    attention: Any = layer.get_submodule(places.attention)
-    width = heads * attention.attention_head_size
-    setattr(attention, places.heads, heads)
-    hidden = layer.get_submodule(places.attention_output).out_features
-    for name in places.projections:
-        attention.set_submodule(name, nn.Linear(hidden, width))
-    if hasattr(attention, "all_head_size"):
-        attention.all_head_size = width
-    layer.set_submodule(places.attention_output, nn.Linear(width, hidden))
-    layer.set_submodule(places.inner, nn.Linear(hidden, intermediate_size))
-    layer.set_submodule(places.outer, nn.Linear(intermediate_size, hidden))
-
-
-def check_shapes(shapes: Sequence[Mapping[str, Any]], depth: int) -> None:
-    """Refuse layer shapes that do not describe an encoder of `depth` layers.
-
-    Raises:
-        ValueError: what does not fit.
-    """
-    if len(shapes) != depth:
-        raise ValueError(f"layer_shapes must describe {depth} layers, got {len(shapes)}")
-    for index, shape in enumerate(shapes):
-        if set(shape) - {"heads", "intermediate_size", "origin"} or not {"heads", "intermediate_size"} <= set(shape):
-            raise ValueError(f"layer_shapes[{index}] must have heads, intermediate_size and origin, got {dict(shape)}")
-        if min(shape["heads"], shape["intermediate_size"]) < 1:
-            raise ValueError(f"layer_shapes[{index}] must be at least 1 wide, got {dict(shape)}")
 
 
 class CompactEncoder:
@@ -70,7 +28,7 @@ class CompactEncoder:
     """the result is the state of every token; a head that reads the first one's needs no more than that"""
 
     def __init__(self, config: Any, **options: Any) -> None:
-        super().__init__(config, **options)
+        super().__init__(config, **options)  # type: ignore[call-arg]
         config.auto_map = self.auto_map()
         layers: Any = self.get_submodule(self.places.layers)  # type: ignore[attr-defined]
         if config.layer_shapes is not None:
@@ -97,42 +55,61 @@ class CompactEncoder:
         if config._attn_implementation == "sdpa":
             self.set_attn_implementation(PACKED)  # type: ignore[attr-defined]
 
-    def forward(self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **options: Any) -> Any:
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give `forward` the stock one's signature: trainers and tokenizers look up there what a model takes."""
+        super().__init_subclass__(**options)
+
+        def forward(self: Any, *args: Any, **given: Any) -> Any:
+            return CompactEncoder.forward(self, *args, **given)
+
+        stock: Any = super()
+        cls.forward = functools.wraps(stock.forward)(forward)  # type: ignore[method-assign]
+
+    def forward(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, *args: Any, **options: Any
+    ) -> Any:
         """The stock forward pass; of a reduced model through a walk.
 
         Args:
             input_ids: (batch, length).
             attention_mask: (batch, length), 1 where there is a token.
+            args: further ones of the stock class.
             options: those of the stock class, and for a reduced model those of `new_walk`, or a `walk`.
         """
         forward: Callable[..., Any] = super().forward  # type: ignore[misc]
         if self.settings is None:
-            return forward(input_ids, attention_mask=attention_mask, **options)
-        seen: Any = input_ids if input_ids is not None else options["inputs_embeds"]
-        shape = seen.shape[:2]
+            return forward(input_ids, attention_mask, *args, **options)
         config: Any = self.config  # type: ignore[attr-defined]
-        self._check_length(shape[1])
-        if attention_mask is None:
-            attention_mask = torch.ones(shape, device=seen.device)
-        if attention_mask.dim() != 2:
-            raise ValueError(f"expected an attention mask of (batch, length), got one of {attention_mask.dim()} axes")
-        collect = bool(options.pop("output_hidden_states", config.output_hidden_states))
+        options.update(zip([*inspect.signature(type(self).forward).parameters][3:], args, strict=False))
+        seen = input_ids if input_ids is not None else options.get("inputs_embeds")
+        if seen is None:
+            raise ValueError("expected input_ids or inputs_embeds, got neither")
+        valid = torch.ones(seen.shape[:2], device=seen.device) if attention_mask is None else attention_mask
+        if valid.dim() != 2:
+            raise ValueError(f"expected an attention mask of (batch, length), got one of {valid.dim()} axes")
+        if options.get("position_ids") is None:
+            self._check_length(valid)
+        as_tuple = options.pop("return_dict", config.return_dict) is False
+        wanted = options.pop("output_hidden_states", config.output_hidden_states)
         own = {name: options.pop(name) for name in WALK_OPTIONS if name in options}
         walk = options.pop("walk", None)
         if walk is None:
-            walk = self.new_walk(attention_mask.bool(), input_ids, collect=collect, **own)
-        result = forward(input_ids, attention_mask=None, walk=walk, output_hidden_states=False, **options)
+            walk = self.new_walk(valid.bool(), input_ids, collect=bool(wanted), **own)
+        result = forward(input_ids, walk=walk, output_hidden_states=False, return_dict=True, **options)
         if walk.collected is not None:
-            result.hidden_states = tuple(walk.collected)
-        return result
+            result["hidden_states"] = _chosen(walk.collected, wanted)
+        return result.to_tuple() if as_tuple else result
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, valid: Tensor) -> None:
+        """Refuse tokens without a position: an architecture counts them from the number of the padding token on."""
         config: Any = self.config  # type: ignore[attr-defined]
-        offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        if length > config.max_position_embeddings - offset:
-            raise ValueError(
-                f"the input is {length} tokens long, the model has {config.max_position_embeddings - offset} positions"
-            )
+        counts_tokens = "roberta" in config.model_type
+        most = config.max_position_embeddings - (config.pad_token_id + 1 if counts_tokens else 0)
+        length = valid.shape[1]
+        if length > most and counts_tokens:
+            length = int(valid.sum(1).max())
+        if length > most:
+            raise ValueError(f"the input is {length} tokens long, the model has {most} positions")
 
     def new_walk(
         self,
@@ -167,14 +144,10 @@ class CompactEncoder:
             collect: keep the states after every layer.
         """
         assert self.settings is not None
-        settings = self.settings if profile is None else self.settings.with_profile(profile)
-        if token_threshold is not None:
-            given = token_threshold if isinstance(token_threshold, Sequence) else [token_threshold]
-            thresholds = tuple(given) * (len(settings.layers) if len(given) == 1 else 1)
-            settings = replace(settings, thresholds=thresholds, shares=None)
-        changed = {"min_keep": min_keep, "max_keep": max_keep}
-        settings = replace(settings, **{name: value for name, value in changed.items() if value is not None})
-        if settings.always_keep and input_ids is not None:
+        settings = self.settings.changed(profile, token_threshold, min_keep, max_keep)
+        if settings.always_keep:
+            if input_ids is None:
+                raise ValueError("always_keep names tokens by their ids: give input_ids instead of inputs_embeds")
             kept = torch.isin(input_ids, torch.tensor(settings.always_keep, device=input_ids.device))
             force_keep = kept if force_keep is None else kept | force_keep.bool()
         decide = Decide(
@@ -183,8 +156,10 @@ class CompactEncoder:
             None if force_keep is None else force_keep.bool().flatten(),
             None if actions is None else actions.bool().flatten(0, 1),
         )
-        return self.walk_of(valid, decide, backend, token_outputs, settings.selector == "attention" and actions is None,
-                            collect=collect, trace=trace)  # fmt: skip
+        looks = settings.selector == "attention" and actions is None
+        if looks and settings.min_tokens:
+            looks = int(valid.sum(1).max()) >= settings.min_tokens
+        return self.walk_of(valid, decide, backend, token_outputs, looks, collect=collect, trace=trace)
 
     def walk_of(
         self,
@@ -202,11 +177,14 @@ class CompactEncoder:
         if backend not in BACKENDS:
             raise ValueError(f"the backend must be one of {', '.join(BACKENDS)}, got {backend}")
         if attention != PACKED and (backend == "packed" or needs_received):
-            raise ValueError(f"this needs the attention '{PACKED}', but the model has '{attention}'")
-        if backend == "masked":
-            options["additive"] = attention == "eager"
+            what = "packed execution" if backend == "packed" else "a selector that looks at the attention received"
+            raise ValueError(
+                f"{what} needs the attention '{PACKED}', but the model has '{attention}'; call "
+                f"model.set_attn_implementation('{PACKED}')"
+            )
         depth = len(self.get_submodule(self.places.layers))  # type: ignore[attr-defined]
         wanted = self.token_outputs if token_outputs is None else token_outputs
+        options["additive"] = attention == "eager"
         return BACKENDS[backend](valid, depth, self.settings.layers, decide, wanted, needs_received, **options)
 
 
@@ -226,6 +204,14 @@ WALK_OPTIONS = (
 """Options of a forward pass that belong to `CompactEncoder.new_walk`."""
 
 
+def _chosen(states: Sequence[Tensor], wanted: bool | int | Sequence[int] | None) -> tuple[Tensor | None, ...]:
+    """What `output_hidden_states` asks for: all, or those of some numbers and None for the others."""
+    if wanted is None or isinstance(wanted, bool):
+        return tuple(states)
+    numbers = {number % len(states) for number in ([wanted] if isinstance(wanted, int) else wanted)}
+    return tuple(state if number in numbers else None for number, state in enumerate(states))
+
+
 class CompactHead:
     """Mixed into an architecture's model with a head, before it: its encoder becomes the compact one."""
 
@@ -234,7 +220,7 @@ class CompactHead:
     """the head needs the first token's state only"""
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config)
+        super().__init__(config)  # type: ignore[call-arg]
         name = self.base_model_prefix  # type: ignore[attr-defined]
         stock = getattr(self, name)
         options = {"add_pooling_layer": stock.pooler is not None} if hasattr(stock, "pooler") else {}

@@ -13,7 +13,8 @@ from transformers.models.distilbert.modeling_distilbert import (
     DistilBertModel,
 )
 
-from .compact import CompactEncoder, CompactHead, Places
+from .compact import CompactEncoder, CompactHead
+from .layer_shapes import Places
 
 
 class CompactDistilBertConfig(DistilBertConfig):

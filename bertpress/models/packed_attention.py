@@ -99,7 +99,7 @@ def attend(
 def _rows(packed: Tensor, span: Span) -> Tensor:
     """A span's part of (1, heads, tokens, width) as (examples, heads, tokens, width), without copying."""
     part = packed[0].transpose(0, 1)[span.first : span.first + span.examples * span.tokens]
-    return part.unflatten(0, (span.examples, span.tokens)).transpose(1, 2)
+    return part.view(span.examples, span.tokens, *part.shape[1:]).transpose(1, 2)
 
 
 def _attention(
@@ -156,8 +156,8 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], sc
     counts = [span.tokens for span in spans for _ in range(span.examples)]
     ends = torch.tensor([0, *counts], device=query.device).cumsum(0).to(torch.int32)
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    result: Tensor = varlen_attn(query, key, value, ends, ends, max(counts), max(counts), scale=scale)
-    return result[None]
+    result: Any = varlen_attn(query, key, value, ends, ends, max(counts), max(counts), scale=scale)
+    return result[None]  # type: ignore[no-any-return]
 
 
 AttentionInterface.register(PACKED, attend)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 SELECTORS = ("policy", "attention", "random", "first")
 """What a token's score is: a small network's verdict on its state, the attention that it received in the layer before,
@@ -56,28 +55,59 @@ class Settings:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"token_reduction has no field {unknown[0]}; it has {', '.join(sorted(known))}")
-        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        settings = cls(**frozen)
-        settings._check(depth)
+        settings = cls(**_frozen(values))
+        settings._check_layers(depth)
+        for name in settings.profiles:
+            settings.changed(name)
+        settings._check_choice()
         return settings
 
-    def _check(self, depth: int) -> None:
+    def _check_layers(self, depth: int) -> None:
         layers = self.layers
         if any(not 1 <= layer < depth for layer in layers) or list(layers) != sorted(set(layers)):
             raise ValueError(
                 f"token_reduction.layers must rise from 1 to at most {depth - 1} (a model of {depth} layers), got "
                 f"{list(layers)}; the default for this depth is {default_layers(depth)}"
             )
+
+    def _check_choice(self) -> None:
+        layers = self.layers
         if self.selector not in SELECTORS:
             raise ValueError(f"token_reduction.selector must be one of {', '.join(SELECTORS)}, got {self.selector}")
         for name in ("thresholds", "shares"):
             given = getattr(self, name)
             if given is not None and len(given) != len(layers):
-                raise ValueError(f"token_reduction.{name} must have one number for each of {len(layers)} decisions")
+                raise ValueError(f"token_reduction.{name} must have a number for each of {len(layers)} decisions")
         if self.thresholds is not None and self.shares is not None:
             raise ValueError("token_reduction takes thresholds or shares, not both")
-        if self.selector in ("random", "first") and layers and self.shares is None:
-            raise ValueError(f"the selector {self.selector} needs shares")
+        needs = {"random": "shares", "first": "shares", "attention": "shares or thresholds"}.get(self.selector, "")
+        if needs and layers and self.shares is None and (needs == "shares" or self.thresholds is None):
+            raise ValueError(f"the selector {self.selector} needs {needs}")
+        if self.max_keep is not None and self.max_keep < max(1, self.min_keep):
+            raise ValueError(f"max_keep must be at least 1 and min_keep ({self.min_keep}), got {self.max_keep}")
+
+    def changed(
+        self,
+        profile: str | None = None,
+        token_threshold: float | Sequence[float] | None = None,
+        min_keep: int | None = None,
+        max_keep: int | None = None,
+    ) -> Settings:
+        """These settings with what is given instead; a threshold is one number for all decisions, or one for each.
+
+        Raises:
+            ValueError: no such profile, or what does not fit.
+        """
+        settings = self if profile is None else self.with_profile(profile)
+        given = {"min_keep": min_keep, "max_keep": max_keep}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if isinstance(token_threshold, Sequence):
+            changes |= {"thresholds": tuple(token_threshold), "shares": None}
+        elif token_threshold is not None:
+            changes |= {"thresholds": (token_threshold,) * len(self.layers), "shares": None}
+        settings = dataclasses.replace(settings, **changes)
+        settings._check_choice()
+        return settings
 
     def with_profile(self, name: str) -> Settings:
         """These settings with the thresholds or shares of a named profile.
@@ -87,14 +117,17 @@ class Settings:
         """
         if name not in self.profiles:
             raise ValueError(f"there is no profile '{name}'; there are: {', '.join(self.profiles) or 'none'}")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.profiles[name].items()}
-        cleared = {"thresholds": None, "shares": None} if {"thresholds", "shares"} & set(values) else {}
-        return dataclasses.replace(self, **{**cleared, **values})
+        cleared = dict.fromkeys(("thresholds", "shares") if {"thresholds", "shares"} & set(self.profiles[name]) else ())
+        return dataclasses.replace(self, **{**cleared, **_frozen(self.profiles[name])})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a configuration."""
         plain = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def default_layers(depth: int) -> list[int]:
@@ -144,16 +177,18 @@ class Tokens:
 
     def select(self, keep: Tensor) -> tuple[Tokens, Tensor]:
         """What stays alive, and where its states are now, (tokens left,). Equal counts become neighbours."""
-        counts = torch.bincount(self.example[keep], minlength=len(self.counts)).tolist()  # waits for the device
+        counts: list[int] = torch.bincount(
+            self.example[keep], minlength=len(self.counts)
+        ).tolist()  # waits for the device
         kept = keep.nonzero().squeeze(1)
         order = sorted(range(len(counts)), key=counts.__getitem__)
         if order != list(range(len(counts))):
-            segments = kept.split(counts)
+            segments = torch.split(kept, counts)
             kept = torch.cat([segments[example] for example in order])
-        counts, rows, lengths = (
+        sorted_counts, rows, lengths = (
             tuple(values[example] for example in order) for values in (counts, self.rows, self.lengths)
         )
-        return Tokens(self.place[kept], counts, rows, lengths, self.width), kept
+        return Tokens(self.place[kept], sorted_counts, rows, lengths, self.width), kept
 
     def repeated(self, copies: int) -> Tokens:
         """The same batch so many times: copy j of row i is row j * batch + i."""
@@ -183,22 +218,6 @@ def tokens_of(valid: Tensor) -> Tokens:
         place = place[valid.flatten()]
     whole = Tokens(place, tuple(counts), tuple(range(rows)), tuple(counts), width)
     return whole.select(torch.ones_like(place, dtype=torch.bool))[0] if counts != sorted(counts) else whole
-
-
-class Policy(nn.Module):
-    """A small network that looks at one token's state: above 0 it goes on."""
-
-    def __init__(self, hidden_size: int, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(hidden_size, width)
-        self.outer = nn.Linear(width, 1)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(tokens, hidden size) to (tokens,), in float32 also where the rest is not."""
-        with torch.autocast(states.device.type, enabled=False):
-            inner = functional.linear(states.float(), self.inner.weight.float(), self.inner.bias.float())
-            outer = functional.linear(functional.gelu(inner), self.outer.weight.float(), self.outer.bias.float())
-        return outer.squeeze(-1)
 
 
 @dataclass(frozen=True)

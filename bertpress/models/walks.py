@@ -82,6 +82,7 @@ class Walk(ABC):
         needs_received: decisions look at the attention that tokens received in the layer before.
         collect: keep what `output_hidden_states` asks for.
         trace: filled.
+        additive: attention takes a mask of numbers to add, as the eager one of transformers does.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class Walk(ABC):
         needs_received: bool = False,
         collect: bool = False,
         trace: Trace | None = None,
+        additive: bool = False,
     ) -> None:
+        self.additive = additive
         self.valid, self.depth, self.layers, self.decide = valid, depth, tuple(layers), decide
         self.token_outputs, self.needs_received = token_outputs, needs_received
         self.received: Received | None = None
@@ -148,10 +151,11 @@ class Walk(ABC):
 
     def full(self) -> Tensor:
         """Every token's last state, (rows, length, hidden size)."""
-        places, states = zip(*self.left, (self.tokens.place, self.states()), strict=True)
-        cells = len(self.tokens.rows) * self.tokens.width
-        empty = states[0].new_zeros(cells, states[0].shape[-1])
-        return empty.index_copy(0, torch.cat(places), torch.cat(states)).unflatten(0, (-1, self.tokens.width))
+        places, pieces = zip(*self.left, (self.tokens.place, self.states()), strict=True)
+        states = torch.cat(pieces)
+        empty = states.new_zeros(len(self.tokens.rows) * self.tokens.width, states.shape[-1])
+        whole = empty.index_copy(0, torch.cat(places), states)
+        return whole.view(len(self.tokens.rows), self.tokens.width, states.shape[-1])
 
     def _result(self) -> Tensor:
         if self.token_outputs:
@@ -161,6 +165,15 @@ class Walk(ABC):
             return first[:, None]
         order = torch.tensor(self.tokens.rows, device=first.device)
         return first[torch.argsort(order)][:, None]
+
+    def mask_of(self, seen: Tensor, hidden: Tensor) -> Tensor | None:
+        """For attention, (batch, 1, length, length): keys that are not `seen` (batch, length) count nothing."""
+        if bool(seen.all()):
+            return None
+        mask = seen[:, None, None, :].expand(-1, 1, seen.shape[1], -1)
+        if not self.additive:
+            return mask
+        return torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(~mask, torch.finfo(hidden.dtype).min)
 
     @abstractmethod
     def enter(self, hidden: Tensor) -> None:
@@ -213,12 +226,14 @@ class Packed(Walk):
 class Gathered(Walk):
     """Rows padded to the most tokens that one of them has left."""
 
+    padded: Tensor
+    present: Tensor
+
     def enter(self, hidden: Tensor) -> None:
         self._pad(hidden.flatten(0, 1)[self.tokens.place])
 
     def run(self, layer: nn.Module, *args: Any, **kwargs: Any) -> None:
-        mask = None if bool(self.present.all()) else self.present[:, None, None, :]
-        self.padded = layer(self.padded, _expanded(mask, self.padded), *args, **kwargs)
+        self.padded = layer(self.padded, self.mask_of(self.present, self.padded), *args, **kwargs)
 
     def states(self) -> Tensor:
         return self.padded.flatten(0, 1)[self.cells()]
@@ -231,7 +246,7 @@ class Gathered(Walk):
 
     def _pad(self, states: Tensor) -> None:
         counts = torch.tensor(self.tokens.counts, device=states.device)
-        self.padded = pad_sequence(list(states.split(self.tokens.counts)), batch_first=True)
+        self.padded = pad_sequence(list(torch.split(states, list(self.tokens.counts))), batch_first=True)
         self.present = torch.arange(self.padded.shape[1], device=states.device) < counts[:, None]
         self.before = self.cells()
 
@@ -240,27 +255,15 @@ class Masked(Walk):
     """All positions are computed; skipped tokens are seen by nobody and keep the state they had.
 
     Nothing becomes faster. Any attention of transformers serves, also one that gives attention maps.
-
-    Args:
-        additive: attention takes a mask of numbers to add, as the eager one of transformers does.
     """
 
-    def __init__(self, *args: Any, additive: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.additive, self.seen = additive, self.valid
-
     def enter(self, hidden: Tensor) -> None:
-        self.hidden = hidden * self.valid[..., None]
+        self.seen, self.hidden = self.valid, hidden * self.valid[..., None]
 
     def run(self, layer: nn.Module, *args: Any, **kwargs: Any) -> None:
-        everything = bool(self.seen.all())
-        mask = None if everything else _expanded(self.seen[:, None, None, :], self.hidden)
-        if mask is not None and self.additive:
-            mask = torch.zeros_like(mask, dtype=self.hidden.dtype).masked_fill(
-                ~mask, torch.finfo(self.hidden.dtype).min
-            )
+        mask = self.mask_of(self.seen, self.hidden)
         out = layer(self.hidden, mask, *args, **kwargs)
-        self.hidden = out if everything else torch.where(self.seen[..., None], out, self.hidden)
+        self.hidden = out if mask is None else torch.where(self.seen[..., None], out, self.hidden)
 
     def states(self) -> Tensor:
         return self.hidden.flatten(0, 1)[self.tokens.place]
@@ -275,11 +278,6 @@ class Masked(Walk):
         seen = torch.zeros_like(self.seen).flatten()
         seen[self.tokens.place] = True
         self.seen = seen.view_as(self.seen)
-
-
-def _expanded(mask: Tensor | None, hidden: Tensor) -> Tensor | None:
-    """(batch, 1, 1, length) to one entry per query and key."""
-    return None if mask is None else mask.expand(-1, 1, hidden.shape[1], -1)
 
 
 BACKENDS: dict[str, type[Walk]] = {"packed": Packed, "gather": Gathered, "masked": Masked}

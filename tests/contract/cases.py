@@ -7,6 +7,8 @@ from typing import Any
 
 from families import FAMILIES
 
+from bertpress.models import COMPACT
+
 # 96 training rows in batches of 16: 6 steps an epoch, 18 steps, a checkpoint every second step.
 TRAINING = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}
 
@@ -31,6 +33,8 @@ class Case:
     """architecture of the tiny model"""
     head: str = "sequence-classification"
     """what the tiny model has on its layers, which decides the task"""
+    families: tuple[str, ...] = tuple(FAMILIES)
+    """architectures that the method takes"""
 
     @property
     def id(self) -> str:
@@ -73,9 +77,24 @@ CASES = (
         stops=(("intermediate", 9), ("prediction", 8)),
         one_step={"prediction": None, "teacher": "input", "signals": "none"},
     ),
+    Case(
+        name="trbert",
+        fields={
+            "macs": 0.6,
+            "rollouts": 4,
+            "init": {**TRAINING, "epochs": 2},
+            "policy": TRAINING,
+            "joint": {**TRAINING, "epochs": 2},
+        },
+        layers=4,
+        training="policy",
+        stops=(("init", 8), ("policy", 9), ("joint", 8)),
+        one_step={"init": None, "joint": None},  # draws are of each row, so they need not be imposed
+        families=tuple(COMPACT),
+    ),
 )
 
 PAIRS = (
-    *(replace(case, family=family) for case in CASES for family in FAMILIES),
+    *(replace(case, family=family) for case in CASES for family in case.families),
     *(replace(case, head="masked-lm") for case in CASES),
 )

@@ -8,7 +8,8 @@ Paper: none; the truncated baseline is the first row of the tables in arXiv 2002
 
 Phases: `training`.
 
-How we differ: no differences.
+How we differ: no differences. A model that skips tokens is trained as it will be run: its policies stay as they are,
+which changes what it decides only as far as the states that they look at change.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Finetune(Method):
 
     name: ClassVar[str] = "finetune"
     phases: ClassVar[tuple[str, ...]] = ("training",)
+    takes_reduced: ClassVar[bool] = True
 
     layers: int | None = Field(None, ge=1)
     """keep only that many bottom layers of the given model"""
@@ -67,11 +69,13 @@ class Finetune(Method):
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         import copy
 
+        from bertpress.encoders.compact import freeze_decisions
         from bertpress.encoders.surgery import head_parameters, keep_layers
         from bertpress.objective import Supervised
 
         result = copy.deepcopy(model) if self.layers is None else keep_layers(model, range(self.layers))
         result.requires_grad_(self.train == "all")
+        freeze_decisions(result)
         for parameter in head_parameters(result, task.head):
             parameter.requires_grad_(True)
         run.train(Supervised(result, task), task, self.training, "training")

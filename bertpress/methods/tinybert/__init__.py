@@ -176,8 +176,13 @@ class TinyBert(Method):
 
     def _planned_student(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.loading import load_config
+        from bertpress.models import is_reduced
 
         result = load_config(str(self.student))
+        if is_reduced(result):
+            raise RequestError(
+                f"Token reduction comes last, but the student {self.student} skips tokens; take another."
+            )
         result.id2label, result.label2id, result.problem_type = config.id2label, config.label2id, config.problem_type
         return result
 
@@ -243,8 +248,10 @@ class TinyBert(Method):
         return teacher + 3.0 * ratio * encoder_of(result).depth(result)
 
     def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
+        from bertpress.models import architecture_of
+
         result = self.plan(config)
-        same = config.model_type == result.model_type and result.hidden_size == config.hidden_size
+        same = architecture_of(config) == architecture_of(result) and result.hidden_size == config.hidden_size
         if self.shape is not None and same:
             return ["the widths agree: a student that starts from the teacher's layers (layers) is usually better."]
         return []

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from bertpress import losses
 from bertpress.encoders import encoder_of
+from bertpress.encoders.compact import uneven_heads
 from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
 from bertpress.evaluation import collect_logits
 from bertpress.methods.tinybert.mapping import Pairs, weights
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
+from bertpress.models import is_reduced
 from bertpress.objective import Means, Objective, choose_attention
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Comparison:
         self.attention = method.attention_pairs(*depths)
         self.widths = int(student.hidden_size), int(teacher.hidden_size)
         self.heads = int(student.num_attention_heads), int(teacher.num_attention_heads)
+        self._check_compact()
         self.kind = self._kind()
         self.relation_heads = self._relation_heads(depths[1]) if self.kind == "relation" else None
         try:
@@ -58,10 +61,18 @@ class Comparison:
                 "Step 1 compares neither hidden states nor attention; give one of them a weight above 0."
             )
 
+    def _check_compact(self) -> None:
+        if is_reduced(self.configs[1]):
+            raise RequestError(
+                "The teacher skips tokens, so its layers hold no states of all tokens to learn from; take the model "
+                "that it was made of, or leave out step 1 (intermediate=null)."
+            )
+
     def _kind(self) -> str:
         equal = self.heads[0] == self.heads[1]
         wanted = self.method.attention_loss
-        if wanted == "auto" and any(encoder_of(config).score_terms for config in self.configs):
+        comparable = not any(encoder_of(config).score_terms or uneven_heads(config) for config in self.configs)
+        if wanted == "auto" and not comparable:
             return "none"
         if wanted == "auto":
             return "scores" if equal else "relation"
@@ -91,6 +102,11 @@ class Comparison:
                 raise RequestError(
                     f"attention_loss {self.kind}: the attention scores of a {config.model_type} have {terms} added to "
                     "the products of queries and keys; use none."
+                )
+            if self.attention and (counts := uneven_heads(config)):
+                raise RequestError(
+                    f"attention_loss {self.kind}: the layers of a model have {', '.join(map(str, counts))} heads, so "
+                    "their attention is not of one width; use none."
                 )
 
     def _check_projection(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bertpress.encoders.compact import stock_class
 from bertpress.encoders.surgery import keep_layers
 from bertpress.teachers import load_beside
 
@@ -20,7 +21,7 @@ def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: Step
     if method.student is not None:
         student = load_beside(method.student, task, run, new_head=True)
     elif method.shape is not None:
-        student = type(model)(method.plan(model.config)).to(model.device)
+        student = stock_class(model)(method.plan(model.config)).to(model.device)
     else:
         student = keep_layers(model, method.kept_layers(model.config))
     return student.eval().requires_grad_(True)

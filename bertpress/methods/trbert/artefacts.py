@@ -6,7 +6,7 @@ Stored in the step's folder by row, with what it depends on; an artefact of anot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from bertpress.files import write_json
 from bertpress.processes import barrier, is_first_process, rank, world_size
 
 if TYPE_CHECKING:
-    from bertpress.tasks.task import Task
+    from bertpress.tasks.task import Rows, Task
 
 Floats = NDArray[np.float32]
 Compute = Callable[[list[int]], list[Floats]]
@@ -87,12 +87,12 @@ def stored(folder: Path, task: Task, key: Mapping[str, Any], compute: Compute, s
     return PerRow(folder)
 
 
-def _merge(folder: Path, encoded: Any, stage: str) -> None:
+def _merge(folder: Path, encoded: Rows, stage: str) -> None:
     """One file of what each process has computed, in the order of the rows' numbers."""
     count, processes = len(encoded), world_size()
     parts = [np.load(folder / f"part-{process}.npz") for process in range(processes)]
     pieces = [parts[row % processes][f"arr_{row // processes}"] for row in range(count)]
-    numbers = np.asarray(encoded["row"])
+    numbers = np.concatenate([np.asarray(some["row"]) for some in pieces_of(encoded)])
     order = np.argsort(numbers, kind="stable")
     if wrong := [int(numbers[row]) for row in order if not np.isfinite(pieces[row]).all()]:
         shown = ", ".join(map(str, wrong[:5]))
@@ -105,14 +105,18 @@ def _merge(folder: Path, encoded: Any, stage: str) -> None:
         (folder / f"part-{process}.npz").unlink()
 
 
+def pieces_of(rows: Rows) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """All rows in order, a thousand at a time, as columns; what lies on disk has no whole ones."""
+    for start in range(0, len(rows), 1000):
+        yield rows[list(range(start, min(start + 1000, len(rows))))]
+
+
 def text_digest(task: Task) -> str:
     """Equal for training rows of equal tokens, labels and order."""
     import hashlib
 
-    rows = task.encoded("train")
     found = hashlib.sha256()
-    for start in range(0, len(rows), 1000):
-        some = rows[list(range(start, min(start + 1000, len(rows))))]
+    for some in pieces_of(task.encoded("train")):
         for number, ids in zip(some["row"], some["input_ids"], strict=True):
             found.update(np.asarray([number, *ids], np.int64).tobytes() + b";")
         found.update(repr(some.get("labels")).encode())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bertpress.methods.trbert.costs import RowCosts
     from bertpress.tasks.task import Task
 
-CORRECTIONS, CLOSE = 3, 0.01
+CORRECTIONS, CLOSE = 3, 0.005
 """How often thresholds that miss a budget are fitted again, and how near to it is near enough, as a share of it."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bertpress.shapes import Linear, shape_of
+from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -32,14 +32,13 @@ class RowCosts:
     @classmethod
     def of(cls, config: PretrainedConfig) -> RowCosts:
         """The costs of a compact model's configuration."""
-        shape, settings = shape_of(config), config.token_reduction
-        width = settings.get("policy_hidden", 32)
+        shape = shape_of(config)
         return cls(
             tuple(float(sum(part.macs for part in layer.parts)) for layer in shape.layers),
             tuple(2.0 * layer.attention for layer in shape.layers),
-            tuple(settings["layers"]),
-            float(Linear(config.hidden_size, width).macs + width) if settings["selector"] == "policy" else 0.0,
-            settings["selector"] == "attention",
+            tuple(decision.layer for decision in shape.decisions),
+            float(sum(part.macs for decision in shape.decisions[:1] for part in decision.parts)),
+            any(decision.reads_attention for decision in shape.decisions),
         )
 
     def full(self, lengths: Tensor) -> Tensor:
