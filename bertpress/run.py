@@ -136,6 +136,8 @@ class StepRun:
         """Delete what only resuming needs; called when the step's result is on disk."""
         for folder in (*self.folder.glob("*/checkpoint-*"), *self.folder.glob("signals")):
             shutil.rmtree(folder)
+        for numbers in self.folder.glob("*/*.npy"):  # of each training row
+            numbers.unlink()
 
 
 def open_run(folder: Path, recipe: Recipe) -> bool:
