@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bertpress import curves
+from bertpress.pages import page
 from bertpress.sections import READING, Report, environment, figures, findings, overview, sections
 from bertpress.values import lines, words
 
@@ -27,19 +28,9 @@ def markdown(report: Report) -> str:
 
 def html(*reports: Report) -> str:
     """One or more reports as one self-contained page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("bertpress"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = (figures, findings, sections, environment, lines, words)
     context = {function.__name__: function for function in shown}
-    page = templates.get_template("report.html.jinja")
-    return page.render(context, reports=reports, reading=READING, curves=curves)
+    return page("report.html.jinja", {**context, "reports": reports, "reading": READING, "curves": curves})
 
 
 def table(report: Report) -> rich.table.Table:
