@@ -1,0 +1,245 @@
+"""What a model costs that skips tokens, as a share of the plain one, and the thresholds at which it costs so much.
+
+Nothing here needs labels. The model is run no further than its last decision, and what a run has seen of the tokens'
+scores tells nearly what other thresholds would cost, so few runs suffice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bertpress.calibration import CLOSE, NEAR, Calibration, calibrated
+from bertpress.encoders.compact import stock_config
+from bertpress.evaluation import batches_by_length
+from bertpress.kernels import fastest_kernels
+from bertpress.models.token_selection import Decide, Question, Settings, tokens_of
+from bertpress.models.walks import Trace, Walk
+from bertpress.shapes import shape_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from bertpress.tasks.task import Rows, Task
+
+Counts = NDArray[np.int64]
+Scores = list[Tensor]
+"""of each batch, (rows, length, decisions), nan where nothing was asked"""
+MOST_RUNS = 12
+STRICT_THRESHOLD = 1.001
+"""No score is as high, so that each row's first token goes on and nothing else."""
+
+
+def without_decisions(settings: Settings) -> Settings:
+    """Settings under which nothing is skipped and nothing is decided."""
+    return dataclasses.replace(settings, layers=(), thresholds=None, shares=None)
+
+
+@contextmanager
+def with_settings(model: PreTrainedModel, settings: Settings | None) -> Iterator[None]:
+    """The model with other settings of its token reduction inside."""
+    encoder: Any = model.base_model
+    before, encoder.settings = encoder.settings, settings
+    try:
+        yield
+    finally:
+        encoder.settings = before
+
+
+@dataclass(frozen=True)
+class _UpToLastDecision:
+    """Stands for a walk in a forward pass of which only the decisions are wanted."""
+
+    walk: Walk
+    collected = None
+
+    def step(self, index: int, layer: Any, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        last = self.walk.layers[-1] if self.walk.layers else 0
+        if index > last:
+            return hidden
+        return self.walk.step(index, _PassOn() if index == last else layer, hidden, *args, **kwargs)
+
+
+class _PassOn(nn.Module):
+    """Stands for a layer whose result nobody needs."""
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return hidden
+
+
+def reduced_macs(
+    config: PretrainedConfig,
+    settings: Settings,
+    lengths: Counts,
+    kept: Counts,
+    positions: Counts | int = 1,
+    head: str | None = "sequence-classification",
+) -> Counts:
+    """Multiply-adds of each row: layers on the tokens alive, and what the decisions take.
+
+    A policy runs on the tokens that it looks at. To know the attention that tokens received, the products of queries
+    and keys are computed once more in the layer before.
+
+    Args:
+        config: of the model.
+        settings: of its token reduction; without layers, the cost is the plain model's.
+        lengths: (rows,) tokens of each row, padding left out.
+        kept: (rows, decisions) tokens that went on.
+        positions: tokens of each row that the head is applied to.
+        head: the kind of head.
+    """
+    shape = shape_of(stock_config(config))
+    total: Any = lengths * sum(part.macs for part in shape.tokens)
+    total = total + positions * sum(part.macs for part in shape.tops[head])
+    policy = settings.policy_hidden * (config.hidden_size + 1) if settings.selector == "policy" else 0
+    asked = lengths >= settings.min_tokens
+    alive: Any = lengths
+    for index, layer in enumerate(shape.layers):
+        if index in settings.layers:
+            total = total + policy * alive * asked
+            if settings.selector == "attention":
+                total = total + alive**2 * shape.layers[index - 1].attention
+            alive = kept[:, settings.layers.index(index)]
+        total = total + layer.macs(alive)
+    result: Counts = total
+    return result
+
+
+class ReductionCost:
+    """Multiply-adds of a model with token reduction on encoded rows, padding left out, over those of the plain model.
+
+    Called with a number it gives the cost at that one threshold for all decisions; for settings with shares, at the
+    shares times that number.
+
+    Args:
+        model: one with token reduction.
+        task: makes batches of the rows.
+        encoded: the rows; labels are not looked at.
+    """
+
+    def __init__(self, model: PreTrainedModel, task: Task, encoded: Rows) -> None:
+        encoder: Any = model.base_model
+        self.model, self.task = model.eval(), task
+        self.settings: Settings = encoder.settings
+        self.batches = [batch for _, batch in batches_by_length(task, encoded, model.device)]
+        self.lengths: Counts = np.concatenate([batch["attention_mask"].sum(1).cpu().numpy() for batch in self.batches])
+        counts, rows = np.unique(self.lengths, return_inverse=True)  # few lengths, many rows
+        self.positions: Counts = np.array([task.positions(int(count)) for count in counts])[rows]
+        self.plain = self._macs(
+            dataclasses.replace(self.settings, layers=()), np.zeros((len(self.lengths), 0), np.int64)
+        )
+        self.costs: dict[float, float] = {}
+        self.kept: dict[float, list[float]] = {}
+        """number to the share of all tokens that went on at each decision"""
+        self._seen: dict[float, Scores] = {}
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The numbers at which everything is kept, and as little as possible."""
+        if self.settings.shares is None:
+            return 0.0, STRICT_THRESHOLD
+        return 1 / min((share for share in self.settings.shares if share > 0), default=1.0), 0.0
+
+    def values_at(self, number: float) -> dict[str, list[float]]:
+        """What a profile stores."""
+        if self.settings.shares is None:
+            return {"thresholds": [number] * len(self.settings.layers)}
+        return {"shares": [min(1.0, number * share) for share in self.settings.shares]}
+
+    def settings_at(self, number: float) -> Settings:
+        """The model's settings with these values."""
+        cleared: dict[str, Any] = {"thresholds": None, "shares": None}
+        values = {name: tuple(numbers) for name, numbers in self.values_at(number).items()}
+        return dataclasses.replace(self.settings, **{**cleared, **values})
+
+    def calibrated(self, share: float) -> Calibration:
+        """The number at which the cost is nearest to `share`."""
+        return calibrated(self, share, *self.ends, guess=partial(self._guess, share), most=MOST_RUNS)
+
+    def at_present(self) -> float:
+        """The cost at the model's own settings."""
+        return self._share(self.settings, self._run(self.settings)[1])
+
+    def __call__(self, number: float) -> float:
+        if number not in self.costs:
+            settings = self.settings_at(number)
+            if self._seen and self._is_foretold:
+                self._seen[number] = next(iter(self._seen.values()))
+                kept = self._replayed(self._seen[number], settings)
+            else:
+                self._seen[number], kept = self._run(settings)
+            self.costs[number] = self._share(settings, kept)
+            self.kept[number] = [float(share) for share in kept.sum(0) / self.lengths.sum()]
+        return self.costs[number]
+
+    @property
+    def _is_foretold(self) -> bool:
+        """One run tells all: the scores at the only decision are always the same, or the counts hang on none."""
+        settings = self.settings
+        return len(settings.layers) == 1 or (settings.shares is not None and not settings.always_keep)
+
+    def _guess(self, target: float, generous: float, strict: float) -> float | None:
+        """The number that costs `target` by the scores seen in the run at the generous one.
+
+        A token's later scores depend a little on what was skipped before; how much that matters at the strict one is
+        known, and taken to grow evenly with the cost up to there. None if what was found is good enough, and as good
+        as what can be foretold.
+        """
+        self._seen = {generous: self._seen[generous]}
+        high, low = self.costs[generous], self.costs[strict]
+        wanted = high - (high - target) * (high - self._foretold(generous, strict)) / (high - low)
+        found = calibrated(partial(self._foretold, generous), wanted, generous, strict, close=CLOSE / 10)
+        best = min(abs(cost - target) for cost in self.costs.values())
+        return None if best <= min(NEAR, abs(found.cost - wanted)) else found.value
+
+    def _foretold(self, seen: float, number: float) -> float:
+        """The cost at a number if every token had the scores that it had in the run at another one."""
+        settings = self.settings_at(number)
+        return self._share(settings, self._replayed(self._seen[seen], settings))
+
+    def _run(self, settings: Settings) -> tuple[Scores, Counts]:
+        """The scores that the model gives with these settings, and the tokens kept of each row."""
+        with torch.inference_mode(), fastest_kernels(self.model.device), with_settings(self.model, settings):
+            traces = [self._traced(batch) for batch in self.batches]
+        return [trace.scores() for trace in traces], np.concatenate([trace.kept().cpu().numpy() for trace in traces])
+
+    def _traced(self, batch: Mapping[str, Tensor]) -> Trace:
+        trace = Trace()
+        encoder: Any = self.model.base_model
+        inputs = self.task.inputs_of(self.model, batch)
+        walk = encoder.new_walk(inputs["attention_mask"].bool(), inputs["input_ids"], trace=trace)
+        encoder(**inputs, walk=_UpToLastDecision(walk))
+        return trace
+
+    def _replayed(self, seen: Scores, settings: Settings) -> Counts:
+        """The tokens kept of each row if the decisions are made from scores that are known."""
+        settings = dataclasses.replace(settings, selector="attention")  # takes the scores that a question holds
+        kept = []
+        for batch, scores in zip(self.batches, seen, strict=True):
+            ids = batch["input_ids"]
+            always = torch.isin(ids, torch.tensor(settings.always_keep, dtype=ids.dtype, device=ids.device)).flatten()
+            decide = Decide(settings, nn.ModuleList(), always)
+            tokens, counts = tokens_of(batch["attention_mask"].bool()), []
+            for step in range(len(settings.layers)):
+                known = scores[..., step].flatten()[tokens.place].nan_to_num(nan=-math.inf)
+                tokens, _ = tokens.select(decide(Question(step, known, tokens, known))[0])
+                counts.append(np.array(tokens.counts)[np.argsort(tokens.rows)])
+            kept.append(np.stack(counts, axis=1))
+        return np.concatenate(kept)
+
+    def _share(self, settings: Settings, kept: Counts) -> float:
+        return self._macs(settings, kept) / self.plain
+
+    def _macs(self, settings: Settings, kept: Counts) -> int:
+        config, head = self.model.config, self.task.head
+        return int(reduced_macs(config, settings, self.lengths, kept, self.positions, head).sum())
