@@ -6,131 +6,16 @@ This module imports neither torch nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
+from bertpress.models import architecture_of, is_compact
+from bertpress.parts import Convolution, Decision, Layer, Linear, Norm, Part, Relative, Shape, Table, Tops
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer."""
-
-    inputs: int
-    outputs: int
-    bias: bool = True
-    tied: bool = False  # the weight is that of the token embeddings, which count already
-
-    @property
-    def parameters(self) -> int:
-        """Weight and bias."""
-        return self.inputs * self.outputs * (not self.tied) + self.outputs * self.bias
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds for one row."""
-        return self.inputs * self.outputs
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution along the tokens that keeps width and length."""
-
-    width: int
-    kernel: int
-    groups: int
-
-    @property
-    def parameters(self) -> int:
-        """Weight and bias."""
-        return self.macs + self.width
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds for one token."""
-        return self.width * (self.width // self.groups) * self.kernel
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A LayerNorm."""
-
-    width: int
-    bias: bool = True
-    macs = 0
-
-    @property
-    def parameters(self) -> int:
-        """Scale and shift."""
-        return self.width * (1 + self.bias)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Embeddings; looking rows up multiplies nothing."""
-
-    rows: int
-    width: int
-    macs = 0
-
-    @property
-    def parameters(self) -> int:
-        """One vector per row."""
-        return self.rows * self.width
-
-
-Part = Linear | Convolution | Norm | Table
-Tops = Mapping[str | None, tuple[Part, ...]]  # by the kind of head; None is the bare model
-
-
-@dataclass(frozen=True)
-class Relative:
-    """Products of attention with embeddings of relative positions, which are projected once for the whole batch."""
-
-    rows: int
-    projections: tuple[Linear, ...]
-    shared: bool  # the projections are those of the tokens' queries and keys
-    products: int  # of the tokens' queries with positions (c2p), of their keys with positions (p2c)
-
-    @property
-    def parameters(self) -> int:
-        """The projections, where they are not shared."""
-        return 0 if self.shared else sum(part.parameters for part in self.projections)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One encoder layer: self-attention and a feed-forward block."""
-
-    parts: tuple[Part, ...]  # applied to each token
-    attention: int  # width of all heads together
-    relative: Relative | None = None
-
-    @property
-    def parameters(self) -> int:
-        """Everything that belongs to this layer alone."""
-        return sum(part.parameters for part in self.parts) + (self.relative.parameters if self.relative else 0)
-
-    def macs(self, tokens: int, batch: int = 1) -> int:
-        """Its parts per token, `tokens` squared for QK^T and for AV, and what relative positions add."""
-        each = tokens * sum(part.macs for part in self.parts) + 2 * tokens**2 * self.attention
-        if self.relative is None:
-            return batch * each
-        each += self.relative.products * tokens * self.relative.rows * self.attention
-        return batch * each + self.relative.rows * sum(part.macs for part in self.relative.projections)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """All that decides the cost of a model, whatever its architecture; the layers need not be alike."""
-
-    tokens: tuple[Part, ...]  # below, between and above the layers, applied to each token
-    layers: tuple[Layer, ...]
-    tops: Tops  # what stands on the layers, a pooler included, as applied to one token
 
 
 def shape_of(config: PreTrainedConfig) -> Shape:
@@ -139,10 +24,31 @@ def shape_of(config: PreTrainedConfig) -> Shape:
     Raises:
         RequestError: an architecture that is not in `SHAPES`, or a value that its function does not cover.
     """
-    if config.model_type not in SHAPES:
+    architecture = architecture_of(config)
+    if architecture not in SHAPES:
         known = ", ".join(SHAPES)
         raise RequestError(f"The cost of a '{config.model_type}' model is not known; known: {known}.")
-    return SHAPES[config.model_type](config)
+    shape = SHAPES[architecture](config)
+    return _compact(config, shape) if is_compact(config) else shape
+
+
+def _compact(config: PreTrainedConfig, shape: Shape) -> Shape:
+    """What a compact model has beside, or instead of, the parts of its architecture."""
+    head = config.hidden_size // config.num_attention_heads
+    if config.layer_shapes is not None:
+        shapes = [(each["intermediate_size"], head * each["heads"]) for each in config.layer_shapes]
+        shape = replace(shape, layers=tuple(_layer(config.hidden_size, *each) for each in shapes))
+    if config.token_reduction is None:
+        return shape
+    reduction = config.token_reduction
+    selector, width = reduction.get("selector", "policy"), reduction.get("policy_hidden", 32)
+    policy = (Linear(config.hidden_size, width), Linear(width, 1)) if selector == "policy" else ()
+    layers = reduction.get("layers", ())
+    shares = reduction.get("shares") or [None] * len(layers)
+    decisions = [
+        Decision(layer, policy, selector == "attention", share) for layer, share in zip(layers, shares, strict=True)
+    ]
+    return replace(shape, decisions=tuple(decisions), least_tokens=reduction.get("min_tokens", 0))
 
 
 def _only(config: PreTrainedConfig, **covered: Any) -> None:
@@ -155,11 +61,16 @@ def _only(config: PreTrainedConfig, **covered: Any) -> None:
             )
 
 
-def _layer(hidden: int, intermediate: int, relative: Relative | None = None) -> Layer:
-    """Query, key, value, attention output, the feed-forward block, and a norm after each of the two blocks."""
-    project = Linear(hidden, hidden)
+def _layer(hidden: int, intermediate: int, heads: int | None = None, relative: Relative | None = None) -> Layer:
+    """Query, key, value, attention output, the feed-forward block, and a norm after each of the two blocks.
+
+    Args:
+        heads: width of all heads together, where that is not the hidden size.
+    """
+    width = heads or hidden
+    attention = (Linear(hidden, width),) * 3 + (Linear(width, hidden),)
     feed_forward = (Linear(hidden, intermediate), Linear(intermediate, hidden))
-    return Layer((project,) * 4 + feed_forward + (Norm(hidden),) * 2, hidden, relative)
+    return Layer(attention + feed_forward + (Norm(hidden),) * 2, width, relative)
 
 
 def _two_linears(config: PreTrainedConfig) -> tuple[Linear, Linear]:
@@ -277,7 +188,7 @@ def _deberta_v2(config: PreTrainedConfig) -> Shape:
         masked_lm = Linear(hidden, hidden), Norm(hidden), Linear(hidden, config.vocab_size, tied=True)
     return Shape(
         tokens=tuple(tokens),
-        layers=(_layer(hidden, config.intermediate_size, relative),) * config.num_hidden_layers,
+        layers=(_layer(hidden, config.intermediate_size, relative=relative),) * config.num_hidden_layers,
         tops=_tops(config, masked_lm),
     )
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_masked_task, make_model, make_tokenizer
+from conftest import make_masked_task, make_model, make_tokenizer, randomise
 from families import FAMILIES
 
+from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
-from bertpress.loading import load_for_task
+from bertpress.loading import load_embeddings, load_for_task, load_tokenizer, tokenizer_for
+from bertpress.models import COMPACT
 from bertpress.tasks.classification import Classification
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
@@ -143,3 +145,55 @@ def test_the_new_head_of_a_modernbert_is_drawn_as_the_whole_model_draws_it(tmp_p
     model, _, _ = load_for_task(str(tmp_path), task, new_head=True)
     # a normal distribution that is cut at two standard deviations, not the 0.02 of other linear layers
     assert model.classifier.weight.detach().std().item() == pytest.approx(0.88 * 256**-0.5, rel=0.1)
+
+
+# Compact models
+
+
+def save_compact(folder: Path, family: str = "bert", **fields: Any) -> Any:
+    model = compact(make_model(family=family), **fields)
+    randomise(model)
+    model.save_pretrained(folder)
+    make_tokenizer(family).save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("family", COMPACT)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_compact_model_is_ours_whatever_code_lies_beside_it(
+    family: str, trusted: bool, task_of: Tasks, tmp_path: Path
+) -> None:
+    model = save_compact(tmp_path, family, token_reduction={"layers": [1, 2]})
+    files = sorted(tmp_path.glob("*.py"))
+    assert len(files) == 7
+    for file in files:
+        file.write_text(f"raise SystemExit('{file.name} was run')\n")
+    found, _, remarks = load_for_task(str(tmp_path), task_of(family), trust_remote_code=trusted)
+    assert remarks == []
+    assert type(found) is type(model)
+    assert type(found).__module__.startswith("bertpress.models.")
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.state_dict().items())
+    tokenizer = load_tokenizer(str(tmp_path), trust_remote_code=trusted)
+    assert tokenizer("the house").input_ids == make_tokenizer(family)("the house").input_ids
+    assert tokenizer_for(found, tokenizer).model_input_names == list(FAMILIES[family].inputs)
+    assert tokenizer_for(found.base_model, tokenizer).model_input_names == list(FAMILIES[family].inputs)
+    assert load_embeddings(str(tmp_path), trusted).shape[0] == 100
+    found.save_pretrained(tmp_path / "again")
+    assert all("was run" not in file.read_text() for file in (tmp_path / "again").glob("*.py"))
+
+
+def test_a_compact_model_gets_another_head(task_of: Tasks, tmp_path: Path) -> None:
+    model = save_compact(tmp_path, token_reduction={"layers": [1, 2]})
+    found, _, remarks = load_for_task(str(tmp_path), make_masked_task("bert"), new_head=True)
+    assert remarks == [f"{tmp_path} has no trained head for text; a new one is trained."]
+    assert type(found).__name__ == "CompactBertForMaskedLM"
+    expected = model.base_model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.base_model.state_dict().items())
+
+
+def test_a_compact_model_whose_decisions_do_not_fit_is_refused_by_name(task_of: Tasks, tmp_path: Path) -> None:
+    save_compact(tmp_path, token_reduction={"layers": [1, 2]})
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"num_hidden_layers": 4', '"num_hidden_layers": 2'))
+    with pytest.raises(RequestError, match=r"rise from 1 to at most 1 .*\[1, 2\]; the default for this depth is \[1\]"):
+        load_for_task(str(tmp_path), task_of("bert"))

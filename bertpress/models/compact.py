@@ -168,8 +168,10 @@ class CompactEncoder:
             None if force_keep is None else force_keep.bool().flatten(),
             None if actions is None else actions.bool().flatten(0, 1),
         )
-        return self.walk_of(valid, decide, backend, token_outputs, settings.selector == "attention" and actions is None,
-                            collect=collect, trace=trace)  # fmt: skip
+        looks = settings.selector == "attention" and actions is None
+        if looks and settings.min_tokens:
+            looks = int(valid.sum(1).max()) >= settings.min_tokens
+        return self.walk_of(valid, decide, backend, token_outputs, looks, collect=collect, trace=trace)
 
     def walk_of(
         self,

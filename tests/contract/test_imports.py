@@ -20,7 +20,7 @@ PACKAGE = ROOT / "bertpress"
 
 # From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
 LAYERS = (
-    ("errors", "models"),
+    ("errors", "models", "parts"),
     ("shapes",),
     (
         "cost",
