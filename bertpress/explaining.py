@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.models.walks import Trace
+    from bertpress.tasks.task import Task
 
 Record = dict[str, Any]
 
@@ -83,7 +84,7 @@ def explain(
     speed = Speed(profile, token_threshold)
     loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels, speed)
     settings = loaded.base_model.settings
-    rows, macs = _traced(loaded, sample)
+    rows = _traced(loaded, sample)
     explanation = Explanation(
         model=model,
         about="your own texts" if sample.split is None else f"{sample.task.name}, {sample.split}",
@@ -91,7 +92,7 @@ def explain(
         selector=settings.selector,
         layers=settings.layers,
         limits=_limits(settings),
-        macs=macs,
+        macs=_share_of_macs(loaded, sample.task, rows),
         rows=rows,
     )
     if out is not None:
@@ -108,33 +109,46 @@ def _limits(settings: Any) -> tuple[str, ...]:
     return tuple(f"from {threshold:.3g}" for threshold in thresholds)
 
 
-def _traced(model: PreTrainedModel, sample: Sample) -> tuple[list[Record], float]:
-    """The records of all rows in their order, and their multiply-adds as a share of the plain model's."""
+def _traced(model: PreTrainedModel, sample: Sample) -> list[Record]:
+    """The records of all rows, in their order."""
     import numpy as np
     import torch
 
     from bertpress.evaluation import batches_by_length
     from bertpress.kernels import fastest_kernels
     from bertpress.models.walks import Trace
-    from bertpress.reduction_cost import reduced_macs, without_decisions
 
     task, encoder = sample.task, model.eval().base_model
-    located = _located(sample)
+    records = _located(sample)
     logits: dict[int, np.ndarray] = {}
-    spent = np.zeros(2)
     with torch.inference_mode(), fastest_kernels(model.device):
         for chosen, batch in batches_by_length(task, sample.encoded, model.device):
             trace = Trace()
             outputs = task.forward(model, batch, trace=trace)
-            condensed = task.condense(outputs, batch).float().cpu().numpy()
-            logits.update(zip(chosen.tolist(), condensed, strict=True))
-            lengths, kept = batch["attention_mask"].sum(1).cpu().numpy(), trace.kept().cpu().numpy()
-            positions = np.array([task.positions(int(length)) for length in lengths])
-            for place, settings in enumerate((encoder.settings, without_decisions(encoder.settings))):
-                spent[place] += reduced_macs(model.config, settings, lengths, kept, positions, task.head).sum()
-            _note(trace, [located[row] for row in chosen], encoder)
-    _answer(located, sample, np.stack([logits[row] for row in range(len(located))]))
-    return located, float(spent[0] / spent[1])
+            logits.update(zip(chosen.tolist(), task.condense(outputs, batch).float().cpu().numpy(), strict=True))
+            _note(trace, [records[row] for row in chosen], encoder)
+    _answer(records, sample, np.stack([logits[row] for row in range(len(records))]))
+    return records
+
+
+def _share_of_macs(model: PreTrainedModel, task: Task, records: list[Record]) -> float:
+    """What the rows cost, as a share of what they cost in the plain model."""
+    import dataclasses
+
+    import numpy as np
+
+    from bertpress.reduction_cost import macs_of_rows
+    from bertpress.shapes import shape_of
+
+    lengths = np.array([len(record["kept"]) for record in records])
+    kept = np.array([np.sum(record["kept"], axis=0) for record in records])
+    positions = np.array([task.positions(int(length)) for length in lengths])
+    shape = shape_of(model.config)
+    own, plain = (
+        macs_of_rows(one, lengths, kept, positions, task.head).sum()
+        for one in (shape, dataclasses.replace(shape, decisions=()))
+    )
+    return float(own / plain)
 
 
 def _note(trace: Trace, records: list[Record], encoder: Any) -> None:

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertpress.calibration import CLOSE, NEAR, Calibration, calibrated
-from bertpress.encoders.compact import stock_config
 from bertpress.evaluation import batches_by_length
 from bertpress.kernels import fastest_kernels
 from bertpress.models.token_selection import Decide, Question, Settings, tokens_of
 from bertpress.models.walks import Trace, Walk
+from bertpress.parts import Shape
 from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
     from bertpress.tasks.task import Rows, Task
 
@@ -77,40 +77,35 @@ class _PassOn(nn.Module):
         return hidden
 
 
-def reduced_macs(
-    config: PretrainedConfig,
-    settings: Settings,
+def macs_of_rows(
+    shape: Shape,
     lengths: Counts,
     kept: Counts,
     positions: Counts | int = 1,
     head: str | None = "sequence-classification",
 ) -> Counts:
-    """Multiply-adds of each row: layers on the tokens alive, and what the decisions take.
-
-    A policy runs on the tokens that it looks at. To know the attention that tokens received, the products of queries
-    and keys are computed once more in the layer before.
+    """Multiply-adds of each row as `cost.ideal_macs` counts them, for many rows at once.
 
     Args:
-        config: of the model.
-        settings: of its token reduction; without layers, the cost is the plain model's.
+        shape: of the model; without decisions, what the plain model costs.
         lengths: (rows,) tokens of each row, padding left out.
         kept: (rows, decisions) tokens that went on.
         positions: tokens of each row that the head is applied to.
         head: the kind of head.
     """
-    shape = shape_of(stock_config(config))
     total: Any = lengths * sum(part.macs for part in shape.tokens)
     total = total + positions * sum(part.macs for part in shape.tops[head])
-    policy = settings.policy_hidden * (config.hidden_size + 1) if settings.selector == "policy" else 0
-    asked = lengths >= settings.min_tokens
-    alive: Any = lengths
+    asked, alive = lengths >= shape.least_tokens, lengths
+    decisions = {decision.layer: (step, decision) for step, decision in enumerate(shape.decisions)}
     for index, layer in enumerate(shape.layers):
-        if index in settings.layers:
-            total = total + policy * alive * asked
-            if settings.selector == "attention":
-                total = total + alive**2 * shape.layers[index - 1].attention
-            alive = kept[:, settings.layers.index(index)]
-        total = total + layer.macs(alive)
+        if index in decisions:
+            step, decision = decisions[index]
+            total = total + asked * alive * sum(part.macs for part in decision.parts)
+            if decision.reads_attention:
+                total = total + asked * alive**2 * shape.layers[index - 1].attention
+            alive = kept[:, step]
+        layer_macs: Any = layer.macs
+        total = total + layer_macs(alive)
     result: Counts = total
     return result
 
@@ -135,9 +130,9 @@ class ReductionCost:
         self.lengths: Counts = np.concatenate([batch["attention_mask"].sum(1).cpu().numpy() for batch in self.batches])
         counts, rows = np.unique(self.lengths, return_inverse=True)  # few lengths, many rows
         self.positions: Counts = np.array([task.positions(int(count)) for count in counts])[rows]
-        self.plain = self._macs(
-            dataclasses.replace(self.settings, layers=()), np.zeros((len(self.lengths), 0), np.int64)
-        )
+        self.shape = shape_of(model.config)
+        nothing = np.zeros((len(self.lengths), 0), np.int64)
+        self.plain = self._macs(dataclasses.replace(self.shape, decisions=()), nothing)
         self.costs: dict[float, float] = {}
         self.kept: dict[float, list[float]] = {}
         """number to the share of all tokens that went on at each decision"""
@@ -168,7 +163,7 @@ class ReductionCost:
 
     def at_present(self) -> float:
         """The cost at the model's own settings."""
-        return self._share(self.settings, self._run(self.settings)[1])
+        return self._share(self._run(self.settings)[1])
 
     def __call__(self, number: float) -> float:
         if number not in self.costs:
@@ -178,7 +173,7 @@ class ReductionCost:
                 kept = self._replayed(self._seen[number], settings)
             else:
                 self._seen[number], kept = self._run(settings)
-            self.costs[number] = self._share(settings, kept)
+            self.costs[number] = self._share(kept)
             self.kept[number] = [float(share) for share in kept.sum(0) / self.lengths.sum()]
         return self.costs[number]
 
@@ -204,8 +199,7 @@ class ReductionCost:
 
     def _foretold(self, seen: float, number: float) -> float:
         """The cost at a number if every token had the scores that it had in the run at another one."""
-        settings = self.settings_at(number)
-        return self._share(settings, self._replayed(self._seen[seen], settings))
+        return self._share(self._replayed(self._seen[seen], self.settings_at(number)))
 
     def _run(self, settings: Settings) -> tuple[Scores, Counts]:
         """The scores that the model gives with these settings, and the tokens kept of each row."""
@@ -237,9 +231,8 @@ class ReductionCost:
             kept.append(np.stack(counts, axis=1))
         return np.concatenate(kept)
 
-    def _share(self, settings: Settings, kept: Counts) -> float:
-        return self._macs(settings, kept) / self.plain
+    def _share(self, kept: Counts) -> float:
+        return self._macs(self.shape, kept) / self.plain
 
-    def _macs(self, settings: Settings, kept: Counts) -> int:
-        config, head = self.model.config, self.task.head
-        return int(reduced_macs(config, settings, self.lengths, kept, self.positions, head).sum())
+    def _macs(self, shape: Shape, kept: Counts) -> int:
+        return int(macs_of_rows(shape, self.lengths, kept, self.positions, self.task.head).sum())

@@ -1,4 +1,4 @@
-"""The cost of what a model keeps, by hand and as profiled, and thresholds for a budget on real forward passes."""
+"""The cost of what a model keeps, and thresholds for a budget on real forward passes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_config, make_masked_task, make_model
-from torch.utils.flop_counter import FlopCounterMode
 
 from bertpress import cost
 from bertpress.encoders.compact import compact
 from bertpress.models.token_selection import Settings
 from bertpress.models.walks import Trace
-from bertpress.reduction_cost import ReductionCost, reduced_macs, with_settings, without_decisions
+from bertpress.reduction_cost import ReductionCost, macs_of_rows, with_settings
+from bertpress.shapes import shape_of
 from bertpress.tasks.classification import Classification
 
 COMPACT = ("bert", "roberta", "xlm-roberta", "distilbert", "electra")
@@ -32,43 +32,35 @@ def reduced(family: str = "bert", seed: int = 0, **fields: Any) -> Any:
 
 
 def test_the_cost_by_hand() -> None:
-    config = make_config("bert")  # 4 layers of 16 with 24 inside, a pooler of 16 x 16, 2 labels
-    settings = Settings(layers=(1, 3), policy_hidden=8)
+    config = compact(make_model(), token_reduction={"layers": [1, 3], "policy_hidden": 8}).config
     lengths, kept = np.array([10, 5]), np.array([[6, 2], [5, 1]])
 
-    def layer(tokens: int) -> int:
+    def layer(tokens: int) -> int:  # 16 wide, with 24 inside
         return tokens * (4 * 16 * 16 + 2 * 16 * 24) + 2 * tokens**2 * 16
 
     def by_hand(tokens: int, first: int, second: int) -> int:
         policy = 8 * 16 + 8
         layers = layer(tokens) + 2 * layer(first) + layer(second)
-        return layers + policy * (tokens + first) + 16 * 16 + 16 * 2
+        return layers + policy * (tokens + first) + 16 * 16 + 16 * 2  # a pooler, and a head for 2 labels
 
-    compact_config = compact(make_model(), token_reduction={"layers": [1, 3]}).config
-    assert reduced_macs(compact_config, settings, lengths, kept).tolist() == [by_hand(10, 6, 2), by_hand(5, 5, 1)]
-    plain = reduced_macs(compact_config, without_decisions(settings), lengths, kept)
-    assert plain.tolist() == [cost.macs(config, 10), cost.macs(config, 5)]
-    short = dataclasses.replace(settings, min_tokens=6)
-    assert reduced_macs(compact_config, short, lengths, np.array([[6, 2], [5, 5]]))[1] == cost.macs(config, 5)
+    assert macs_of_rows(shape_of(config), lengths, kept).tolist() == [by_hand(10, 6, 2), by_hand(5, 5, 1)]
 
 
-@pytest.mark.parametrize("selector", ["policy", "attention", "first"])
+@pytest.mark.parametrize("reduction", [{}, {"selector": "attention", "shares": [0.5, 0.3]}, {"min_tokens": 9}], ids=str)
 @pytest.mark.parametrize("family", COMPACT)
-def test_the_cost_is_what_a_profiler_counts(family: str, selector: str) -> None:
-    given = {} if selector == "policy" else {"shares": [0.6, 0.3]}
-    model = reduced(family, selector=selector, **given)
-    trace, ids = Trace(), torch.randint(5, 40, (3, 12), generator=torch.Generator().manual_seed(1))
-    mask = (torch.arange(12) < torch.tensor([[12], [9], [1]])).long()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(input_ids=ids, attention_mask=mask, trace=trace)
-    lengths, kept = mask.sum(1).numpy(), trace.kept().numpy()
-    assert selector == "policy" or kept.tolist() == [[8, 4], [6, 3], [1, 1]]
-    # The counter knows no products of fused attention on a CPU; embeddings are widened before padding is left out.
-    unseen = -(36 - 22) * 12 * 16 if family == "electra" else 0
-    for tokens in (lengths, kept[:, 0], kept[:, 1], kept[:, 1]):
-        unseen += int((2 * tokens**2 * 16).sum())
-    counted = counter.get_total_flops() // 2 + unseen
-    assert reduced_macs(model.config, model.base_model.settings, lengths, kept).sum() == counted
+def test_many_rows_cost_what_one_costs_after_the_other(family: str, reduction: dict[str, Any]) -> None:
+    model = reduced(family, **reduction)
+    lengths = np.array([12, 9, 1, 30])
+    kept = np.minimum(lengths[:, None], np.array([[7, 3], [9, 9], [1, 1], [20, 2]]))
+    short = lengths < reduction.get("min_tokens", 0)
+    kept[short] = lengths[short, None]
+    own = macs_of_rows(shape_of(model.config), lengths, kept).tolist()
+    assert own == [
+        cost.ideal_macs(model.config, [length], [row])
+        for length, row in zip(lengths.tolist(), kept.tolist(), strict=True)
+    ]
+    plain = dataclasses.replace(shape_of(model.config), decisions=())
+    assert macs_of_rows(plain, lengths, kept).tolist() == [cost.macs(make_config(family), int(n)) for n in lengths]
 
 
 SELECTIONS: dict[str, dict[str, Any]] = {
@@ -121,10 +113,9 @@ def test_the_found_settings_cost_that_on_a_real_pass(searched: ReductionCost, ta
         task.forward(searched.model, batch, trace=trace)
         assert ReductionCost(searched.model, task, rows).at_present() == found.cost
     lengths = batch["attention_mask"].sum(1).numpy()
-    settings, kept = searched.settings_at(found.value), trace.kept().numpy()
-    config = searched.model.config
-    plain = reduced_macs(config, without_decisions(settings), lengths, kept).sum()
-    assert reduced_macs(config, settings, lengths, kept).sum() / plain == found.cost
+    kept = trace.kept().numpy()
+    own = cost.ideal_macs(searched.model.config, lengths.tolist(), kept.tolist())
+    assert own / sum(cost.macs(make_config(), int(tokens)) for tokens in lengths) == found.cost
     assert searched.kept[found.value] == pytest.approx((kept.sum(0) / lengths.sum()).tolist())
 
 
