@@ -80,10 +80,16 @@ def open_model(
 def open_texts(
     model: str, texts: Sequence[tuple[str, ...]], max_length: int, runtime: Runtime, speed: Speed = OWN
 ) -> tuple[PreTrainedModel, Sample]:
-    """A model and texts of your own, each a tuple of one or two; label names are those of the model's head."""
+    """A model and texts of your own, each a tuple of one or two; label names are those of the model's head.
+
+    Raises:
+        RequestError: no texts, or some with a second one and some without.
+    """
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.tasks.classification import Classification, data_of_head
 
+    if len({len(parts) for parts in texts}) != 1:
+        raise RequestError("Give at least one text, and each with a second one, or none.")
     prepare(runtime)
     if speed != OWN:
         require_reduction(model, runtime)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,41 @@ def test_calibrate_stores_a_profile_that_the_other_commands_take(bertpress: Call
     )
     assert score("--token-threshold", 0) == found["scores"]["all_tokens"]
     assert score("--token-threshold", "0.4,0.6") == score("--profile", "half")
+
+
+ELSEWHERE = """
+import importlib.abc, json, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "bertpress":
+            raise ImportError(f"{name} is not here")
+sys.meta_path.insert(0, Absent())
+import torch, transformers
+folder, texts = sys.argv[1], sys.argv[2:]
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
+model.base_model.set_profile("x")
+with torch.no_grad():
+    logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+print(json.dumps(logits.softmax(-1).max(-1).values.tolist()))
+"""
+
+
+@pytest.mark.slow
+def test_a_stored_profile_serves_without_the_package(
+    bertpress: Call, reduced: Path, data: Path, tmp_path: Path
+) -> None:
+    calibrated = bertpress("calibrate", reduced, *files_task(data), *CPU, "--macs", 0.6, "--profile", "x")
+    assert calibrated.code == 0, calibrated.err
+    texts = ["the film was good", "a very bad plot with an awful end"]
+    flags = [part for text in texts for part in ("--text", text)]
+    own = bertpress("predict", reduced, *flags, "--profile", "x", "--max-length", 32, *CPU)
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", ELSEWHERE, str(reduced), *texts]
+    done = subprocess.run(command, text=True, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = [json.loads(line)["probability"] for line in own.out.splitlines()]
+    assert json.loads(done.stdout) == pytest.approx(expected, abs=1e-5)
 
 
 def test_calibrate_says_what_it_found(bertpress: Call, reduced: Path, data: Path) -> None:
