@@ -176,19 +176,16 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals.
 
-    The speed as in `evaluate`; `against` runs at its own.
+    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself. The speed
+    as in `evaluate`; `against` runs at its own.
     """
-    from bertpress.latency import latency_rows
-    from bertpress.measuring import latency_batches
+    from bertpress.measuring import timed
 
     runtime = runtime or Runtime()
     speed = Speed(profile, token_threshold)
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    batches = latency_batches(data, (1, batch_size), loaded.device)
-    if against is None:
-        return latency_rows(loaded, None, batches, seconds=seconds, forward=data.forward)
-    other, _ = open_model(against, task, max_length, limit, runtime, head_labels)
-    return latency_rows(other, loaded, batches, seconds=seconds, forward=data.forward)
+    other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
+    return timed(loaded, other, data, batch_size, seconds)
 
 
 def augment(

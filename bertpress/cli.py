@@ -145,6 +145,7 @@ def measure(
 ) -> None:
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
     from bertpress import api, latency
+    from bertpress.sections import SPEEDUPS
 
     rows = api.measure(model, against, options.task_spec(task), batch_size=batch_size, **options.arguments())
     if json_output:
@@ -152,6 +153,8 @@ def measure(
         return
     for row in rows:
         print(latency.describe(row))
+    if any("theoretical_speedup" in row for row in rows):
+        print(*SPEEDUPS, sep="\n")
 
 
 @app.command("report")

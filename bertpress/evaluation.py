@@ -47,7 +47,17 @@ def collect_logits(
     return result
 
 
-def logits_of(model: PreTrainedModel, task: Task, encoded: Rows) -> np.ndarray:
-    """What the task condenses a model's outputs to (the logits, if it is not more than these), in eval mode."""
+def logits_of(
+    model: PreTrainedModel,
+    task: Task,
+    encoded: Rows,
+    forward: Callable[[PreTrainedModel, Mapping[str, Any]], Any] | None = None,
+) -> np.ndarray:
+    """What the task condenses a model's outputs to (the logits, if it is not more than these), in eval mode.
+
+    Args:
+        forward: in place of the task's, with the same outputs.
+    """
+    run = forward or task.forward
     model.eval()
-    return collect_logits(lambda batch: task.condense(task.forward(model, batch), batch), task, encoded, model.device)
+    return collect_logits(lambda batch: task.condense(run(model, batch), batch), task, encoded, model.device)

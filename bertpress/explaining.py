@@ -133,22 +133,14 @@ def _traced(model: PreTrainedModel, sample: Sample) -> list[Record]:
 
 def _share_of_macs(model: PreTrainedModel, task: Task, records: list[Record]) -> float:
     """What the rows cost, as a share of what they cost in the plain model."""
-    import dataclasses
+    from bertpress import cost
+    from bertpress.skipping import plain_config
 
-    import numpy as np
-
-    from bertpress.reduction_cost import macs_of_rows
-    from bertpress.shapes import shape_of
-
-    lengths = np.array([len(record["kept"]) for record in records])
-    kept = np.array([np.sum(record["kept"], axis=0) for record in records])
-    positions = np.array([task.positions(int(length)) for length in lengths])
-    shape = shape_of(model.config)
-    own, plain = (
-        macs_of_rows(one, lengths, kept, positions, task.head).sum()
-        for one in (shape, dataclasses.replace(shape, decisions=()))
-    )
-    return float(own / plain)
+    lengths = [len(record["kept"]) for record in records]
+    kept = [[sum(column) for column in zip(*record["kept"], strict=True)] for record in records]
+    own = cost.ideal_macs(model.config, lengths, kept, head=task.head, positions=task.positions)
+    plain = plain_config(model, None)
+    return own / cost.ideal_macs(plain, lengths, head=task.head, positions=task.positions)
 
 
 def _note(trace: Trace, records: list[Record], encoder: Any) -> None:

@@ -69,6 +69,7 @@ def latency_rows(
     batches: Mapping[int, Sequence[Batch]],
     seconds: float = 6.0,
     forward: Forward = run_model,
+    undecided: nn.Module | None = None,
 ) -> list[dict[str, Any]]:
     """One JSON-able row per batch size: the latency of `other`, set against `start`; without `other`, that of `start`.
 
@@ -81,8 +82,20 @@ def latency_rows(
             shape (batch size, length).
         seconds: Time for each batch size, all models together; the fewest rounds (15 and warm-up) may exceed it.
         forward: What is timed.
+        undecided: A model that takes turns too; ``against_itself`` then holds the speed-up over it.
     """
-    return [_row(start, other, size, batches[size], seconds, forward) for size in batches]
+    models = [model for model in (start, other, undecided) if model is not None]
+    rows = []
+    for size in batches:
+        row, times = _timed(models, 0 if other is None else 1, size, batches[size], seconds, forward)
+        if other is not None:
+            speedup, low, high = ratio_interval(times[0], times[1])
+            row |= {"against": _milliseconds(times[0]), "speedup": speedup, "speedup_low": low, "speedup_high": high}
+        if undecided is not None:
+            names = ("speedup", "speedup_low", "speedup_high")
+            row["against_itself"] = dict(zip(names, ratio_interval(times[-1], times[-2]), strict=True))
+        rows.append(row)
+    return rows
 
 
 def is_faster(row: Mapping[str, Any]) -> bool:
@@ -90,26 +103,24 @@ def is_faster(row: Mapping[str, Any]) -> bool:
     return bool(row.get("speedup_low", 0.0) > 1)
 
 
-def _row(
-    start: nn.Module, other: nn.Module | None, size: int, batches: Sequence[Batch], seconds: float, forward: Forward
-) -> dict[str, Any]:
+def _timed(
+    models: Sequence[nn.Module], subject: int, size: int, batches: Sequence[Batch], seconds: float, forward: Forward
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """What was timed and the latency of `models[subject]`; and the seconds of all, (models, rounds)."""
     shapes = [tuple(batch["input_ids"].shape) for batch in batches]
     if not shapes or any(shape[0] != size for shape in shapes):
         raise ValueError(f"expected batches of {size} rows, got input_ids of shapes {shapes}")
-    times = measure([start] if other is None else [start, other], batches, seconds=seconds, forward=forward)
+    times = measure(models, batches, seconds=seconds, forward=forward)
     rounds = times.shape[1]
     row: dict[str, Any] = {
         "batch": size,
         "tokens": float(np.mean([shapes[index % len(shapes)][1] for index in range(rounds)])),
         "threads": torch.get_num_threads(),
-        "device": _device(start).type,
+        "device": _device(models[0]).type,
         "rounds": rounds,
-        **_milliseconds(times[-1]),
+        **_milliseconds(times[subject]),
     }
-    if other is not None:
-        speedup, low, high = ratio_interval(times[0], times[1])
-        row |= {"against": _milliseconds(times[0]), "speedup": speedup, "speedup_low": low, "speedup_high": high}
-    return row
+    return row, times
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
@@ -170,8 +181,12 @@ def describe(row: Mapping[str, Any]) -> str:
         f"batch {row['batch']} at {row['tokens']:.0f} tokens, {row['threads']} threads, {row['device']}: "
         f"{row['median_ms']:.2f} ms ({row['low']:.2f}-{row['high']:.2f})"
     )
-    if "speedup" not in row:
-        return text
-    interval = f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f})"
-    verdict = f"{row['speedup']:.2f}x faster {interval}" if is_faster(row) else f"no measured speed-up {interval}"
-    return f"{text} against {row['against']['median_ms']:.2f} ms: {verdict}"
+    if "speedup" in row:
+        interval = f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f})"
+        verdict = f"{row['speedup']:.2f}x faster {interval}" if is_faster(row) else f"no measured speed-up {interval}"
+        text = f"{text} against {row['against']['median_ms']:.2f} ms: {verdict}"
+    if "theoretical_speedup" in row:
+        text += f"; theoretical {row['theoretical_speedup']:.2f}x, executed {row['executed_speedup']:.2f}x"
+    if own := row.get("against_itself"):
+        text += f", measured against itself {own['speedup']:.2f}x ({own['speedup_low']:.2f}-{own['speedup_high']:.2f})"
+    return text

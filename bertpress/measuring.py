@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress import cost, latency
 from bertpress.encoders import encoder_of
+from bertpress.encoders.compact import without_decisions
+from bertpress.models import is_reduced
 from bertpress.run import save_predictions
+from bertpress.skipping import Counting, annotate, over_split, plain_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,17 +32,13 @@ def measured(
     from bertpress.objective import choose_attention
 
     choose_attention(model, training=False)
+    counting = Counting(task) if is_reduced(model.config) else None
     metrics = {}
     for split in filter(task.has_labels, task.scored_splits()):
-        logits = logits_of(model, task, task.encoded(split))
+        watched = counting if split == task.dev_split else None
+        logits = logits_of(model, task, task.encoded(split), watched)
         save_predictions(folder, split, task, logits)
         metrics[split] = task.score(logits, split)
-    parameters = cost.parameters(model.config, head=task.head)
-    tokens = mean_tokens(task)
-    macs = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
-    batches = latency_batches(task, (1, batch_size), model.device)
-    other = None if start is None else model
-    timed = latency.latency_rows(start or model, other, batches, seconds=3, forward=task.forward)
     return {
         "schema": 1,
         "metrics": metrics,
@@ -48,13 +47,44 @@ def measured(
         "labels": None if task.labels is None else list(task.labels),
         "positive": task.positive,
         "layers": encoder_of(model.config).depth(model.config),
-        "cost": {
-            "parameters": {"total": parameters.total, "encoder": parameters.encoder},
-            "macs": {"tokens": tokens, "value": macs},
-            "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
-            "latency": timed,
-        },
+        "cost": _costs(model, task, batch_size, start, counting),
     }
+
+
+def _costs(
+    model: PreTrainedModel, task: Task, batch_size: int, start: PreTrainedModel | None, counting: Counting | None
+) -> dict[str, Any]:
+    parameters = cost.parameters(model.config, head=task.head)
+    tokens = mean_tokens(task)
+    reduction = {} if counting is None else over_split(model, plain_config(model, start), task, counting)
+    if counting is None:
+        macs = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
+    else:
+        macs = reduction.pop("macs")
+    return {
+        "parameters": {"total": parameters.total, "encoder": parameters.encoder},
+        "macs": {"tokens": tokens, "value": macs},
+        **({"token_reduction": reduction} if reduction else {}),
+        "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
+        "latency": timed(model, start, task, batch_size, seconds=3),
+    }
+
+
+def timed(
+    model: PreTrainedModel, start: PreTrainedModel | None, task: Task, batch_size: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Rows of measured latency at batch 1 and `batch_size`, set against `start` where there is one.
+
+    A model that skips tokens is also set against itself in the same execution without decisions, which shows what the
+    decisions bring and not what leaving out padding does; and its rows say what is to be expected by multiply-adds.
+    """
+    batches = latency_batches(task, (1, batch_size), model.device)
+    first, second = (model, None) if start is None else (start, model)
+    undecided = without_decisions(model) if is_reduced(model.config) else None
+    rows = latency.latency_rows(first, second, batches, seconds=seconds, forward=task.forward, undecided=undecided)
+    if undecided is not None:
+        annotate(rows, model, plain_config(model, start), task, batches)
+    return rows
 
 
 def latency_batch(recipe: Recipe) -> int:

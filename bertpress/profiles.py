@@ -165,12 +165,12 @@ def _scores(
 ) -> dict[str, dict[str, float]] | None:
     """Every metric with all tokens and with what was found; None without labels."""
     from bertpress.evaluation import logits_of
-    from bertpress.reduction_cost import with_settings, without_decisions
+    from bertpress.reduction_cost import keeping_all, with_settings
 
     if sample.split is None or not sample.has_labels:
         return None
     scores = {}
-    whole = without_decisions(cost.settings)
+    whole = keeping_all(cost.settings)
     for name, settings in {"all_tokens": whole, "profile": cost.settings_at(number)}.items():
         with with_settings(model, settings):
             logits = logits_of(model, sample.task, sample.encoded)

@@ -40,7 +40,7 @@ STRICT_THRESHOLD = 1.001
 """No score is as high, so that each row's first token goes on and nothing else."""
 
 
-def without_decisions(settings: Settings) -> Settings:
+def keeping_all(settings: Settings) -> Settings:
     """Settings under which nothing is skipped and nothing is decided."""
     return dataclasses.replace(settings, layers=(), thresholds=None, shares=None)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertpress import curves
 from bertpress.pages import page
-from bertpress.sections import READING, Report, environment, figures, findings, overview, sections
+from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
 from bertpress.values import lines, words
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ def markdown(report: Report) -> str:
         text += ["", f"## {_escaped(section.caption)}", "", *(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
     # An indented block ends where the indent does, whatever its lines hold.
     settings = [f"    {line}" for line in lines(report["recipe"]).splitlines()]
-    return "\n".join([*text, "", "## Settings", "", *settings, "", READING, ""])
+    return "\n".join([*text, "", "## Settings", "", *settings, "", reading(report), ""])
 
 
 def html(*reports: Report) -> str:
     """One or more reports as one self-contained page."""
     shown = (figures, findings, sections, environment, lines, words)
-    context = {function.__name__: function for function in shown}
-    return page("report.html.jinja", {**context, "reports": reports, "reading": READING, "curves": curves})
+    context: dict[str, Any] = {function.__name__: function for function in shown}
+    context |= {"reports": reports, "reading": max(map(reading, reports), key=len), "curves": curves}
+    return page("report.html.jinja", context)
 
 
 def table(report: Report) -> rich.table.Table:

@@ -123,6 +123,7 @@ def _row(name: str, place: str, result: dict[str, Any], split: str | None, prima
         "encoder_parameters": number(result, "cost", "parameters", "encoder"),
         "macs": number(result, "cost", "macs", "value"),
         "tokens": number(result, "cost", "macs", "tokens"),
+        "token_reduction": mapping(result, "cost", "token_reduction"),
         "size_bytes": number(result, "cost", "size_bytes"),
         "latency": latency,
         "faster": bool(lows) and all(low is not None and low > 1 for low in lows),

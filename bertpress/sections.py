@@ -17,6 +17,12 @@ READING = (
 )
 
 
+SPEEDUPS = (
+    "Theoretical speed-up: multiply-adds of the start, or of what it is set against, over those of the tokens kept.",
+    "Executed speed-up: the same of what both models really compute in the timed batches, padding included.",
+    "Measured speed-up: time over time, in turns; against itself: over the same model, packed too, that skips nothing.",
+)
+"""What the speed-ups of a model that skips tokens are."""
 CHANGED = {
     "classification": ("wrong now, right in start", "right now, wrong in start"),
     "regression": ("larger error than start", "smaller error than start"),
@@ -46,6 +52,11 @@ class Figure(NamedTuple):
     detail: str
 
 
+def reading(report: Report) -> str:
+    """How to read the numbers of a report."""
+    return " ".join((READING, *SPEEDUPS)) if _reduced(report) else READING
+
+
 def findings(report: Report) -> list[str]:
     """What was run, then per step: what it kept, whether the difference is significant, whether it is faster."""
     about = (
@@ -62,8 +73,27 @@ def findings(report: Report) -> list[str]:
             kept += f"; {shown(share, scale=100)} % of what plain truncation loses recovered"
         own = [test for test in report["comparisons"] if test["name"] == row["name"]]
         tested = [f"{name} against {words(test['against'])}: {_verdict(test)}." for test in own]
-        sentences += [f"{name}: {kept}.", *tested, *(f"{name}: {speed}." for speed in _speed(row))]
+        said = [*_speed(row), *_tokens_kept(row)]
+        sentences += [f"{name}: {kept}.", *tested, *(f"{name}: {sentence}." for sentence in said)]
     return sentences
+
+
+def _reduced(report: Report) -> list[dict[str, Any]]:
+    """Rows of models that skip tokens."""
+    return [row for row in report["rows"] if row.get("token_reduction")]
+
+
+def _decisions(row: dict[str, Any]) -> list[dict[str, Any]]:
+    found = row["token_reduction"].get("kept")
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _tokens_kept(row: dict[str, Any]) -> list[str]:
+    if not row.get("token_reduction"):
+        return []
+    means = ", then ".join(f"{shown(number(entry, 'mean'), scale=100)} %" for entry in _decisions(row))
+    ratio = _times(number(row["token_reduction"], "theoretical_speedup"))
+    return [f"keeps {means or 'all'} of the tokens; theoretical speed-up {ratio}"]
 
 
 def _verdict(test: dict[str, Any]) -> str:
@@ -113,7 +143,7 @@ def sections(report: Report) -> list[Section]:
     """The tables of results, in reading order; empty ones are left out."""
     notes = [["run", words(note)] for note in report["notes"]]
     notes += [[words(row["name"]), words(note)] for row in report["rows"] for note in row["notes"]]
-    tables = [_results(report), _tests(report), _costs(report), _sweep(report.get("sweep", {}))]
+    tables = [_results(report), _tests(report), _costs(report), *_skipping(report), _sweep(report.get("sweep", {}))]
     tables += [*_changes(report), _metrics(report), Section("Notes", ["about", "note"], notes, False)]
     return [section for section in tables if section.rows]
 
@@ -171,6 +201,30 @@ def _costs(report: Report) -> Section:
         times = [cell for setting in settings for cell in timed.get(setting, ("-", "-"))]
         body.append([*cells, shown(row["size_bytes"], 1, 1e-6), *times, shown(row["seconds"], 0)])
     return Section("Costs" + "; timed: " * bool(shared) + ", ".join(shared), [*head, "training (s)"], body)
+
+
+def _skipping(report: Report) -> list[Section]:
+    """Of models that skip tokens: the kinds of speed-up side by side, and how many tokens go on at each decision."""
+    speeds, kept = [], []
+    for row in _reduced(report):
+        name = words(row["name"])
+        for entry in row["latency"]:
+            expected = [_times(number(entry, f"{kind}_speedup")) for kind in ("theoretical", "executed")]
+            own = {f"speedup{end}": number(entry, "against_itself", f"speedup{end}") for end in ("", "_low", "_high")}
+            speeds.append([name, ", ".join(_setting(entry)), *expected, _timing(entry)[1], _timing(own)[1]])
+        for entry in _decisions(row):
+            shares = [shown(number(entry, key), scale=100) for key in ("mean", "p5", "p50", "p95")]
+            kept.append([name, shown(number(entry, "layer"), 0), *shares])
+    speedups = ["theoretical", "executed", "measured", "measured against itself"]
+    percentiles = ["mean %", "5th percentile", "median", "95th percentile"]
+    return [
+        Section("Speed-ups of token reduction", ["name", "at", *speedups], speeds),
+        Section("Tokens kept, as a share of each row's own", ["name", "before layer", *percentiles], kept),
+    ]
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}x"
 
 
 def _metrics(report: Report) -> Section:

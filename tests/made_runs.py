@@ -127,3 +127,14 @@ def make_full_run(folder: Path, texts: list[str] | None = None) -> Path:
     save_log(folder / "00-theseus" / "replacing", *entries)
     save_log(folder / "baseline" / "training", {"loss": 1.5, "step": 1})
     return folder
+
+
+def make_reduced_run(folder: Path, **reduction: Any) -> Path:
+    """A run whose last step skips tokens."""
+    expected = {"theoretical_speedup": 3.01, "executed_speedup": 2.9}
+    own = {"against_itself": {"speedup": 2.5, "speedup_low": 2.4, "speedup_high": 2.6}}
+    step = result(0.7, 6, {**timing(1, 2.8, 2.7, 2.9), **expected, **own}, timing(16, 2.0, 1.9, 2.1), method="trbert")
+    shares = {"mean": 0.41, "p5": 0.2, "p50": 0.4, "p95": 0.631}
+    kept = [{"layer": 1, **shares}, {"layer": 3, **shares, "mean": 0.2}]
+    step["cost"]["token_reduction"] = {"kept": kept, **expected} | reduction
+    return save(folder, {"start": result(0.8, 6, timing(1), timing(16)), "00-trbert": step})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bertpress.latency import Batch, is_faster, latency_rows, measure
+from bertpress.latency import Batch, describe, is_faster, latency_rows, measure
 
 
 class Work(nn.Module):
@@ -105,3 +105,17 @@ def test_a_speedup_whose_interval_covers_1_is_none(low: float, claim: bool) -> N
 def test_batches_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="expected batches of 2 rows"):
         latency_rows(Work(), None, {2: batches(1, 4)})
+
+
+def test_a_third_model_takes_turns() -> None:
+    start, fast, undecided = Work(5), Work(1), Work(3)
+    (row,) = latency_rows(start, fast, {1: batches(1, 4)}, seconds=0.3, undecided=undecided)
+    assert len(start.log) == len(fast.log) == len(undecided.log)
+    own = row["against_itself"]
+    assert 1 < own["speedup_low"] <= own["speedup"] < row["speedup"]
+    row |= {"theoretical_speedup": 4.0, "executed_speedup": 3.5}
+    assert "x faster (" in describe(row)
+    assert f"; theoretical 4.00x, executed 3.50x, measured against itself {own['speedup']:.2f}x (" in describe(row)
+    (alone,) = latency_rows(fast, None, {1: batches(1, 4)}, seconds=0, undecided=undecided)
+    assert alone["against_itself"]["speedup"] > 1
+    assert "speedup" not in alone

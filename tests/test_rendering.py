@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import HOSTILE, Page, make_full_run, make_run, result, save, save_log, save_predictions, timing
+from made_runs import (
+    HOSTILE,
+    Page,
+    make_full_run,
+    make_reduced_run,
+    make_run,
+    result,
+    save,
+    save_log,
+    save_predictions,
+    timing,
+)
 from markdown_it import MarkdownIt
 from rich.console import Console
 
@@ -60,6 +71,36 @@ def test_tasks_and_commands_read_as_one_line(tmp_path: Path) -> None:
     text = rendering.markdown(reporting.build(folder))
     assert "- runs/teacher on files in data/, accuracy_f1 on validation, seed 1." in text
     assert "| command | bertpress theseus --seed 1 |" in text
+
+
+def test_the_speed_ups_of_token_reduction_stand_side_by_side(tmp_path: Path, run: Path) -> None:
+    reduced = reporting.build(make_reduced_run(tmp_path / "reduced"))
+    text = rendering.markdown(reduced)
+    for line in (
+        "## Speed-ups of token reduction",
+        "| name | at | theoretical | executed | measured | measured against itself |",
+        "| trbert | batch 1, threads 2, cpu | 3.01x | 2.90x | 2.80x (2.70-2.90) | 2.50x (2.40-2.60) |",
+        "| trbert | batch 16, threads 2, cpu | - | - | 2.00x (1.90-2.10) | - |",
+        "## Tokens kept, as a share of each row's own",
+        "| name | before layer | mean % | 5th percentile | median | 95th percentile |",
+        "| trbert | 1 | 41.0 | 20.0 | 40.0 | 63.1 |",
+        "- trbert: keeps 41.0 %, then 20.0 % of the tokens; theoretical speed-up 3.01x.",
+    ):
+        assert line in text.splitlines(), line
+    explained = " ".join(sections.SPEEDUPS)
+    assert text.rstrip().endswith(explained)
+    assert explained in rendering.html(reporting.build(run), reduced)
+    assert "Theoretical speed-up" not in rendering.markdown(reporting.build(run))
+    assert "token reduction" not in rendering.html(reporting.build(run))
+
+
+@pytest.mark.parametrize(
+    "strange", [{"kept": HOSTILE}, {"kept": [HOSTILE, {"layer": HOSTILE, "mean": "x"}]}, {"theoretical_speedup": None}]
+)
+def test_strange_token_reductions_do_not_break_a_report(strange: dict[str, Any], tmp_path: Path) -> None:
+    built = reporting.build(make_reduced_run(tmp_path / "run", **strange))
+    assert "trbert" in rendering.markdown(built)
+    assert "<script>alert" not in rendering.html(built)
 
 
 ATTRIBUTES = {"role", "class", "scope", "data-label", "id", "lang", "charset", "name", "content", "rel", "href", "dir"}

@@ -41,7 +41,7 @@ LAYERS = (
     ("corpus",),
     ("tasks", "encoders"),
     ("run", "trainer", "objective", "loading", "evaluation", "reduction_cost"),
-    ("augmentation",),
+    ("augmentation", "skipping"),
     ("methods",),
     ("recipe",),
     ("comparing", "curves", "sections"),

@@ -181,7 +181,7 @@ class TinyBert(Method):
         result = load_config(str(self.student))
         if is_reduced(result):
             raise RequestError(
-                f"The student {self.student} skips tokens; token reduction comes last: take it as it was before."
+                f"Token reduction comes last, but the student {self.student} skips tokens; take another."
             )
         result.id2label, result.label2id, result.problem_type = config.id2label, config.label2id, config.problem_type
         return result
