@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from bertpress.calibration import Calibration
     from bertpress.reduction_cost import ReductionCost
 
+MOST_TRIES = 5
+"""Thresholds are corrected at most so often by what was measured."""
+CLOSE_SPEED = 0.03
+"""A measured speed-up this near to the wanted one, as a share of it, counts as that one."""
+
 
 def calibrate(
     model: str,
@@ -29,6 +34,8 @@ def calibrate(
     *,
     macs: float | None = None,
     speedup: float | None = None,
+    measured: bool = False,
+    batch_size: int = 32,
     task: str | Mapping[str, Any] | TaskSpec | None = None,
     texts: Sequence[tuple[str, ...]] | None = None,
     split: str | None = None,
@@ -48,6 +55,9 @@ def calibrate(
         profile: the name; what the model has under it is replaced.
         macs: the wanted share of the plain model's multiply-adds; or
         speedup: how many times fewer they should be.
+        measured: the speed-up is that of time instead, on this machine, against the same model skipping nothing; such
+            a search does not give the same twice.
+        batch_size: what time is measured at.
         task: whose rows to look at; or
         texts: texts of your own, each a tuple of one or two.
         split: of the task; default that for development.
@@ -61,13 +71,17 @@ def calibrate(
     from bertpress.reduction_cost import ReductionCost
 
     wanted = wanted_share(macs, speedup)
+    if measured and speedup is None:
+        raise RequestError("What is measured is a speed-up: give --speedup with --measured.")
     if not profile.strip():
         raise RequestError("Name the profile with --profile, such as 3x.")
     folder = _folder_for(model, None if out is None else Path(out))
     loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels)
     cost = ReductionCost(loaded, sample.task, sample.encoded)
-    found = cost.calibrated(wanted)
-    if not found.is_met:
+    timing = None
+    if measured:
+        found, timing = _timed_to(1 / wanted, cost, sample, batch_size)
+    elif not (found := cost.calibrated(wanted)).is_met:
         raise AnswerNo(_unreachable(found, cost))
     values = cost.values_at(found.value)
     scores = _scores(loaded, sample, cost, found.value)
@@ -80,6 +94,7 @@ def calibrate(
         "speedup": 1 / found.cost,
         "layers": list(cost.settings.layers),
         "kept": cost.kept[found.value],
+        "measured": timing,
         "rows": len(cost.lengths),
         "primary_metric": sample.task.primary,
         "scores": scores,
@@ -148,6 +163,45 @@ def _folder_for(model: str, out: Path | None) -> Path:
     if not all(os.access(path, os.W_OK) for path in (folder, folder / "config.json")):
         raise RequestError(f"{folder} cannot be written to; name a new folder for a copy of the model with --out.")
     return folder
+
+
+def _timed_to(
+    wanted: float, cost: ReductionCost, sample: Sample, batch_size: int
+) -> tuple[Calibration, dict[str, Any]]:
+    """Thresholds with which the model is measured to be so many times as fast, and a fresh measurement of them.
+
+    Time follows multiply-adds, but is no fixed share of them: the wanted share is corrected by what is measured.
+
+    Raises:
+        AnswerNo: the fresh measurement falls short.
+    """
+    from bertpress.encoders.compact import without_decisions
+    from bertpress.latency import latency_rows
+    from bertpress.measuring import latency_batches
+    from bertpress.reduction_cost import with_settings
+
+    plain = without_decisions(cost.model)
+    batches = latency_batches(sample.task, (batch_size,), cost.model.device, rows=sample.encoded)
+
+    def timed(found: Calibration, seconds: float) -> dict[str, Any]:
+        with with_settings(cost.model, cost.settings_at(found.value)):
+            return latency_rows(plain, cost.model, batches, seconds=seconds, forward=sample.task.forward)[0]
+
+    share = 1 / wanted
+    for _ in range(MOST_TRIES):
+        found = cost.calibrated(share)
+        ratio = timed(found, 3)["speedup"] / wanted
+        if abs(ratio - 1) <= CLOSE_SPEED or (ratio < 1 and not found.is_met):
+            break
+        share = min(1.0, share * ratio)
+    row = timed(found, 6)
+    if row["speedup_high"] < wanted * (1 - CLOSE_SPEED):
+        raise AnswerNo(
+            f"A measured speed-up of {wanted:.2f} was not reached: it is {row['speedup']:.2f} "
+            f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f}) at batch {row['batch']}, with {found.cost:.3f} of "
+            "the plain model's multiply-adds; ask for less, or measure with another --batch-size."
+        )
+    return found, row
 
 
 def _unreachable(found: Calibration, cost: ReductionCost) -> str:

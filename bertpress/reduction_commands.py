@@ -41,6 +41,10 @@ def calibrate(
     profile: Annotated[str | None, typer.Option("--profile", help="name to store the thresholds under")] = None,
     macs: Annotated[float | None, typer.Option(help="share of the plain model's multiply-adds that is left")] = None,
     speedup: Annotated[float | None, typer.Option(help="how many times fewer multiply-adds")] = None,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="the speed-up is that of time, measured on this machine")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="batch size that time is measured at", min=1)] = 32,
     task: TaskOption = None,
     split: SplitOption = None,
     file: InputOption = None,
@@ -61,6 +65,8 @@ def calibrate(
         profile,
         macs=macs,
         speedup=speedup,
+        measured=measured,
+        batch_size=batch_size,
         task=options.task_or_none(task),
         texts=own_texts(None, None, file, split_list(options.columns)),
         split=split,
@@ -75,6 +81,7 @@ def calibrate(
 
 
 def _found_lines(found: dict[str, Any]) -> list[str]:
+    from bertpress.latency import describe
     from bertpress.token_summary import after
 
     values = next((name, found[name]) for name in ("thresholds", "shares") if name in found)
@@ -86,6 +93,8 @@ def _found_lines(found: dict[str, Any]) -> list[str]:
         f"fewer, on {found['rows']:,} rows",
         f"{values[0]} {', '.join(f'{value:.4g}' for value in values[1])}; tokens kept: {', '.join(kept)}",
     ]
+    if found["measured"] is not None:
+        lines.append(describe(found["measured"]))
     if found["scores"] is not None:
         whole, own = (found["scores"][name][found["primary_metric"]] for name in ("all_tokens", "profile"))
         lines.append(f"{found['primary_metric']} {100 * whole:.1f} with all tokens, {100 * own:.1f} with this profile")

@@ -190,11 +190,13 @@ class ReductionCost:
         known, and taken to grow evenly with the cost up to there. None if what was found is good enough, and as good
         as what can be foretold.
         """
-        self._seen = {generous: self._seen[generous]}
-        high, low = self.costs[generous], self.costs[strict]
-        wanted = high - (high - target) * (high - self._foretold(generous, strict)) / (high - low)
-        found = calibrated(partial(self._foretold, generous), wanted, generous, strict, close=CLOSE / 10)
-        best = min(abs(cost - target) for cost in self.costs.values())
+        whole = self.ends[0]
+        run = generous if generous in self._seen else whole  # of an earlier search, only the cost is left
+        self._seen = {number: self._seen[number] for number in (whole, run)}
+        high, low = self.costs[run], self.costs[strict]
+        wanted = high - (high - target) * (high - self._foretold(run, strict)) / (high - low)
+        found = calibrated(partial(self._foretold, run), wanted, generous, strict, close=CLOSE / 10)
+        best = min(abs(self.costs[number] - target) for number in (generous, strict))
         return None if best <= min(NEAR, abs(found.cost - wanted)) else found.value
 
     def _foretold(self, seen: float, number: float) -> float:

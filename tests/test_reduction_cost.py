@@ -11,6 +11,7 @@ import torch
 from conftest import make_config, make_masked_task, make_model
 
 from bertpress import cost
+from bertpress.calibration import CLOSE
 from bertpress.encoders.compact import compact
 from bertpress.models.token_selection import Settings
 from bertpress.models.walks import Trace
@@ -102,6 +103,14 @@ def test_the_wanted_cost_is_found_in_few_runs(searched: ReductionCost, monkeypat
     assert len(runs) <= 8
     single = len(searched.settings.layers) == 1 or (searched.settings.shares and not searched.settings.always_keep)
     assert (len(runs) == 1) == bool(single)
+
+
+def test_one_object_searches_for_several_budgets(searched: ReductionCost) -> None:
+    lowest = searched(searched.ends[1])
+    targets = [lowest + part * (1 - lowest) for part in (0.5, 0.7, 0.3, 0.5)]
+    found = [searched.calibrated(target) for target in targets]
+    assert all(one.is_met for one in found)
+    assert found[3].cost == pytest.approx(found[0].cost, abs=CLOSE)
 
 
 def test_the_found_settings_cost_that_on_a_real_pass(searched: ReductionCost, task: Classification) -> None:

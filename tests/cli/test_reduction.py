@@ -154,6 +154,48 @@ def test_a_budget_that_nothing_meets(bertpress: Call, reduced: Path, data: Path)
     assert again.code == 0, again.err
 
 
+def sluggish(plain: Any, model: Any, batches: Any, forward: Any, **_: Any) -> list[dict[str, Any]]:
+    """A measurement on a machine where time goes down more slowly than multiply-adds."""
+    import torch
+
+    from bertpress.models.walks import Trace
+
+    tokens = 0
+    ((size, some),) = batches.items()
+    for batch in some:
+        trace = Trace()
+        with torch.no_grad():
+            forward(model, batch, trace=trace)
+        tokens += int(trace.valid.sum()) + int(trace.kept().sum())  # type: ignore[union-attr]
+    everything = 3 * sum(int(batch["attention_mask"].sum()) for batch in some)
+    speedup = (everything / tokens) ** 0.7
+    row = {"batch": size, "tokens": 9.0, "threads": 1, "device": "cpu", "median_ms": 1.0, "low": 1.0, "high": 1.0}
+    times = {"against": {"median_ms": speedup, "low": speedup, "high": speedup}}
+    return [row | times | {"speedup": speedup, "speedup_low": speedup - 0.01, "speedup_high": speedup + 0.01}]
+
+
+def test_a_measured_speed_up_is_searched_for(
+    bertpress: Call, reduced: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bertpress import latency
+
+    monkeypatch.setattr(latency, "latency_rows", sluggish)
+    flags = (*files_task(data), *CPU, "--measured", "--batch-size", 8, "--profile", "x")
+    outcome = bertpress("calibrate", reduced, *flags, "--speedup", 1.3, "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["measured"]["speedup"] == pytest.approx(1.3, rel=0.03)
+    assert found["speedup"] > found["measured"]["speedup"]
+    assert "1.3" in bertpress("calibrate", reduced, *flags, "--speedup", 1.3).out.partition("batch 8")[2]
+    assert set(profiles(reduced)) == {"half", "x"}
+    before = (reduced / "config.json").read_bytes()
+    outcome = bertpress("calibrate", reduced, *flags, "--speedup", 9)
+    assert outcome.code == 3
+    assert "measured speed-up of 9.00 was not reached" in outcome.err
+    assert (reduced / "config.json").read_bytes() == before
+    refused(bertpress("calibrate", reduced, *flags, "--macs", 0.5), "--speedup", "--measured")
+
+
 BUDGETS = {
     "none": ((), ("--macs", "--speedup")),
     "two": (("--macs", 0.5, "--speedup", 2), ("--macs", "--speedup")),
