@@ -96,8 +96,10 @@ class DataOptions(CommonOptions):
         """
         if task is not None:
             return self.task_spec(task)
-        if any((self.data_dir, self.label, self.kind, self.unlabelled)):
-            raise RequestError("--data-dir, --label, --kind and --unlabelled describe a task; name it with --task.")
+        described = sorted(set(self.task_values("")) - {"name", "columns"})
+        if described:
+            flag = described[0].replace("_", "-")
+            raise RequestError(f"--{flag} describes a task, which is missing; name it with --task.")
         return None
 
     def arguments(self) -> dict[str, Any]:

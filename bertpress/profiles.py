@@ -91,7 +91,7 @@ def calibrate(
         **values,
         "wanted": wanted,
         "macs": found.cost,
-        "speedup": 1 / found.cost,
+        "theoretical_speedup": 1 / found.cost,
         "layers": list(cost.settings.layers),
         "kept": cost.kept[found.value],
         "measured": timing,

@@ -89,8 +89,8 @@ def _found_lines(found: dict[str, Any]) -> list[str]:
         f"{100 * share:.1f} % {after(layers)}" for share, layers in zip(found["kept"], found["layers"], strict=True)
     ]
     lines = [
-        f"{found['profile']}: {found['macs']:.3f} of the plain model's multiply-adds, {found['speedup']:.2f} times "
-        f"fewer, on {found['rows']:,} rows",
+        f"{found['profile']}: {found['macs']:.3f} of the plain model's multiply-adds on {found['rows']:,} rows, "
+        f"theoretical speed-up {found['theoretical_speedup']:.2f}x",
         f"{values[0]} {', '.join(f'{value:.4g}' for value in values[1])}; tokens kept: {', '.join(kept)}",
     ]
     if found["measured"] is not None:

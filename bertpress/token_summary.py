@@ -61,7 +61,7 @@ def after(layers: int) -> str:
 def figures(explanation: Explanation) -> list[Figure]:
     """The numbers that say most."""
     passed = [last + 1 for record in explanation.rows for last in record["last_layer"]]
-    detail = f"{1 / explanation.macs:.2f} times fewer than in the plain model"
+    detail = f"theoretical speed-up {1 / explanation.macs:.2f}x"
     found = [
         Figure(f"{100 * explanation.macs:.1f} %", "of the multiply-adds", detail),
         Figure(

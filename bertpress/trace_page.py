@@ -102,7 +102,7 @@ def shown_row(record: dict[str, Any], explanation: Explanation) -> Shown:
     left = [sum(kept[step] for kept in record["kept"]) for step in range(len(explanation.layers))]
     counts = [f"{count} {after(layers)}" for count, layers in zip(left, explanation.layers, strict=True)]
     table = [
-        [_one_line(token_text(record, number)), *_decisions(record, number), _layers(record, number, explanation)]
+        [_one_line(token_text(record, number)), *_decisions(record, number), _depth(record, number, explanation)]
         for number in range(tokens)
     ]
     return Shown(record["row"], answer_of(record), paragraphs, f"{tokens} tokens: {', '.join(counts)}", table)
@@ -164,7 +164,7 @@ def _noted(piece: Piece, record: dict[str, Any], explanation: Explanation) -> Pi
         decisions = zip(explanation.layers, _decisions(record, number), strict=True)
         told = [f"{after(layers)} {said}" for layers, said in decisions if said != "-"]
         notes.append(
-            f"{_one_line(record['tokens'][number])}: {'; '.join([*told, _layers(record, number, explanation)])}"
+            f"{_one_line(record['tokens'][number])}: {'; '.join(told)}; {_depth(record, number, explanation)} layers"
         )
     level = max(sum(record["kept"][number]) for number in piece.tokens)
     return piece._replace(text=text, level=level, note=" | ".join(notes))
@@ -180,8 +180,8 @@ def _decisions(record: dict[str, Any], number: int) -> list[str]:
     return said
 
 
-def _layers(record: dict[str, Any], number: int, explanation: Explanation) -> str:
-    return f"{record['last_layer'][number] + 1} of {explanation.depth} layers"
+def _depth(record: dict[str, Any], number: int, explanation: Explanation) -> str:
+    return f"{record['last_layer'][number] + 1} of {explanation.depth}"
 
 
 def _one_line(text: str) -> str:

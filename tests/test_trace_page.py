@@ -67,9 +67,9 @@ def test_each_token_says_what_happened_to_it() -> None:
     row = trace_page.shown_row(explanation().rows[0], explanation())
     assert row.facts == "7 tokens: 4 after 1 layer, 2 after 3 layers"
     assert row.tokens[1:4] == [
-        ["the", "0.5 skipped", "-", "1 of 6 layers"],
-        ["film", "0.5 kept", "0.5 kept", "6 of 6 layers"],
-        ["un", "0.5 kept", "0.5 skipped", "3 of 6 layers"],
+        ["the", "0.5 skipped", "-", "1 of 6"],
+        ["film", "0.5 kept", "0.5 kept", "6 of 6"],
+        ["un", "0.5 kept", "0.5 skipped", "3 of 6"],
     ]
     pieces = [piece for paragraph in row.paragraphs for piece in paragraph if piece.tokens]
     assert [piece.level for piece in pieces] == [2, 0, 2, 1, 0, 0, 1]
@@ -80,7 +80,7 @@ def test_each_token_says_what_happened_to_it() -> None:
 def test_a_token_without_a_score_was_not_asked() -> None:
     record = made_record(["a"], [ALL, ONE, NONE])
     record["scores"] = [[None, None]] * 3
-    assert trace_page.shown_row(record, explanation()).tokens[1] == ["a", "kept", "skipped", "3 of 6 layers"]
+    assert trace_page.shown_row(record, explanation()).tokens[1] == ["a", "kept", "skipped", "3 of 6"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_page_stands_alone() -> None:
     assert "@import" not in source
     assert "prefers-color-scheme: dark" in source
     page = Page(source)
-    assert {value for name, value in page.attributes if name == "href"} == {"data:,", "#results"}
+    assert {value for name, value in page.attributes if name == "href"} == {"data:,", "#results", "#counts"}
 
 
 def test_everything_can_be_read_without_a_mouse() -> None:
