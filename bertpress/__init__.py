@@ -12,9 +12,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "augment": "bertpress.api",
+    "calibrate": "bertpress.api",
     "compress": "bertpress.api",
     "dry_run": "bertpress.api",
     "evaluate": "bertpress.api",
+    "explain": "bertpress.api",
     "finetune": "bertpress.api",
     "import_model": "bertpress.api",
     "measure": "bertpress.api",
@@ -44,9 +46,11 @@ if TYPE_CHECKING:
     from bertpress.api import (
         Result,
         augment,
+        calibrate,
         compress,
         dry_run,
         evaluate,
+        explain,
         finetune,
         import_model,
         measure,

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.config import build
 from bertpress.errors import RequestError
+from bertpress.explaining import explain as explain
 from bertpress.methods.method import Method
+from bertpress.opening import Speed, open_model, open_texts, prepare
+from bertpress.profiles import calibrate as calibrate
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
-from bertpress.run import Runtime, check_device, default_device
+from bertpress.run import Runtime
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.augmentation import Augmentation
-    from bertpress.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -96,43 +98,6 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     return rows
 
 
-def _open(
-    model: str,
-    task: str | Mapping[str, Any] | TaskSpec,
-    max_length: int,
-    limit: Mapping[str, int] | None,
-    runtime: Runtime,
-    head_labels: tuple[str, ...] | None = None,
-) -> tuple[PreTrainedModel, Task]:
-    """A model with a trained head, and the task in its order of labels."""
-    from bertpress.encoders import check_length, encoder_of
-    from bertpress.loading import load_config, load_tokenizer
-    from bertpress.pipeline import quieten
-    from bertpress.tasks import load_task
-
-    quieten(runtime.threads)
-    check_device(runtime.device)
-    config = load_config(model, runtime.trust_remote_code)
-    check_length(max_length, encoder_of(config).positions(config))
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
-    data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
-    return _load(model, data, runtime, head_labels)
-
-
-def _load(
-    model: str, data: Task, runtime: Runtime, head_labels: tuple[str, ...] | None = None
-) -> tuple[PreTrainedModel, Task]:
-    from bertpress.loading import load_for_task
-    from bertpress.objective import choose_attention
-
-    loaded, aligned, _ = load_for_task(
-        model, data, trust_remote_code=runtime.trust_remote_code, head_labels=head_labels
-    )
-    loaded.to(runtime.device or default_device())
-    choose_attention(loaded, training=False)
-    return loaded, aligned
-
-
 def evaluate(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
@@ -142,11 +107,17 @@ def evaluate(
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
+    profile: str | None = None,
+    token_threshold: float | Sequence[float] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Every metric of a model on a split, or on all development splits: split to metric to value, best 1."""
+    """Every metric of a model on a split, or on all development splits: split to metric to value, best 1.
+
+    A model that skips tokens runs at the speed of `profile` or `token_threshold`, if one is given.
+    """
     from bertpress.evaluation import logits_of
 
-    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    speed = Speed(profile, token_threshold)
+    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed)
     splits = [split] if split else data.scored_splits()
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
@@ -160,31 +131,33 @@ def predict(
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
+    profile: str | None = None,
+    token_threshold: float | Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
-    """One record per row of a split: row, prediction, and the probability of a class."""
+    """One record per row of a split: row, prediction, and the probability of a class; the speed as in `evaluate`."""
     from bertpress.evaluation import logits_of
 
-    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    speed = Speed(profile, token_threshold)
+    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed)
     records = data.decode(logits_of(loaded, data, data.encoded(split)), split)
     return [{"row": row, **record} for row, record in enumerate(records)]
 
 
 def predict_texts(
-    model: str, texts: Sequence[tuple[str, ...]], *, max_length: int = MAX_LENGTH, runtime: Runtime | None = None
+    model: str,
+    texts: Sequence[tuple[str, ...]],
+    *,
+    max_length: int = MAX_LENGTH,
+    runtime: Runtime | None = None,
+    profile: str | None = None,
+    token_threshold: float | Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
     """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head."""
     from bertpress.evaluation import logits_of
-    from bertpress.loading import load_config, load_tokenizer
-    from bertpress.pipeline import quieten
-    from bertpress.tasks.classification import Classification, data_of_head
 
-    runtime = runtime or Runtime()
-    quieten(runtime.threads)
-    check_device(runtime.device)
-    tokenizer = load_tokenizer(model, runtime.trust_remote_code)
-    data = Classification(data_of_head(load_config(model, runtime.trust_remote_code)), tokenizer, max_length)
-    loaded, task = _load(model, data, runtime)
-    return task.decode(logits_of(loaded, task, task.encode_texts(texts)))
+    speed = Speed(profile, token_threshold)
+    loaded, sample = open_texts(model, texts, max_length, runtime or Runtime(), speed)
+    return sample.task.decode(logits_of(loaded, sample.task, sample.encoded))
 
 
 def measure(
@@ -198,16 +171,20 @@ def measure(
     seconds: float = 6.0,
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
+    profile: str | None = None,
+    token_threshold: float | Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
     """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals.
 
-    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself.
+    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself. The speed
+    as in `evaluate`; `against` runs at its own.
     """
     from bertpress.measuring import timed
 
     runtime = runtime or Runtime()
-    loaded, data = _open(model, task, max_length, limit, runtime, head_labels)
-    other = None if against is None else _open(against, task, max_length, limit, runtime, head_labels)[0]
+    speed = Speed(profile, token_threshold)
+    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
+    other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
     return timed(loaded, other, data, batch_size, seconds)
 
 
@@ -241,11 +218,9 @@ def augment(
     from bertpress import processes
     from bertpress.augmentation import Augmentation, augmenting, estimating
     from bertpress.augmentation.job import open_job
-    from bertpress.pipeline import quieten
 
     runtime = runtime or Runtime()
-    quieten(runtime.threads)
-    check_device(runtime.device)
+    prepare(runtime)
     processes.join(runtime.device)
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     job = open_job(spec, model, settings or Augmentation(), limit, runtime)

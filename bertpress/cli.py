@@ -8,18 +8,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bertpress import data_commands, training_commands
+from bertpress import data_commands, reduction_commands, training_commands
 from bertpress.errors import AnswerNo, RequestError
-from bertpress.options import DataOptions, TaskOption, split_list, with_options
+from bertpress.options import (
+    InputOption,
+    ModelArgument,
+    ModelOptions,
+    PairOption,
+    TaskOption,
+    TextOption,
+    split_list,
+    with_options,
+)
 from bertpress.recipe import MAX_LENGTH
 from bertpress.run import Stopped
-
-if TYPE_CHECKING:
-    from bertpress.recipe import TaskSpec
 
 app = typer.Typer(
     help="Make a fine-tuned encoder smaller and faster, and know exactly what it cost.",
@@ -28,9 +34,9 @@ app = typer.Typer(
 )
 training_commands.add_to(app)
 data_commands.add_to(app)
+reduction_commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""
-ModelArgument = Annotated[str, typer.Argument(help="model folder, run, or hub name")]
 
 
 def main() -> None:
@@ -69,25 +75,6 @@ def _fail(error: Exception, code: int, cause: Exception | None = None) -> None:
     sys.exit(code)
 
 
-def _task_spec(task: str | None, options: DataOptions) -> TaskSpec:
-    from bertpress.config import build
-    from bertpress.recipe import TaskSpec
-
-    if task is None:
-        raise RequestError("Name the task with --task (bertpress list tasks).")
-    return build(TaskSpec, options.task_values(task), where="task")
-
-
-def _data_arguments(options: DataOptions) -> dict[str, Any]:
-    labels = split_list(options.head_labels)
-    return {
-        "max_length": options.max_length or MAX_LENGTH,
-        "limit": options.limits(),
-        "runtime": options.runtime(),
-        "head_labels": None if labels is None else tuple(labels),
-    }
-
-
 @app.command()
 @with_options
 def evaluate(
@@ -96,12 +83,12 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="default: every development split")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     *,
-    options: DataOptions,
+    options: ModelOptions,
 ) -> None:
     """Score a model on a task."""
     from bertpress import api
 
-    scores = api.evaluate(model, _task_spec(task, options), split, **_data_arguments(options))
+    scores = api.evaluate(model, options.task_spec(task), split, **options.arguments())
     if json_output:
         print(json.dumps(scores, indent=2))
         return
@@ -116,37 +103,30 @@ def predict(
     task: TaskOption = None,
     split: Annotated[str, typer.Option(help="split to predict")] = "test",
     out: Annotated[Path | None, typer.Option("--out", help="folder for the predictions")] = None,
-    text: Annotated[list[str] | None, typer.Option("--text", help="a text of your own (repeatable)")] = None,
-    text_pair: Annotated[list[str] | None, typer.Option("--text-pair", help="the second text of each --text")] = None,
-    file: Annotated[
-        Path | None, typer.Option("--input", help="texts in a csv, tsv, jsonl, parquet or txt file")
-    ] = None,
+    text: TextOption = None,
+    text_pair: PairOption = None,
+    file: InputOption = None,
     zip_files: Annotated[bool, typer.Option("--zip", help="also pack the leaderboard's files")] = False,
     *,
-    options: DataOptions,
+    options: ModelOptions,
 ) -> None:
     """Predict a split (for GLUE: the leaderboard's files), a text, or a file of texts."""
     from bertpress import api, predictions
 
-    if text is not None or file is not None:
-        if out is not None or zip_files or task is not None or options.limit or (text is not None and file is not None):
+    texts = predictions.own_texts(text, text_pair, file, split_list(options.columns))
+    if texts is not None:
+        if out is not None or zip_files or task is not None or options.limit:
             raise RequestError(
                 "--text, or --input, prints its predictions; leave out --out, --zip, --task and --limit."
             )
-        texts = (
-            predictions.typed_texts(text, text_pair)
-            if file is None
-            else predictions.texts_of(file, split_list(options.columns))
-        )
-        for record in api.predict_texts(
-            model, texts, max_length=options.max_length or MAX_LENGTH, runtime=options.runtime()
-        ):
+        length = options.max_length or MAX_LENGTH
+        for record in api.predict_texts(model, texts, max_length=length, runtime=options.runtime(), **options.speed()):
             print(json.dumps(record, ensure_ascii=False))
         return
-    spec = _task_spec(task, options)
+    spec = options.task_spec(task)
     if out is None:
         raise RequestError("Name the folder for the predictions with --out.")
-    records = api.predict(model, spec, split, **_data_arguments(options))
+    records = api.predict(model, spec, split, **options.arguments())
     paths, notes = predictions.write(spec.name, split, records, out, zip_files)
     for line in [*notes, *map(str, paths)]:
         print(line)
@@ -161,13 +141,13 @@ def measure(
     batch_size: Annotated[int, typer.Option(help="batch size measured beside batch 1", min=2)] = 32,
     json_output: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     *,
-    options: DataOptions,
+    options: ModelOptions,
 ) -> None:
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
     from bertpress import api, latency
     from bertpress.sections import SPEEDUPS
 
-    rows = api.measure(model, against, _task_spec(task, options), batch_size=batch_size, **_data_arguments(options))
+    rows = api.measure(model, against, options.task_spec(task), batch_size=batch_size, **options.arguments())
     if json_output:
         print(json.dumps(rows, indent=2))
         return

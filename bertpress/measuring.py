@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.recipe import Recipe
-    from bertpress.tasks.task import Task
+    from bertpress.tasks.task import Rows, Task
 
 
 def measured(
@@ -99,9 +99,11 @@ def mean_tokens(task: Task) -> int:
     return max(1, int(sum(lengths) / len(lengths) + 0.5))
 
 
-def latency_batches(task: Task, sizes: tuple[int, ...], device: Any, count: int = 8) -> dict[int, list[dict[str, Any]]]:
-    """Batches of real rows for each batch size, spread evenly over the dev split, padded to their longest."""
-    rows = task.encoded(task.dev_split)
+def latency_batches(
+    task: Task, sizes: tuple[int, ...], device: Any, count: int = 8, rows: Rows | None = None
+) -> dict[int, list[dict[str, Any]]]:
+    """Batches of real rows for each batch size, spread evenly over `rows`, by default the dev split, and padded."""
+    rows = task.encoded(task.dev_split) if rows is None else rows
     result: dict[int, list[dict[str, Any]]] = {}
     for size in sizes:
         size = min(size, len(rows))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from bertpress.errors import RequestError
 from bertpress.processes import is_first_process
 from bertpress.run import Runtime
+
+if TYPE_CHECKING:
+    from bertpress.recipe import TaskSpec
 
 
 def _option(text: str, *names: str, **settings: Any) -> Any:
@@ -79,6 +83,41 @@ class DataOptions(CommonOptions):
             return known
         return {**({"name": known} if isinstance(known, str) else known), **given}
 
+    def task_spec(self, task: str | None) -> TaskSpec:
+        """The task of the name `task` with these flags."""
+        from bertpress.config import build
+        from bertpress.recipe import TaskSpec
+
+        if task is None:
+            raise RequestError("Name the task with --task (bertpress list tasks).")
+        return build(TaskSpec, self.task_values(task), where="task")
+
+    def task_or_none(self, task: str | None) -> TaskSpec | None:
+        """The task, for commands that take texts instead.
+
+        Raises:
+            RequestError: flags that describe a task without one.
+        """
+        if task is not None:
+            return self.task_spec(task)
+        described = sorted(set(self.task_values("")) - {"name", "columns"})
+        if described:
+            flag = described[0].replace("_", "-")
+            raise RequestError(f"--{flag} describes a task, which is missing; name it with --task.")
+        return None
+
+    def arguments(self) -> dict[str, Any]:
+        """What the functions of `api` that read a task take."""
+        from bertpress.recipe import MAX_LENGTH
+
+        labels = split_list(self.head_labels)
+        return {
+            "max_length": self.max_length or MAX_LENGTH,
+            "limit": self.limits(),
+            "runtime": self.runtime(),
+            "head_labels": None if labels is None else tuple(labels),
+        }
+
     def limits(self) -> dict[str, int]:
         """Split to largest number of rows."""
         pairs = [item.partition("=") for entry in self.limit or [] for item in entry.split(",")]
@@ -86,6 +125,34 @@ class DataOptions(CommonOptions):
             if not sign or not number.isdigit() or int(number) < 1:
                 raise RequestError(f"--limit expects split=rows, such as train=10000, got '{name}{sign}{number}'.")
         return {name: int(number) for name, _, number in pairs}
+
+
+@dataclass(frozen=True)
+class ModelOptions(DataOptions):
+    """Every command that runs a finished model."""
+
+    profile: Annotated[str | None, _option("a stored speed of a model that skips tokens (bertpress calibrate)")] = None
+    token_threshold: Annotated[
+        str | None, _option("skip tokens that score less: a number, or one for each decision: 0.5,0.7")
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), **self.speed()}
+
+    def speed(self) -> dict[str, Any]:
+        """The speed of a model that skips tokens, as the functions of `api` take it."""
+        try:
+            thresholds = [float(number) for number in split_list(self.token_threshold) or []]
+        except ValueError:
+            raise RequestError(
+                f"--token-threshold expects numbers, such as 0.5 or 0.5,0.7, got '{self.token_threshold}'."
+            ) from None
+        if self.token_threshold is not None and not (thresholds and all(map(math.isfinite, thresholds))):
+            raise RequestError(f"--token-threshold expects finite numbers, got '{self.token_threshold}'.")
+        return {
+            "profile": self.profile,
+            "token_threshold": thresholds[0] if len(thresholds) == 1 else thresholds or None,
+        }
 
 
 @dataclass(frozen=True)
@@ -132,6 +199,10 @@ class TrainOptions(DataOptions):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+ModelArgument = Annotated[str, typer.Argument(help="model folder, run, or hub name")]
+TextOption = Annotated[list[str] | None, typer.Option("--text", help="a text of your own (repeatable)")]
+PairOption = Annotated[list[str] | None, typer.Option("--text-pair", help="the second text of each --text")]
+InputOption = Annotated[Path | None, typer.Option("--input", help="texts in a csv, tsv, jsonl, parquet or txt file")]
 TaskOption = Annotated[str | None, typer.Option("--task", help="task name (bertpress list tasks), or files")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="folder of the run; resumed if it holds the same recipe")]
 

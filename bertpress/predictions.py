@@ -11,6 +11,17 @@ from bertpress.errors import RequestError, nearest
 from bertpress.files import write_text
 
 
+def own_texts(
+    texts: Sequence[str] | None, pairs: Sequence[str] | None, file: Path | None, columns: Sequence[str] | None
+) -> list[tuple[str, ...]] | None:
+    """The texts that --text or --input give; None without either."""
+    if texts is not None and file is not None:
+        raise RequestError("Give --text or --input, not both.")
+    if file is not None:
+        return texts_of(file, columns)
+    return None if texts is None and not pairs else typed_texts(texts, pairs)
+
+
 def typed_texts(texts: Sequence[str] | None, pairs: Sequence[str] | None) -> list[tuple[str, ...]]:
     """Texts as typed on the command line, each with its second text if there are any."""
     texts = list(texts or [])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertpress import curves
+from bertpress.pages import page
 from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
 from bertpress.values import lines, words
 
@@ -27,19 +28,10 @@ def markdown(report: Report) -> str:
 
 def html(*reports: Report) -> str:
     """One or more reports as one self-contained page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("bertpress"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = (figures, findings, sections, environment, lines, words)
-    context = {function.__name__: function for function in shown}
-    page = templates.get_template("report.html.jinja")
-    return page.render(context, reports=reports, reading=max(map(reading, reports), key=len), curves=curves)
+    context: dict[str, Any] = {function.__name__: function for function in shown}
+    context |= {"reports": reports, "reading": max(map(reading, reports), key=len), "curves": curves}
+    return page("report.html.jinja", context)
 
 
 def table(report: Report) -> rich.table.Table:

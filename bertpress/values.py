@@ -38,6 +38,12 @@ def lines(text: str) -> str:
     return "\n".join(_printable(line.expandtabs(4)) for line in text.splitlines())
 
 
+def as_written(text: str) -> str:
+    """Text character by character: line ends, tabs and joiners stay, other control characters do not."""
+    text = text.replace("\r\n", "\n")
+    return "".join(char if char in "\n\t\u200c\u200d" else _printable(char) for char in text)
+
+
 def cut(text: str, most: int) -> str:
     """At most the first `most` characters, with a mark where any are left out."""
     return text if len(text) <= most else text[:most] + "…"

@@ -55,6 +55,18 @@ class CompactEncoder:
         if config._attn_implementation == "sdpa":
             self.set_attn_implementation(PACKED)  # type: ignore[attr-defined]
 
+    def set_profile(self, name: str | None) -> None:
+        """Choose the thresholds or shares of a named profile for the passes to come; None: those of the model itself.
+
+        Raises:
+            ValueError: a model that skips no tokens, or no such profile.
+        """
+        config: Any = self.config  # type: ignore[attr-defined]
+        if config.token_reduction is None:
+            raise ValueError("this model skips no tokens, so it has no profiles")
+        layers: Any = self.get_submodule(self.places.layers)  # type: ignore[attr-defined]
+        self.settings = Settings.of(config.token_reduction, len(layers)).changed(name)
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Give `forward` the stock one's signature: trainers and tokenizers look up there what a model takes."""
         super().__init_subclass__(**options)

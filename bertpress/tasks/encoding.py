@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +10,22 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+
+def tokenized(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int, **options: Any
+) -> Iterator[BatchEncoding]:
+    """What the tokenizer makes of each text or pair of texts, cut to `max_length`, a thousand at a time.
+
+    Args:
+        options: for the tokenizer, such as ``return_offsets_mapping=True``.
+    """
+    for start in range(0, len(texts), 1000):
+        # 1,000 characters a token are more than any real text needs; a tokenizer takes seconds for 10 MB.
+        most = 1000 * max_length
+        pieces = [[text[:most] for text in column] for column in zip(*texts[start : start + 1000], strict=True)]
+        yield tokenizer(*pieces, truncation=True, max_length=max_length, padding=False, **options)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int) -> Dataset:
@@ -18,11 +33,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]],
     from datasets import Dataset
 
     columns: dict[str, list[Any]] = {}
-    for start in range(0, len(texts), 1000):
-        # 1,000 characters a token are more than any real text needs; a tokenizer takes seconds for 10 MB.
-        most = 1000 * max_length
-        pieces = [[text[:most] for text in column] for column in zip(*texts[start : start + 1000], strict=True)]
-        batch = tokenizer(*pieces, truncation=True, max_length=max_length, padding=False)
+    for batch in tokenized(tokenizer, texts, max_length):
         for name, values in batch.items():
             columns.setdefault(name, []).extend(values)
     columns["length"] = [len(ids) for ids in columns["input_ids"]]

@@ -149,3 +149,33 @@ def relabelled(model: Path, folder: Path, labels: tuple[str, ...], order: tuple[
     classifier.config.label2id = {name: index for index, name in enumerate(labels)}
     classifier.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def reducing(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Saves a copy of the model that skips tokens, with policies that are drawn and a profile `half`."""
+
+    def save(**reduction: Any) -> Path:
+        import torch
+        from transformers import AutoTokenizer, BertForSequenceClassification
+
+        from bertpress.encoders.compact import compact
+
+        folder = tmp_path_factory.mktemp("reduced")
+        torch.manual_seed(0)
+        fields = {"layers": [1, 2], "profiles": {"half": {"thresholds": [0.4, 0.6]}}, **reduction}
+        result = compact(BertForSequenceClassification.from_pretrained(model), token_reduction=fields)
+        for policy in result.base_model.policies:
+            torch.nn.init.normal_(policy.inner.weight, std=0.1)
+            torch.nn.init.normal_(policy.outer.weight, std=0.5)
+        result.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def reduced(reducing: Callable[..., Path]) -> Path:
+    """Such a model that a test may change."""
+    return reducing()

@@ -181,6 +181,22 @@ def test_a_profile_has_thresholds_of_its_own(batch: Batch) -> None:
     assert run(model, batch, profile="third")[1].kept()[:, 1].tolist() == [4, 3, 2, 4, 1, 2]
 
 
+def test_a_model_is_set_to_a_profile_and_back(batch: Batch) -> None:
+    profiles = {"all": {"thresholds": [0.0, 0.0]}, "few": {"shares": [0.4, 0.3]}}
+    model = make_compact(token_reduction={"layers": [1, 2], "profiles": profiles})
+    own = run(model, batch)[1].kept().tolist()
+    for name, profile in (("all", "all"), ("few", "few"), (None, None), ("few", "few")):
+        model.base_model.set_profile(name)
+        expected = own if profile is None else run(model, batch, profile=profile)[1].kept().tolist()
+        assert run(model, batch)[1].kept().tolist() == expected
+    model.base_model.set_profile("few")
+    assert model.config.token_reduction == {"layers": [1, 2], "profiles": profiles}
+    with pytest.raises(ValueError, match="there is no profile 'fast'; there are: all, few"):
+        model.base_model.set_profile("fast")
+    with pytest.raises(ValueError, match="skips no tokens"):
+        make_compact(token_reduction=None).base_model.set_profile("few")
+
+
 def test_attention_received_is_that_of_the_layer_before(batch: Batch) -> None:
     model = make_compact(token_reduction={"layers": [2], "selector": "attention", "shares": [0.5]})
     scores = run(model, batch)[1].scores()[..., 0]

@@ -1,0 +1,217 @@
+"""What a model that skips tokens reads: which layers each token of each row went through, and why."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.errors import RequestError
+from bertpress.files import write_text
+from bertpress.opening import Sample, Speed, open_sample
+from bertpress.recipe import MAX_LENGTH, TaskSpec
+from bertpress.run import Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
+
+    from bertpress.models.walks import Trace
+    from bertpress.tasks.task import Task
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What happened to the tokens of some rows."""
+
+    model: str
+    about: str
+    """the rows in words"""
+    depth: int
+    """layers of the model"""
+    selector: str
+    layers: tuple[int, ...]
+    """decisions were made after so many layers"""
+    limits: tuple[str, ...]
+    """what each decision kept, in words"""
+    macs: float
+    """multiply-adds of the rows as a share of the plain model's"""
+    rows: list[Record]
+    """of each row: `row`, `texts`, `prediction` and `probability`, `label` and `right` where known; and of each of its
+    tokens: `tokens`, `offsets` and `text` (which of the texts they count in; None for what the tokenizer added),
+    `tail` (it continues a word), `special`, `scores` (of each decision, None where nothing was asked), `kept` (at each
+    decision) and `last_layer` (computed for it, from 0)"""
+
+
+def explain(
+    model: str,
+    *,
+    task: str | Mapping[str, Any] | TaskSpec | None = None,
+    texts: Sequence[tuple[str, ...]] | None = None,
+    split: str | None = None,
+    out: str | Path | None = None,
+    trace: str | Path | None = None,
+    max_length: int = MAX_LENGTH,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+    profile: str | None = None,
+    token_threshold: float | Sequence[float] | None = None,
+) -> Explanation:
+    """Trace the tokens of texts through a model that skips some of them.
+
+    Args:
+        model: folder, run, or hub name.
+        task: whose rows to look at; or
+        texts: texts of your own, each a tuple of one or two.
+        split: of the task; default that for development.
+        out: a page of HTML to write.
+        trace: a file of JSON lines to write, a line for each row.
+        limit: largest number of rows of a split.
+        profile: thresholds or shares that the model holds under this name.
+        token_threshold: one for all decisions, or one for each.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+    """
+    from bertpress import trace_page
+
+    speed = Speed(profile, token_threshold)
+    loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels, speed)
+    settings = loaded.base_model.settings
+    rows = _traced(loaded, sample)
+    explanation = Explanation(
+        model=model,
+        about="your own texts" if sample.split is None else f"{sample.task.name}, {sample.split}",
+        depth=len(loaded.base_model.get_submodule(loaded.base_model.places.layers)),
+        selector=settings.selector,
+        layers=settings.layers,
+        limits=_limits(settings),
+        macs=_share_of_macs(loaded, sample.task, rows),
+        rows=rows,
+    )
+    if out is not None:
+        write_text(Path(out), trace_page.html(explanation))
+    if trace is not None:
+        write_text(Path(trace), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return explanation
+
+
+def _limits(settings: Any) -> tuple[str, ...]:
+    if settings.shares is not None:
+        return tuple(f"the best {100 * share:.3g} % of a row's tokens" for share in settings.shares)
+    thresholds = settings.thresholds or (0.5,) * len(settings.layers)
+    return tuple(f"from {threshold:.3g}" for threshold in thresholds)
+
+
+def _traced(model: PreTrainedModel, sample: Sample) -> list[Record]:
+    """The records of all rows, in their order."""
+    import numpy as np
+    import torch
+
+    from bertpress.evaluation import batches_by_length
+    from bertpress.kernels import fastest_kernels
+    from bertpress.models.walks import Trace
+
+    task, encoder = sample.task, model.eval().base_model
+    records = _located(sample)
+    logits: dict[int, np.ndarray] = {}
+    with torch.inference_mode(), fastest_kernels(model.device):
+        for chosen, batch in batches_by_length(task, sample.encoded, model.device):
+            trace = Trace()
+            outputs = task.forward(model, batch, trace=trace)
+            logits.update(zip(chosen.tolist(), task.condense(outputs, batch).float().cpu().numpy(), strict=True))
+            _note(trace, [records[row] for row in chosen], encoder)
+    _answer(records, sample, np.stack([logits[row] for row in range(len(records))]))
+    return records
+
+
+def _share_of_macs(model: PreTrainedModel, task: Task, records: list[Record]) -> float:
+    """What the rows cost, as a share of what they cost in the plain model."""
+    from bertpress import cost
+    from bertpress.skipping import plain_config
+
+    lengths = [len(record["kept"]) for record in records]
+    kept = [[sum(column) for column in zip(*record["kept"], strict=True)] for record in records]
+    own = cost.ideal_macs(model.config, lengths, kept, head=task.head, positions=task.positions)
+    plain = plain_config(model, None)
+    return own / cost.ideal_macs(plain, lengths, head=task.head, positions=task.positions)
+
+
+def _note(trace: Trace, records: list[Record], encoder: Any) -> None:
+    """What a batch's trace says of the tokens, into the records of its rows."""
+    assert trace.valid is not None
+    ends = [*encoder.settings.layers, len(encoder.get_submodule(encoder.places.layers))]
+    valid, alive, scores = trace.valid.cpu(), trace.alive().cpu(), trace.scores().cpu()
+    for row, record in enumerate(records):
+        kept = alive[row][valid[row]].tolist()  # (tokens, decisions)
+        record["scores"] = [
+            [None if math.isnan(score) else score for score in given] for given in scores[row][valid[row]].tolist()
+        ]
+        record["kept"] = kept
+        record["last_layer"] = [ends[sum(given)] - 1 for given in kept]
+
+
+def _answer(records: list[Record], sample: Sample, logits: np.ndarray) -> None:
+    """Predictions, and labels where they are known, into the records."""
+    answers = sample.task.decode(logits, sample.split)
+    labels: Sequence[Any] = ()
+    if sample.split is not None and sample.has_labels:
+        labels = sample.task.truths(logits, sample.split)
+    names = sample.task.labels
+    for row, (record, answer) in enumerate(zip(records, answers, strict=True)):
+        record |= answer
+        if labels:
+            record["label"] = labels[row] if names is None else names[labels[row]]
+            if names is not None:
+                record["right"] = record["label"] == record["prediction"]
+
+
+def _located(sample: Sample) -> list[Record]:
+    """The tokens of each row and where in its texts they stand.
+
+    Raises:
+        RequestError: a tokenizer that does not tell, or rows that are made in another way than texts.
+    """
+    from bertpress.tasks.encoding import tokenized
+
+    task, texts = sample.task, sample.texts if sample.split is None or sample.task.columns else []
+    if not task.tokenizer.is_fast:
+        raise RequestError("explain needs a tokenizer that knows where tokens stand: a folder with a tokenizer.json.")
+    records: list[Record] = []
+    for batch in tokenized(task.tokenizer, texts, task.max_length, return_offsets_mapping=True):
+        records += _records(batch, task.tokenizer)
+    if len(records) != len(sample.encoded) or any(
+        record["ids"] != list(sample.encoded[row]["input_ids"]) for row, record in enumerate(records)
+    ):
+        raise RequestError(
+            f"explain shows texts as they were written, and the inputs of {task.name} are made otherwise; give texts "
+            "of your own with --text or --input."
+        )
+    return [
+        {"row": row, "texts": list(pair), **{name: value for name, value in record.items() if name != "ids"}}
+        for row, (pair, record) in enumerate(zip(texts, records, strict=True))
+    ]
+
+
+def _records(batch: Any, tokenizer: Any) -> Iterator[Record]:
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    for index, ids in enumerate(batch["input_ids"]):
+        texts, words = batch.sequence_ids(index), batch.word_ids(index)
+        places = list(zip(texts, words, strict=True))
+        yield {
+            "ids": ids,
+            "tokens": tokenizer.convert_ids_to_tokens(ids),
+            "offsets": [list(span) for span in batch["offset_mapping"][index]],
+            "text": texts,
+            "tail": [
+                word is not None and number > 0 and places[number - 1] == (text, word)
+                for number, (text, word) in enumerate(places)
+            ],
+            "special": [text is None or id in special for text, id in zip(texts, ids, strict=True)],
+        }

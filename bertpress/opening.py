@@ -1,0 +1,184 @@
+"""A finished model and the rows to run it on, as the commands that look at a model want them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertpress.config import build
+from bertpress.errors import RequestError
+from bertpress.recipe import TaskSpec, task_values
+from bertpress.run import Runtime, check_device, default_device
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Rows, Task
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Which of the speeds of a model with token reduction is wanted; by default its own."""
+
+    profile: str | None = None
+    """thresholds or shares that the model's configuration holds under this name"""
+    token_threshold: float | Sequence[float] | None = None
+    """one for all decisions, or one for each"""
+
+
+OWN = Speed()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to look at: those of a split, or texts that belong to none."""
+
+    task: Task
+    encoded: Rows
+    split: str | None = None
+    own_texts: Sequence[tuple[str, ...]] = ()
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The texts of each row; none where the rows were never texts."""
+        if self.split is None:
+            return list(self.own_texts)
+        rows = self.task.splits[self.split]
+        return list(zip(*(rows[column] for column in self.task.columns), strict=True))
+
+    @property
+    def has_labels(self) -> bool:
+        """True if every row can be scored."""
+        return self.split is not None and self.task.has_labels(self.split)
+
+
+def open_model(
+    model: str,
+    task: str | Mapping[str, Any] | TaskSpec,
+    max_length: int,
+    limit: Mapping[str, int] | None,
+    runtime: Runtime,
+    head_labels: tuple[str, ...] | None = None,
+    speed: Speed = OWN,
+) -> tuple[PreTrainedModel, Task]:
+    """A model with a trained head, and the task in its order of labels."""
+    from bertpress.encoders import check_length, encoder_of
+    from bertpress.loading import load_config, load_tokenizer
+    from bertpress.tasks import load_task
+
+    prepare(runtime)
+    if speed != OWN:
+        require_reduction(model, runtime)
+    config = load_config(model, runtime.trust_remote_code)
+    check_length(max_length, encoder_of(config).positions(config))
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
+    return _load(model, data, runtime, speed, head_labels)
+
+
+def open_texts(
+    model: str, texts: Sequence[tuple[str, ...]], max_length: int, runtime: Runtime, speed: Speed = OWN
+) -> tuple[PreTrainedModel, Sample]:
+    """A model and texts of your own, each a tuple of one or two; label names are those of the model's head.
+
+    Raises:
+        RequestError: no texts, or some with a second one and some without.
+    """
+    from bertpress.loading import load_config, load_tokenizer
+    from bertpress.tasks.classification import Classification, data_of_head
+
+    if len({len(parts) for parts in texts}) != 1:
+        raise RequestError("Give at least one text, and each with a second one, or none.")
+    prepare(runtime)
+    if speed != OWN:
+        require_reduction(model, runtime)
+    tokenizer = load_tokenizer(model, runtime.trust_remote_code)
+    data = Classification(data_of_head(load_config(model, runtime.trust_remote_code)), tokenizer, max_length)
+    loaded, task = _load(model, data, runtime, speed)
+    return loaded, Sample(task, task.encode_texts(texts), None, texts)
+
+
+def open_sample(
+    model: str,
+    task: str | Mapping[str, Any] | TaskSpec | None,
+    texts: Sequence[tuple[str, ...]] | None,
+    split: str | None,
+    max_length: int,
+    limit: Mapping[str, int] | None,
+    runtime: Runtime,
+    head_labels: tuple[str, ...] | None = None,
+    speed: Speed = OWN,
+) -> tuple[PreTrainedModel, Sample]:
+    """A model that skips tokens, and either texts of your own or a split of a task, by default that for development.
+
+    Raises:
+        RequestError: both or neither, or a model that skips none.
+    """
+    require_reduction(model, runtime)
+    if (task is None) == (texts is None):
+        raise RequestError("Give either a task (--task) or texts of your own (--text or --input).")
+    if task is None:
+        if split is not None or limit or head_labels:
+            raise RequestError(
+                "--split, --limit and --head-labels describe a task; leave them out with your own texts."
+            )
+        return open_texts(model, texts or (), max_length, runtime, speed)
+    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
+    chosen = split or data.dev_split
+    return loaded, Sample(data, data.encoded(chosen), chosen)
+
+
+def prepare(runtime: Runtime) -> None:
+    """Silence the libraries, set threads, and refuse a device that there is not."""
+    from bertpress.pipeline import quieten
+
+    quieten(runtime.threads)
+    check_device(runtime.device)
+
+
+def _load(
+    model: str, data: Task, runtime: Runtime, speed: Speed, head_labels: tuple[str, ...] | None = None
+) -> tuple[PreTrainedModel, Task]:
+    from bertpress.loading import load_for_task
+    from bertpress.objective import choose_attention
+
+    loaded, aligned, _ = load_for_task(
+        model, data, trust_remote_code=runtime.trust_remote_code, head_labels=head_labels
+    )
+    loaded.to(runtime.device or default_device())
+    choose_attention(loaded, training=False)
+    if speed != OWN:
+        set_speed(model, loaded, speed)
+    return loaded, aligned
+
+
+def set_speed(name: str, model: PreTrainedModel, speed: Speed) -> None:
+    """Let a model run at one of its speeds from now on.
+
+    Raises:
+        RequestError: no such profile, or thresholds that do not fit.
+    """
+    if speed.profile is not None and speed.token_threshold is not None:
+        raise RequestError("Give a profile or a token threshold, not both.")
+    encoder: Any = model.base_model
+    try:
+        encoder.settings = encoder.settings.changed(speed.profile, speed.token_threshold)
+    except ValueError as error:
+        raise RequestError(f"{name}: {error}.") from None
+
+
+def require_reduction(name: str, runtime: Runtime) -> None:
+    """Refuse a model that skips no tokens, before its weights are read.
+
+    Raises:
+        RequestError: it reads every token in every layer.
+    """
+    from bertpress.loading import load_config
+
+    reduction = getattr(load_config(name, runtime.trust_remote_code), "token_reduction", None)
+    if not reduction or not reduction.get("layers"):
+        raise RequestError(
+            f"{name} reads every token in every layer, so there is no speed to choose; make a model that skips tokens "
+            f"of it first: bertpress trbert --model {name} --task NAME --out FOLDER."
+        )

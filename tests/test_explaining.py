@@ -1,0 +1,124 @@
+"""Records say what a forward pass of each row alone does, and where its tokens stand in the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_model, make_tokenizer
+
+from bertpress import api
+from bertpress.encoders.compact import compact
+from bertpress.errors import RequestError
+from bertpress.explaining import Explanation
+from bertpress.models.walks import Trace
+from bertpress.run import Runtime
+
+TEXTS = [("Dull, broken; grey!", "a quick, \n Bright  book"), ("", ""), ("the", "green house was very clean dirtyx")]
+CPU = Runtime(device="cpu")
+
+
+def saved(folder: Path, family: str = "bert", **reduction: Any) -> str:
+    """The folder of a tiny model that skips tokens."""
+    torch.manual_seed(0)
+    model = compact(make_model(family=family), token_reduction={"layers": [1, 2], "policy_hidden": 8, **reduction})
+    for policy in model.base_model.policies:
+        torch.nn.init.normal_(policy.outer.weight)
+    model.save_pretrained(folder)
+    make_tokenizer(family).save_pretrained(folder)
+    return str(folder)
+
+
+def explained(folder: str, **options: Any) -> Explanation:
+    return api.explain(folder, texts=TEXTS, max_length=32, runtime=CPU, **options)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_a_record_is_what_the_row_alone_goes_through(family: str, tmp_path: Path) -> None:
+    from bertpress.loading import loader
+
+    folder = saved(tmp_path / "model", family)
+    model = loader("AutoModelForSequenceClassification").from_pretrained(folder).eval()
+    tokenizer = make_tokenizer(family)
+    for text, record in zip(TEXTS, explained(folder).rows, strict=True):
+        batch = tokenizer(*([part] for part in text), return_tensors="pt")
+        trace = Trace()
+        with torch.no_grad():
+            logits = model(**batch, trace=trace).logits
+        alive = trace.alive()[0]
+        assert record["kept"] == alive.tolist()
+        assert record["last_layer"] == [(0, 1, 3)[count] for count in alive.sum(1).tolist()]
+        scores = torch.tensor([[float("nan") if score is None else score for score in row] for row in record["scores"]])
+        torch.testing.assert_close(scores, trace.scores()[0], equal_nan=True)
+        assert record["tokens"] == tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
+        assert record["prediction"] == model.config.id2label[int(logits.argmax())]
+        assert record["probability"] == pytest.approx(float(logits.softmax(-1).max()))
+
+
+def test_offsets_are_those_of_the_text_as_it_was_written(tmp_path: Path) -> None:
+    for text, record in zip(TEXTS, explained(saved(tmp_path)).rows, strict=True):
+        assert record["texts"] == list(text)
+        for token, which, (start, end), special in zip(
+            record["tokens"], record["text"], record["offsets"], record["special"], strict=True
+        ):
+            assert special == (which is None) == (token in ("[CLS]", "[SEP]"))
+            if which is not None and token != "[UNK]":
+                assert text[which][start:end].lower() == token.removeprefix("##")
+    tokens, tail = record["tokens"], record["tail"]
+    assert list(zip(tokens, tail, strict=True))[-3:] == [("dirty", False), ("##x", True), ("[SEP]", False)]
+
+
+def test_the_speed_is_that_of_the_profile(tmp_path: Path) -> None:
+    profiles = {"all": {"thresholds": [0.0, 0.0]}, "first": {"thresholds": [2.0, 2.0]}}
+    folder = saved(tmp_path, profiles=profiles)
+    whole, first = (explained(folder, profile=name) for name in profiles)
+    assert all(last == 3 for record in whole.rows for last in record["last_layer"])
+    assert all(record["last_layer"] == [3, *[0] * (len(record["tokens"]) - 1)] for record in first.rows)
+    assert (whole.limits, first.limits) == (("from 0", "from 0"), ("from 2", "from 2"))
+    assert first.macs < 0.5 < 1 < whole.macs < 1.2
+    assert explained(folder, token_threshold=2.0).rows == first.rows
+
+
+def test_shares_are_told_as_such(tmp_path: Path) -> None:
+    made = explained(saved(tmp_path, selector="attention", shares=[0.5, 0.25]))
+    assert made.limits == ("the best 50 % of a row's tokens", "the best 25 % of a row's tokens")
+    assert (made.selector, made.layers, made.depth) == ("attention", (1, 2), 4)
+
+
+def test_a_tokenizer_of_bytes_gives_one_place_to_the_bytes_of_a_letter() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    from bertpress.explaining import _records
+    from bertpress.trace_page import pieces_of
+
+    letters = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>")
+    text = "a 🙂b"
+    (record,) = _records(tokenizer([text], return_offsets_mapping=True), tokenizer)
+    spans = [
+        (at, span) for at, (which, span) in enumerate(zip(record["text"], record["offsets"], strict=True)) if which == 0
+    ]
+    pieces = pieces_of(text, spans)
+    assert [piece.text for piece in pieces if piece.tokens] == ["a", "🙂", "b"]
+    assert "".join(piece.text for piece in pieces) == text
+    assert sum(len(piece.tokens) for piece in pieces) == len(record["ids"]) - 2 == 7
+
+
+def test_a_tokenizer_that_does_not_tell_places_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved(tmp_path)
+    monkeypatch.setattr("transformers.PreTrainedTokenizerFast.is_fast", False)
+    with pytest.raises(RequestError, match=r"tokenizer\.json"):
+        explained(folder)
+
+
+def test_texts_are_all_single_or_all_pairs(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    for texts in ([], [("a",), ("a", "b")]):
+        with pytest.raises(RequestError, match="at least one text"):
+            api.explain(folder, texts=texts, runtime=CPU)
