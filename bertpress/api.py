@@ -11,7 +11,7 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
-from bertpress.run import Runtime, check_device, default_device
+from bertpress.run import Runtime, check_device, check_run, default_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -79,6 +79,7 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
 
     if (Path(out) / "cells").is_dir():
         raise RequestError(f"{out} holds a sweep; choose another --out.")
+    check_run(Path(out), recipe)
     job = prepare(recipe, runtime or Runtime())
     return Result(Path(out), carry_out(job, Path(out)))
 

@@ -18,9 +18,11 @@ from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, write_json
 from bertpress.processes import is_first_process
-from bertpress.run import may_stand_there
+from bertpress.run import check_run
 
 if TYPE_CHECKING:
+    from transformers import BertConfig
+
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime
 
@@ -98,15 +100,26 @@ class Request:
         return {"model": model, "task": task, "steps": [{"finetune": step}], "baseline": False}, _PREFIX["finetune"]
 
     def make_model(self, recipe: Recipe, runtime: Runtime) -> None:
-        """Make the model that the recipe begins with; of several processes the first one does, the others wait."""
-        from bertpress.pipeline import quieten
+        """Make the model that the recipe begins with; of several processes the first one does, the others wait.
+
+        Raises:
+            RequestError: what is wrong with the recipe, before the text is read for the vocabulary; the folder holds a
+                model of other settings, or the text cannot be read.
+        """
+        from bertpress.pipeline import check_runtime, check_steps, quieten
+        from bertpress.tasks.text import check_text
 
         quieten(runtime.threads)
         folder, corpus = Path(recipe.model), recipe.task.corpus
         assert self.shape is not None
         assert corpus is not None
+        shape = parse_shape(self.shape)
+        check_runtime(recipe, runtime)
+        check_run(folder.parent, recipe)
+        check_steps(recipe, untrained_config(shape, self.vocabulary_size or LARGEST), None, runtime)
+        check_text(corpus, recipe.max_length, recipe.limit)
         if is_first_process():
-            make_untrained(self, folder, corpus, parse_shape(self.shape), recipe.seed, runtime.say)
+            make_untrained(self, folder, corpus, shape, recipe.seed, runtime.say)
         while not (folder / "untrained.json").is_file():
             time.sleep(1)
 
@@ -138,6 +151,19 @@ def parse_shape(text: str) -> dict[str, int]:
     return {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": inner}
 
 
+def untrained_config(shape: dict[str, int], vocabulary_size: int) -> BertConfig:
+    """The configuration of a BERT of that shape."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocabulary_size,
+        num_hidden_layers=shape["layers"],
+        hidden_size=shape["hidden_size"],
+        num_attention_heads=shape["heads"],
+        intermediate_size=shape["intermediate_size"],
+    )
+
+
 def make_untrained(
     asked: Request, folder: Path, corpus: CorpusSpec, shape: dict[str, int], seed: int, say: Callable[[str], None]
 ) -> None:
@@ -146,7 +172,7 @@ def make_untrained(
     Raises:
         RequestError: the folder holds one of other settings, or the text cannot be read.
     """
-    from transformers import BertConfig, BertForMaskedLM, set_seed
+    from transformers import BertForMaskedLM, set_seed
 
     from bertpress.corpus.vocabulary import build_tokenizer
 
@@ -165,17 +191,9 @@ def make_untrained(
         if differing := [name for name, value in wanted.items() if there.get(name) != value]:
             raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
         return
-    if folder.parent.is_dir() and not all(may_stand_there(entry.name) for entry in folder.parent.iterdir()):
-        raise RequestError(f"{folder.parent} holds other files; choose a new or an empty folder for --out.")
     tokenizer = build_tokenizer(corpus, kind, size, not asked.cased, say=say)
     set_seed(seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        num_hidden_layers=shape["layers"],
-        hidden_size=shape["hidden_size"],
-        num_attention_heads=shape["heads"],
-        intermediate_size=shape["intermediate_size"],
-    )
+    config = untrained_config(shape, len(tokenizer))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as temporary:
         BertForMaskedLM(config).save_pretrained(temporary)

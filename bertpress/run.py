@@ -138,14 +138,11 @@ class StepRun:
             shutil.rmtree(folder)
 
 
-def open_run(folder: Path, recipe: Recipe) -> bool:
-    """Take `folder` for `recipe`: new, or to be resumed.
-
-    Returns:
-        True if the folder holds this recipe already.
+def check_run(folder: Path, recipe: Recipe) -> bool:
+    """True if `folder` holds this recipe already, False if it can be taken for it.
 
     Raises:
-        RequestError: the folder holds another recipe (with the differing fields), other files, or cannot be made.
+        RequestError: the folder holds another recipe (with the differing fields), or other files.
     """
     file = folder / "recipe.yaml"
     if file.is_file():
@@ -155,16 +152,35 @@ def open_run(folder: Path, recipe: Recipe) -> bool:
             shown = "; ".join(f"{path}: {old.get(path)} there, {new.get(path)} now" for path in differing[:6])
             raise RequestError(f"{folder} holds the run of another recipe ({shown}); choose another --out.")
         return True
-    try:
+    with _usable(folder):
         if folder.exists() and not folder.is_dir():
             raise RequestError(f"{folder} is a file; --out expects a folder.")
         if folder.is_dir() and any(not may_stand_there(entry.name) for entry in folder.iterdir()):
             raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
+    return False
+
+
+def open_run(folder: Path, recipe: Recipe) -> bool:
+    """Take `folder` for `recipe`; True if it holds it already, to be resumed.
+
+    Raises:
+        RequestError: what `check_run` says, or the folder cannot be made.
+    """
+    if check_run(folder, recipe):
+        return True
+    with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "recipe.yaml", recipe.to_yaml())
+    return False
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say so if a folder cannot be made or looked into."""
+    try:
+        yield
     except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
         raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
-    write_text(file, recipe.to_yaml())
-    return False
 
 
 def may_stand_there(name: str) -> bool:

@@ -91,7 +91,7 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
             time.sleep(1)
         return open_store(folder)
     backend = plain_backend(tokenizer)
-    sources = _sources(spec, say)
+    sources = find_sources(spec, say)
     identity = {
         "version": VERSION,
         "tokenizer": tokenizer_digest(tokenizer),
@@ -144,8 +144,12 @@ def open_store(folder: Path) -> Store:
     return store
 
 
-def _sources(spec: CorpusSpec, say: Say) -> list[tuple[Path, str]]:
-    """(file, "train" or "validation") in the order of the store."""
+def find_sources(spec: CorpusSpec, say: Say = lambda _: None) -> list[tuple[Path, str]]:
+    """(file, "train" or "validation") in the order of the store.
+
+    Raises:
+        RequestError: no such file, one that holds no text, or one that is trained on and held out.
+    """
     train = find_files(spec.files, say)
     held_out = find_files(spec.validation) if isinstance(spec.validation, tuple) else []
     for path in held_out:

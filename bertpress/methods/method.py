@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from pydantic import Field
 from bertpress.config import Config
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.run import StepRun
     from bertpress.tasks.task import Task
@@ -53,6 +54,20 @@ class Training(Config):
         return math.ceil(self.epochs * math.ceil(batches / self.accumulation))
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What is known of a step before data are read."""
+
+    given: PretrainedConfig
+    """configuration of the model that the step is given"""
+    start: PretrainedConfig
+    """that of the recipe's start model, the default teacher"""
+    tokenizer: PreTrainedTokenizerBase | None
+    """of the start model; None while there is none"""
+    max_length: int
+    trust_remote_code: bool
+
+
 class Method(Config, ABC):
     """One way to make an encoder smaller.
 
@@ -88,6 +103,13 @@ class Method(Config, ABC):
 
         Raises:
             RequestError: the request does not fit this model.
+        """
+
+    def check(self, situation: Situation) -> None:
+        """Refuse settings that no data can meet, before any are read; the result's shape is `plan`'s to refuse.
+
+        Raises:
+            RequestError: says which setting does not fit.
         """
 
     @abstractmethod

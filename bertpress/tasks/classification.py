@@ -37,13 +37,17 @@ class Classification(Task):
 
     def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
-        self.name, self.splits, self.notes, self.made_splits = data.name, data.splits, data.notes, data.made
+        self.name, self.splits, self.made_splits = data.name, data.splits, data.made
         self.metrics, self.primary = data.metrics, data.primary
         self.labels, self.columns = data.labels, data.columns
         self.positive = data.labels.index(data.positive) if data.labels and data.positive else 1
         self.kind = "regression" if data.labels is None else "classification"
         self.inputs = tuple(tokenizer.model_input_names)
         self._encoded: dict[str, Dataset] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.data.notes
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         names = self.labels or ("score",)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bertpress.corpus import CorpusSpec
+from bertpress.corpus.holdout import Split
 from bertpress.corpus.reading import find_files
-from bertpress.corpus.rows import build_rows
-from bertpress.corpus.store import VERSION, build_store
+from bertpress.corpus.rows import build_rows, check_row_length
+from bertpress.corpus.store import VERSION, build_store, find_sources
 from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
@@ -25,35 +27,84 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+SPLITS: tuple[Split, ...] = ("train", "validation")
 SEED = 0
 """What stands in a row is the same for all seeds of a run, so that they are compared on the same rows."""
 
 
-def load_text(
-    spec: CorpusSpec,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    limit: Mapping[str, int] | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """Rows of train and validation, tokenised once and kept in the cache, and remarks.
+def check_text(spec: CorpusSpec, max_length: int, limit: Mapping[str, int]) -> None:
+    """Refuse what can be refused without reading the text or knowing a tokenizer.
 
     Raises:
-        RequestError: no such file, nothing to read in it, or too little to hold anything out.
+        RequestError: no such file or split, a length that no row can have, or nothing to score.
     """
-    spec = with_own_validation(spec)
-    store = build_store(spec, tokenizer, cache_folder(spec, tokenizer), say)
-    splits: dict[str, Rows] = {}
-    notes: tuple[str, ...] = ()
-    for split in ("train", "validation"):
-        rows = build_rows(store, max_length, spec, SEED, split)
-        splits[split], notes = cast("Rows", rows), (*notes, *rows.notes)
-    for split, count in (limit or {}).items():
-        if split not in splits:
-            raise RequestError(f"Plain text has the splits train and validation, not '{split}'; limit one of these.")
-        if count < len(splits[split]):
-            splits[split] = Chosen(splits[split], sorted(random.Random(split).sample(range(len(splits[split])), count)))
-    return splits, tuple(dict.fromkeys(notes))
+    for split in limit:
+        if split not in SPLITS:
+            raise RequestError(f"Plain text has the splits {' and '.join(SPLITS)}, not '{split}'; limit one of these.")
+    check_row_length(max_length)
+    if spec.validation == 0:
+        raise RequestError("validation=0 holds nothing out, so there are no validation rows: give a share or files.")
+    find_sources(with_own_validation(spec))
+
+
+class TextSplits(Mapping[str, Rows]):
+    """Rows of train and validation, tokenised once and kept in the cache.
+
+    Tokenising may take hours, so it waits until rows are asked for: what is wrong with a request is told before.
+
+    Args:
+        limit: largest number of rows of a split.
+        say: told what takes time.
+
+    Raises:
+        RequestError: here, what can be said without reading the text, such as a file that there is not; with the first
+            rows, what is wrong with the text.
+    """
+
+    def __init__(
+        self,
+        spec: CorpusSpec,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        limit: Mapping[str, int],
+        say: Callable[[str], None],
+    ) -> None:
+        check_text(spec, max_length, limit)
+        self.spec, self.limit, self.say = with_own_validation(spec), limit, say
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.folder = cache_folder(self.spec, tokenizer)
+
+    @functools.cached_property
+    def _read(self) -> tuple[dict[str, Rows], tuple[str, ...]]:
+        """The rows of each split, and remarks."""
+        store = build_store(self.spec, self.tokenizer, self.folder, self.say)
+        splits: dict[str, Rows] = {}
+        notes: list[str] = []
+        for split in SPLITS:
+            rows = build_rows(store, self.max_length, self.spec, SEED, split)
+            splits[split], count = cast("Rows", rows), self.limit.get(split, len(rows))
+            notes += rows.notes
+            if count < len(rows):
+                chosen = random.Random(split).sample(range(len(rows)), count)
+                splits[split] = Chosen(splits[split], sorted(chosen))
+        return splits, tuple(dict.fromkeys(notes))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about the text."""
+        return self._read[1]
+
+    def __getitem__(self, split: str) -> Rows:
+        return self._read[0][split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SPLITS)
+
+    def __len__(self) -> int:
+        return len(SPLITS)
+
+    def __contains__(self, split: object) -> bool:
+        return split in SPLITS
 
 
 def corpus_of(data_dir: str | None, column: str | None) -> CorpusSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,82 @@ def test_requests_that_do_not_fit_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a vocabulary is made of the text nor the text tokenised."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("the text was read")
+
+    monkeypatch.setattr("bertpress.corpus.store._write_store", fail)
+    monkeypatch.setattr("bertpress.corpus.vocabulary.build_tokenizer", fail)
+
+
+MASKED = ("pretrain", "--corpus", "CORPUS", "--model", "MODEL")
+NEW = ("pretrain", "--corpus", "CORPUS", "--shape", "2x16x2", "--vocabulary", "wordpiece")
+DISTILL = ("pretrain", "--corpus", "CORPUS", "--objective", "distill", "--teacher", "MODEL")
+TEXT = ("--task", "text", "--data-dir", "CORPUS")
+EARLY = {
+    "layers": ((*MASKED, "--set", "layers=9"), "between 1 and the model's 4, got 9"),
+    "layers of a new model": ((*NEW, "--set", "layers=9"), "between 1 and the model's 2, got 9"),
+    "split": ((*MASKED, "--limit", "test=5"), "the splits train and validation, not 'test'"),
+    "split of a new model": ((*NEW, "--limit", "test=5"), "the splits train and validation, not 'test'"),
+    "nothing held out": ((*MASKED, "--set", "task.corpus.validation=0"), "validation=0 holds nothing out"),
+    "idle field": (
+        (*MASKED, "--set", "task.corpus.format=lines", "--set", "task.corpus.next_sentence=random50"),
+        "next_sentence=random50 needs format=documents",
+    ),
+    "short rows": ((*MASKED, "--max-length", 6), "8 to 65535 tokens, got 6"),
+    "long rows": ((*MASKED, "--max-length", 65), "more than the 64 positions"),
+    "long rows of a new model": ((*NEW, "--max-length", 513), "more than the 512 positions"),
+    "tracker": ((*NEW, "--log", "tensorbord"), "no tracker 'tensorbord'"),
+    "device": ((*NEW, "--device", "gpu"), "no device 'gpu'"),
+    "heads": ((*DISTILL, "--shape", "2x12x2", "--set", "attention_loss=scores"), "needs equal numbers of heads"),
+    "weights": ((*DISTILL, "--set", "hidden_weight=[1,2]"), "hidden_weight: expected one number or 3, got 2"),
+    "map": ((*DISTILL, "--set", "layer_map=[[1,9]]"), "a teacher layer up to 4"),
+    "vocabulary": ((*DISTILL, "--model", "OTHER"), "have different vocabularies"),
+    "angle": (
+        ("tinybert", "--model", "MODEL", *TEXT, "--set", "shape={layers: 2, hidden_size: 12, heads: 2}", "--set",
+         "cosine_weight=1"),
+        "cosine_weight needs equal widths",
+    ),
+    "nothing to predict": (("theseus", "--model", "MODEL", *TEXT, "--kind", "encoder"), "asks nothing"),
+    "no head": (("theseus", "--model", "MODEL", *TEXT), "has no trained head for text"),
+    "no head to score": (("evaluate", "MODEL", *TEXT), "has no trained head for text"),
+    "no words to replace": (("augment", "--model", "MODEL", *TEXT), "has no texts whose words could be replaced"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EARLY)
+@pytest.mark.usefixtures("unread")
+def test_requests_are_refused_before_the_text_is_read(
+    what: str, bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    tokenizer = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(tokenizer.replace('"film"', '"movie"'), encoding="utf-8")
+    command, words = EARLY[what]
+    names = {"CORPUS": corpus, "MODEL": model, "OTHER": other}
+    out = [] if command[0] == "evaluate" else ["--out", tmp_path / "run"]
+    done = bertpress(*(names.get(str(word), word) for word in command), "--quiet", *out)
+    assert done.code == 2, done.err
+    assert words in done.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("begin", [MASKED, NEW])
+@pytest.mark.usefixtures("unread")
+def test_a_folder_of_others_is_refused_before_the_text_is_read(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, begin: tuple[str, ...]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    command = [{"CORPUS": str(corpus), "MODEL": str(model)}.get(word, word) for word in begin]
+    done = bertpress(*command, *QUICK, "--out", tmp_path)
+    assert done.code == 2
+    assert "holds files that are not a run" in done.err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [(b"", "Expected text in"), (b"\n \n\n", "Expected text in"), (b"a\0b\n", "other bytes"), (b"\xff\xfe\n", "UTF-8")],
@@ -143,6 +220,7 @@ def test_text_that_is_none_is_refused(
     assert done.code == 2
     assert words in done.err
     assert "text.txt" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -16,13 +16,12 @@ from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
 from bertpress.methods.tinybert import Shape, TinyBert
+from bertpress.methods.tinybert.checks import check_teacher, check_vocabulary
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, weights
 from bertpress.methods.tinybert.observing import Wanted, observe
 from bertpress.methods.tinybert.prediction import Prediction
 from bertpress.methods.tinybert.signals import bytes_needed, store
-from bertpress.methods.tinybert.steps import check_teacher
-from bertpress.methods.tinybert.student import check_vocabulary
 
 # Layer maps
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import disable_capture
-from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
+from bertpress.methods.tinybert.checks import check_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, rises
 from bertpress.methods.tinybert.observing import Wanted
@@ -38,7 +38,6 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
     assert teacher is not None
     student = make_student(method, model, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
-    check_widths(method, student, teacher)
     if method.teacher_check and method.prediction is not None and not run.has_begun("intermediate", "prediction"):
         check_teacher(teacher, task)
     with run.timed("augmentation"):
@@ -62,37 +61,6 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
         answering = Prediction(student, task, method, None if answers else teacher, answers)
         run.train(answering, task, method.prediction, "prediction")
     return student
-
-
-def check_widths(method: TinyBert, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Refuse the angle between states of different widths.
-
-    Raises:
-        RequestError: names both widths.
-    """
-    own, other = student.config.hidden_size, teacher.config.hidden_size
-    if method.prediction is not None and method.cosine_weight and own != other:
-        raise RequestError(f"cosine_weight needs equal widths, but the student has {own} and the teacher {other}.")
-
-
-def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
-    """Refuse a teacher that has learnt nothing of the task: one that was never fine-tuned, or with other labels.
-
-    Raises:
-        RequestError: names its score and that of the commonest answer.
-    """
-    from bertpress.evaluation import logits_of
-
-    split = task.dev_split
-    if not task.has_labels(split):
-        return
-    score = task.score(logits_of(teacher, task, task.encoded(split)), split)[task.primary]
-    chance = task.chance_score(split)
-    if not score > chance:
-        raise RequestError(
-            f"The teacher's {task.primary} on {split} is {100 * score:.1f}, no better than always giving the commonest "
-            f"answer ({100 * chance:.1f}); fine-tune it first, or set teacher_check to false."
-        )
 
 
 def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, run: StepRun) -> Task:

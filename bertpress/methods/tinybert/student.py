@@ -9,9 +9,10 @@ from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.surgery import keep_layers, reorder_outputs
 from bertpress.errors import RequestError
 from bertpress.loading import load_config, load_for_task, load_tokenizer
+from bertpress.methods.tinybert.checks import check_vocabulary
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from bertpress.methods.tinybert import TinyBert
     from bertpress.run import StepRun
@@ -69,24 +70,3 @@ def _assumed_labels(name: str, task: Task, run: StepRun) -> tuple[str, ...] | No
         return None
     run.runtime.say(f"{name} does not name its labels; they are taken to be {', '.join(task.labels)}, in this order.")
     return task.labels
-
-
-def check_vocabulary(
-    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, first_name: str, second_name: str
-) -> None:
-    """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
-
-    Raises:
-        RequestError: names the first tokens that differ.
-    """
-    own, other = first.get_vocab(), second.get_vocab()
-    smaller = own if len(own) <= len(other) else other
-    differing = sorted((token for token in smaller if own.get(token) != other.get(token)), key=smaller.__getitem__)
-    sample = "Distilling Élan 深度 don't 3.5%"
-    if not differing and first(sample)["input_ids"] == second(sample)["input_ids"]:
-        return
-    shown = ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"
-    raise RequestError(
-        f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
-        "give a student and a teacher that share one."
-    )

@@ -1,0 +1,90 @@
+"""What is refused before a distillation begins: models and settings that do not go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bertpress.encoders import check_length, encoder_of
+from bertpress.errors import RequestError
+from bertpress.loading import load_config, load_tokenizer
+from bertpress.methods.tinybert.intermediate import Comparison
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.methods.method import Situation
+    from bertpress.methods.tinybert import TinyBert
+    from bertpress.tasks.task import Task
+
+
+def check_request(method: TinyBert, situation: Situation) -> None:
+    """Refuse what the configurations and vocabularies of student and teacher tell, before data are read.
+
+    Raises:
+        RequestError: settings that do not fit the two models, or models that do not fit each other.
+    """
+    code = situation.trust_remote_code
+    named = [name for name in (method.student, method.teacher) if name not in (None, "start", "input")]
+    for name in map(str, named):
+        config = load_config(name, code)
+        check_length(situation.max_length, encoder_of(config).positions(config))
+        if situation.tokenizer is not None:
+            check_vocabulary(situation.tokenizer, load_tokenizer(name, code), "the input model", name)
+    own = {"start": situation.start, "input": situation.given}
+    teacher = own[method.teacher] if method.teacher in own else load_config(method.teacher, code)
+    student = method.plan(situation.given)
+    if method.intermediate is not None:
+        Comparison(method, student, teacher)  # refuses what cannot be compared
+    check_widths(method, student, teacher)
+
+
+def check_widths(method: TinyBert, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
+    """Refuse the angle between states of different widths.
+
+    Raises:
+        RequestError: names both widths.
+    """
+    own, other = student.hidden_size, teacher.hidden_size
+    if method.prediction is not None and method.cosine_weight and own != other:
+        raise RequestError(f"cosine_weight needs equal widths, but the student has {own} and the teacher {other}.")
+
+
+def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
+    """Refuse a teacher that has learnt nothing of the task: one that was never fine-tuned, or with other labels.
+
+    Raises:
+        RequestError: names its score and that of the commonest answer.
+    """
+    from bertpress.evaluation import logits_of
+
+    split = task.dev_split
+    if not task.has_labels(split):
+        return
+    score = task.score(logits_of(teacher, task, task.encoded(split)), split)[task.primary]
+    chance = task.chance_score(split)
+    if not score > chance:
+        raise RequestError(
+            f"The teacher's {task.primary} on {split} is {100 * score:.1f}, no better than always giving the commonest "
+            f"answer ({100 * chance:.1f}); fine-tune it first, or set teacher_check to false."
+        )
+
+
+def check_vocabulary(
+    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, first_name: str, second_name: str
+) -> None:
+    """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
+
+    Raises:
+        RequestError: names the first tokens that differ.
+    """
+    own, other = first.get_vocab(), second.get_vocab()
+    smaller = own if len(own) <= len(other) else other
+    differing = sorted((token for token in smaller if own.get(token) != other.get(token)), key=smaller.__getitem__)
+    sample = "Distilling Élan 深度 don't 3.5%"
+    if not differing and first(sample)["input_ids"] == second(sample)["input_ids"]:
+        return
+    shown = ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"
+    raise RequestError(
+        f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
+        "give a student and a teacher that share one."
+    )
