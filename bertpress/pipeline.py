@@ -170,7 +170,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
     if not is_first_process():
         del model
         return _carry_out_steps(job, folder)
-    open_run(folder, job.recipe)
+    open_run(folder, job.recipe, job.task.sources)
     with locked(folder / "recipe.yaml") as alone:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")

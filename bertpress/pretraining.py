@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import changed_files, new_folder, write_json
 from bertpress.processes import is_first_process
 from bertpress.run import check_run
 
@@ -174,6 +174,7 @@ def make_untrained(
     """
     from transformers import BertForMaskedLM, set_seed
 
+    from bertpress.corpus.store import find_sources
     from bertpress.corpus.vocabulary import build_tokenizer
 
     kind: Literal["wordpiece", "characters"] = "characters" if asked.vocabulary == "characters" else "wordpiece"
@@ -185,11 +186,10 @@ def make_untrained(
         "size": size,
         "cased": asked.cased,
         "seed": seed,
+        "text": {str(source.path): source.sha256 for source in find_sources(corpus) if source.part == "train"},
     }
     if (folder / "untrained.json").is_file():
-        there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
-        if differing := [name for name, value in wanted.items() if there.get(name) != value]:
-            raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
+        _check_untrained(folder, wanted)
         return
     tokenizer = build_tokenizer(corpus, kind, size, not asked.cased, say=say)
     set_seed(seed)
@@ -199,3 +199,20 @@ def make_untrained(
         BertForMaskedLM(config).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(temporary / "untrained.json", wanted)
+
+
+def _check_untrained(folder: Path, wanted: dict[str, Any]) -> None:
+    """Refuse a model that was made otherwise, or of a text that was edited since.
+
+    Raises:
+        RequestError: names the settings, or the files.
+    """
+    there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
+    known = {name: value for name, value in wanted.items() if name != "text"}
+    if differing := [name for name, value in known.items() if there.get(name) != value]:
+        raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
+    if changed := changed_files(there.get("text", wanted["text"]), wanted["text"]):
+        raise RequestError(
+            f"The vocabulary of {folder} was made of other text: {', '.join(changed[:5])} changed since; put back what "
+            "was there, or choose another --out."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bertpress.errors import RequestError, nearest
-from bertpress.files import new_folder, write_json, write_text
+from bertpress.files import changed_files, new_folder, write_json, write_text
 from bertpress.methods.method import Training
 from bertpress.processes import is_first_process, local_rank, world_size
 
@@ -160,18 +160,39 @@ def check_run(folder: Path, recipe: Recipe) -> bool:
     return False
 
 
-def open_run(folder: Path, recipe: Recipe) -> bool:
+def open_run(folder: Path, recipe: Recipe, sources: Mapping[str, str] | None = None) -> bool:
     """Take `folder` for `recipe`; True if it holds it already, to be resumed.
 
+    Args:
+        sources: path to digest of each file that the data come from.
+
     Raises:
-        RequestError: what `check_run` says, or the folder cannot be made.
+        RequestError: what `check_run` says, the folder cannot be made, or it holds a run on what was in these files
+            before they were edited.
     """
-    if check_run(folder, recipe):
-        return True
-    with _usable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-    return False
+    resumed = check_run(folder, recipe)
+    if not resumed:
+        with _usable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
+    if sources:
+        same_sources(folder / "sources.json", sources)
+    return resumed
+
+
+def same_sources(file: Path, sources: Mapping[str, str]) -> None:
+    """Note what the data files hold, or compare it with what was noted in `file`.
+
+    Raises:
+        RequestError: names the files that are not what they were.
+    """
+    if not file.is_file():
+        write_json(file, dict(sources))
+    elif changed := changed_files(json.loads(file.read_text(encoding="utf-8")), sources):
+        raise RequestError(
+            f"{file.parent} was begun with other data: {', '.join(changed[:5])} changed since; put back what was there, "
+            "or choose another --out."
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bertpress.errors import RequestError
+from bertpress.files import content_digest
 from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
@@ -48,6 +49,10 @@ class Classification(Task):
     @property
     def notes(self) -> tuple[str, ...]:
         return self.data.notes
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return {str(path): content_digest(path) for path in self.data.sources}
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         names = self.labels or ("score",)

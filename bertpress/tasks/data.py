@@ -25,6 +25,7 @@ class TextData:
     primary: str
     positive: str | None = None  # the positive class of f1
     notes: tuple[str, ...] = ()  # one-line remarks for the user
+    sources: tuple[Path, ...] = ()  # the files that the rows were read from
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
     made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
 

@@ -154,7 +154,7 @@ class TextRows(Task):
 
     Args:
         name: as the user typed it.
-        rows: encoded rows of each split; what they have as `notes` are those of the task.
+        rows: encoded rows of each split; what they have as `notes` and `digests` is the task's.
         tokenizer: the one that encoded them.
         max_length: longest input in tokens, for texts that belong to no split.
         masking: which tokens are masked; the task says what None means.
@@ -178,6 +178,11 @@ class TextRows(Task):
     @property
     def notes(self) -> tuple[str, ...]:
         found: tuple[str, ...] = getattr(self.splits, "notes", ())
+        return found
+
+    @property
+    def sources(self) -> dict[str, str]:
+        found: dict[str, str] = getattr(self.splits, "digests", {})
         return found
 
     @functools.cached_property

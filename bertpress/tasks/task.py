@@ -78,6 +78,11 @@ class Task(ABC):
         """Remarks about the data that the user should read."""
         return ()
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Path to digest of each file that the rows come from; none where they come from elsewhere."""
+        return {}
+
     @abstractmethod
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         """`config` with a head for this task (labels, problem type)."""

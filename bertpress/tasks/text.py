@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +14,11 @@ import numpy as np
 
 from bertpress.corpus import CorpusSpec
 from bertpress.corpus.holdout import Split
-from bertpress.corpus.reading import find_files
 from bertpress.corpus.rows import build_rows, check_row_length
-from bertpress.corpus.store import VERSION, build_store, find_sources
+from bertpress.corpus.store import build_store, find_sources, identity_of
 from bertpress.errors import RequestError
 from bertpress.files import digest
-from bertpress.fingerprints import tokenizer_digest
+from bertpress.fingerprints import plain_backend
 from bertpress.tasks.tables import SPLIT_STEMS
 from bertpress.tasks.task import Rows
 
@@ -72,12 +72,14 @@ class TextSplits(Mapping[str, Rows]):
         check_text(spec, max_length, limit)
         self.spec, self.limit, self.say = with_own_validation(spec), limit, say
         self.tokenizer, self.max_length = tokenizer, max_length
-        self.folder = cache_folder(self.spec, tokenizer)
+        self.sources = find_sources(self.spec, say)
+        plain_backend(tokenizer)  # refuses one that the text cannot be tokenised with
 
     @functools.cached_property
     def _read(self) -> tuple[dict[str, Rows], tuple[str, ...]]:
         """The rows of each split, and remarks."""
-        store = build_store(self.spec, self.tokenizer, self.folder, self.say)
+        folder = cache_folder(identity_of(self.spec, self.sources, self.tokenizer))
+        store = build_store(self.spec, self.tokenizer, folder, self.say, self.sources)
         splits: dict[str, Rows] = {}
         notes: list[str] = []
         for split in SPLITS:
@@ -93,6 +95,11 @@ class TextSplits(Mapping[str, Rows]):
     def notes(self) -> tuple[str, ...]:
         """Remarks about the text."""
         return self._read[1]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Path to digest of each file."""
+        return {str(source.path): source.sha256 for source in self.sources}
 
     def __getitem__(self, split: str) -> Rows:
         return self._read[0][split]
@@ -124,17 +131,11 @@ def with_own_validation(spec: CorpusSpec) -> CorpusSpec:
     return spec.model_copy(update={"validation": tuple(map(str, files))}) if files else spec
 
 
-def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Where tokenised text is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
+def cache_folder(identity: Mapping[str, Any]) -> Path:
+    """Where a store is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
-    held = spec.validation if isinstance(spec.validation, tuple) else ()
-    facts = [str(VERSION), spec.text_column, tokenizer_digest(tokenizer)]
-    for part, patterns in (("train", spec.files), ("validation", held)):
-        for path in find_files(patterns) if patterns else ():
-            status = path.stat()
-            facts += [part, str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    return root / "corpus" / digest(*map(str.encode, facts))[:16]
+    return root / "corpus" / digest(json.dumps(identity, sort_keys=True).encode())[:16]
 
 
 class Chosen:

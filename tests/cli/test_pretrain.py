@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -130,6 +131,35 @@ def test_requests_that_do_not_fit_are_refused(
     assert done.code == 2, done.err
     assert words in done.err
     assert not (tmp_path / "run").exists()
+
+
+def edit(file: Path) -> None:
+    """Swap two words, and leave length and time of change as they were."""
+    before, text = file.stat(), file.read_text(encoding="utf-8")
+    file.write_text(text.replace("film", "road", 1), encoding="utf-8")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["--model", "--shape"])
+def test_a_run_does_not_go_on_with_edited_text(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, begin: str
+) -> None:
+    text = tmp_path / "text.txt"
+    shutil.copy(corpus, text)
+    start = {"--model": ["--model", model], "--shape": ["--shape", "2x16x2", "--vocabulary", "characters"]}[begin]
+    command = ["pretrain", "--corpus", text, *start, *QUICK, "--set", "training.max_steps=4", "--out", tmp_path / "run"]
+    assert bertpress(*command).code == 0
+    shutil.rmtree(tmp_path / "run" / "00-finetune")  # as if it had been killed
+    edit(text)
+    again = bertpress(*command)
+    assert again.code == 2
+    what = "The vocabulary of" if begin == "--shape" else f"{tmp_path / 'run'} was begun with other data"
+    assert what in again.err
+    assert f"{text} changed since" in again.err
+    assert not (tmp_path / "run" / "00-finetune").exists()
+    shutil.copy(corpus, text)
+    assert bertpress(*command).code == 0, "what was there is put back"
 
 
 @pytest.fixture
