@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method
+from bertpress.pretraining import pretrain as pretrain
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime, check_device, check_run, default_device
 
@@ -107,8 +108,9 @@ def _open(
     limit: Mapping[str, int] | None,
     runtime: Runtime,
     head_labels: tuple[str, ...] | None = None,
+    answers: bool = False,
 ) -> tuple[PreTrainedModel, Task]:
-    """A model with a trained head, and the task in its order of labels."""
+    """A model with a trained head, and the task in its order of labels; `answers` refuses a task that asks nothing."""
     from bertpress.encoders import check_length, encoder_of
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.pipeline import quieten
@@ -120,6 +122,8 @@ def _open(
     check_length(max_length, encoder_of(config).positions(config))
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
+    if answers and data.head is None:
+        raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
     return _load(model, data, runtime, head_labels)
 
 
@@ -150,7 +154,7 @@ def evaluate(
     """Every metric of a model on a split, or on all development splits: split to metric to value, best 1."""
     from bertpress.evaluation import logits_of
 
-    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels, answers=True)
     splits = [split] if split else data.scored_splits()
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
@@ -168,7 +172,7 @@ def predict(
     """One record per row of a split: row, prediction, and the probability of a class."""
     from bertpress.evaluation import logits_of
 
-    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels)
+    loaded, data = _open(model, task, max_length, limit, runtime or Runtime(), head_labels, answers=True)
     records = data.decode(logits_of(loaded, data, data.encoded(split)), split)
     return [{"row": row, **record} for row, record in enumerate(records)]
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bertpress import data_commands, training_commands
 from bertpress.errors import AnswerNo, RequestError
-from bertpress.options import DataOptions, TaskOption, split_list, with_options
+from bertpress.options import DataOptions, TaskOption, TaskOptions, split_list, with_options
 from bertpress.recipe import MAX_LENGTH
 from bertpress.run import Stopped
-
-if TYPE_CHECKING:
-    from bertpress.recipe import TaskSpec
 
 app = typer.Typer(
     help="Make a fine-tuned encoder smaller and faster, and know exactly what it cost.",
@@ -69,15 +66,6 @@ def _fail(error: Exception, code: int, cause: Exception | None = None) -> None:
     sys.exit(code)
 
 
-def _task_spec(task: str | None, options: DataOptions) -> TaskSpec:
-    from bertpress.config import build
-    from bertpress.recipe import TaskSpec
-
-    if task is None:
-        raise RequestError("Name the task with --task (bertpress list tasks).")
-    return build(TaskSpec, options.task_values(task), where="task")
-
-
 def _data_arguments(options: DataOptions) -> dict[str, Any]:
     labels = split_list(options.head_labels)
     return {
@@ -96,12 +84,12 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="default: every development split")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     *,
-    options: DataOptions,
+    options: TaskOptions,
 ) -> None:
     """Score a model on a task."""
     from bertpress import api
 
-    scores = api.evaluate(model, _task_spec(task, options), split, **_data_arguments(options))
+    scores = api.evaluate(model, options.task_spec(task), split, **_data_arguments(options))
     if json_output:
         print(json.dumps(scores, indent=2))
         return
@@ -123,15 +111,16 @@ def predict(
     ] = None,
     zip_files: Annotated[bool, typer.Option("--zip", help="also pack the leaderboard's files")] = False,
     *,
-    options: DataOptions,
+    options: TaskOptions,
 ) -> None:
     """Predict a split (for GLUE: the leaderboard's files), a text, or a file of texts."""
     from bertpress import api, predictions
 
     if text is not None or file is not None:
-        if out is not None or zip_files or task is not None or options.limit or (text is not None and file is not None):
+        of_split = (out, task, options.limit, options.corpus, options.assignments)
+        if any(of_split) or zip_files or (text is not None and file is not None):
             raise RequestError(
-                "--text, or --input, prints its predictions; leave out --out, --zip, --task and --limit."
+                "--text, or --input, prints its predictions; leave out --out, --zip, --task, --corpus, --set and --limit."
             )
         texts = (
             predictions.typed_texts(text, text_pair)
@@ -143,7 +132,7 @@ def predict(
         ):
             print(json.dumps(record, ensure_ascii=False))
         return
-    spec = _task_spec(task, options)
+    spec = options.task_spec(task)
     if out is None:
         raise RequestError("Name the folder for the predictions with --out.")
     records = api.predict(model, spec, split, **_data_arguments(options))
@@ -161,12 +150,12 @@ def measure(
     batch_size: Annotated[int, typer.Option(help="batch size measured beside batch 1", min=2)] = 32,
     json_output: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     *,
-    options: DataOptions,
+    options: TaskOptions,
 ) -> None:
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
     from bertpress import api, latency
 
-    rows = api.measure(model, against, _task_spec(task, options), batch_size=batch_size, **_data_arguments(options))
+    rows = api.measure(model, against, options.task_spec(task), batch_size=batch_size, **_data_arguments(options))
     if json_output:
         print(json.dumps(rows, indent=2))
         return

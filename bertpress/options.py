@@ -12,8 +12,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.processes import is_first_process
+from bertpress.recipe import TaskSpec, override
 from bertpress.run import Runtime
 
 
@@ -86,6 +88,28 @@ class DataOptions(CommonOptions):
             if not sign or not number.isdigit() or int(number) < 1:
                 raise RequestError(f"--limit expects split=rows, such as train=10000, got '{name}{sign}{number}'.")
         return {name: int(number) for name, _, number in pairs}
+
+
+@dataclass(frozen=True)
+class TaskOptions(DataOptions):
+    """Every command that asks a model about a task."""
+
+    corpus: Annotated[list[str] | None, _option("plain text: files, folders, patterns (repeatable)")] = None
+    assignments: Annotated[
+        list[str] | None, _option("set any field of the task: task.masking.probability=0.3 (repeatable)", "--set")
+    ] = None
+
+    def task_spec(self, task: str | None) -> TaskSpec:
+        """The task that is meant; `text` where a corpus is given."""
+        if task is None and not self.corpus:
+            raise RequestError("Name the task with --task (bertpress list tasks).")
+        for assignment in self.assignments or []:
+            if not assignment.startswith("task."):
+                raise RequestError(f"--set takes fields of the task here (task.FIELD=VALUE), got '{assignment}'.")
+        values = self.task_values(task or "text")
+        if self.corpus:
+            values["corpus"] = {"files": self.corpus}
+        return build(TaskSpec, override({"task": values}, self.assignments or [])["task"], where="task")
 
 
 @dataclass(frozen=True)

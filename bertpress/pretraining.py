@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
 from bertpress.files import changed_files, new_folder, write_json
+from bertpress.methods import method_named
+from bertpress.methods.method import Training
 from bertpress.processes import is_first_process
-from bertpress.run import check_run
+from bertpress.run import Runtime, check_run
 
 if TYPE_CHECKING:
     from transformers import BertConfig
 
+    from bertpress.api import Result
     from bertpress.recipe import Recipe
-    from bertpress.run import Runtime
+    from bertpress.tasks.masking import Masking
 
 UNTRAINED = "untrained"
 """Folder of a run with the model of random weights that it began with."""
@@ -125,6 +128,67 @@ class Request:
 
 
 _PREFIX = {name: f"steps.0.{name}" for name in ("finetune", "tinybert")}
+
+
+def pretrain(
+    corpus: str | Sequence[str] | Mapping[str, Any],
+    out: str | Path,
+    *,
+    objective: str = "masked-lm",
+    model: str | None = None,
+    teacher: str | None = None,
+    shape: str | None = None,
+    vocabulary: str | None = None,
+    vocabulary_size: int | None = None,
+    cased: bool = False,
+    train: str = "all",
+    masking: Masking | Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    **options: Any,
+) -> Result:
+    """Pre-train on plain text, as ``bertpress pretrain`` does.
+
+    Args:
+        corpus: files, folders and patterns; or these and how rows are made of them: ``{"files": "a.txt", "pack": "off"}``.
+        out: the run's folder; resumed if it holds the same recipe.
+        objective: masked-lm, or distill into a small encoder.
+        model: where it starts; for distill the student.
+        teacher: the large encoder of distill.
+        shape: start from random weights, LAYERSxWIDTH[xHEADS[xINNER]].
+        vocabulary: of masked-lm with a shape: wordpiece or characters.
+        vocabulary_size: largest number of its entries.
+        cased: its letters keep their case.
+        train: of masked-lm: all, or head.
+        masking: which tokens are masked; default 15 % for masked-lm, none for distill.
+        runtime: device, threads, progress.
+        **options: fields of `Finetune` (for distill of `TinyBert`) and of the recipe, such as ``seed=2`` or
+            ``training=Training(epochs=1)``; what a training leaves open is the command's default.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+    """
+    from bertpress.api import run_recipe
+    from bertpress.recipe import make_recipe
+
+    fields = corpus if isinstance(corpus, Mapping) else {"files": corpus}
+    files = fields.get("files") or ()
+    paths = (files,) if isinstance(files, str) else tuple(files)
+    asked = Request(paths, objective, model, teacher, shape, vocabulary, vocabulary_size, cased, train)
+    asked.check()
+    values, _ = asked.values(Path(out))
+    ((name, step),) = values["steps"][0].items()
+    for field in [field for field in options if field in method_named(name).model_fields]:
+        given = options.pop(field)
+        given = given.model_dump(exclude_unset=True) if isinstance(given, Training) else given
+        both = isinstance(given, Mapping) and isinstance(step.get(field), Mapping)
+        step[field] = {**step[field], **given} if both else given
+    masked = {} if masking is None else {"masking": masking}
+    values["task"] = {**values["task"], "corpus": {**fields, "files": paths}, **masked}
+    recipe = make_recipe({**values, **options})
+    runtime = runtime or Runtime()
+    if asked.makes_model:
+        asked.make_model(recipe, runtime)
+    return run_recipe(recipe, out, runtime)
 
 
 def parse_shape(text: str) -> dict[str, int]:

@@ -102,6 +102,79 @@ def test_general_distillation_and_what_follows(
     assert json.loads((tmp_path / "task" / "report.json").read_text())["rows"][-1]["layers"] == 2
 
 
+@pytest.mark.slow
+def test_another_masking_is_scored_alike(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    """The flags that made a model evaluate, predict and measure it too."""
+    rows = ["--set", "task.masking.probability=0.4", "--set", "task.corpus.pack=off", "--max-length", "32"]
+    made = bertpress("pretrain", "--corpus", corpus, "--model", model, *rows, "--batch-size", "8", "--device", "cpu",
+                     "--quiet", "--set", "training.max_steps=5", "--out", tmp_path / "run")  # fmt: skip
+    assert made.code == 0, made.err
+    result = json.loads((tmp_path / "run" / "00-finetune" / "result.json").read_text())
+    flags = [tmp_path / "run", "--corpus", corpus, *rows, "--device", "cpu"]
+    scored = bertpress("evaluate", *flags, "--json")
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["validation"] == pytest.approx(result["metrics"]["validation"])
+    plain = bertpress("evaluate", tmp_path / "run", "--corpus", corpus, "--device", "cpu", "--json", *rows[2:])
+    assert plain.code == 0
+    assert plain.out != scored.out
+    predicted = bertpress("predict", *flags, "--split", "validation", "--out", tmp_path / "predictions")
+    assert predicted.code == 0, predicted.err
+    records = [json.loads(line) for line in (tmp_path / "predictions" / "validation.jsonl").read_text().splitlines()]
+    share = sum(record["guessed"] for record in records) / sum(record["masked"] for record in records)
+    assert share == pytest.approx(result["metrics"]["validation"]["masked_accuracy"])
+    assert bertpress("measure", *flags, "--batch-size", "4").code == 0
+    wrong = bertpress("evaluate", tmp_path / "run", "--corpus", corpus, "--set", "masking.probability=0.4")
+    assert wrong.code == 2
+    assert "--set takes fields of the task here (task.FIELD=VALUE)" in wrong.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["masked-lm", "distill"])
+def test_the_function_does_what_the_command_does(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, objective: str
+) -> None:
+    from bertpress import Runtime, Training, pretrain
+
+    runtime = Runtime(device="cpu")
+    training = Training(max_steps=4, batch_size=8)
+    if objective == "distill":
+        flags = ["--objective", "distill", "--teacher", model, "--shape", "2x12x2x20"]
+        made = pretrain(str(corpus), tmp_path / "function", objective="distill", teacher=str(model),
+                        shape="2x12x2x20", intermediate=training, max_length=32, runtime=runtime)  # fmt: skip
+        phase, step = "intermediate", "00-tinybert"
+    else:
+        flags = ["--shape", "2x16x2", "--vocabulary", "characters", "--set", "task.masking.whole_word=true", "--set",
+                 "task.corpus.pack=off", "--seed", "3"]  # fmt: skip
+        made = pretrain({"files": [str(corpus)], "pack": "off"}, tmp_path / "function", shape="2x16x2",
+                        vocabulary="characters", masking={"whole_word": True}, seed=3, training=training,
+                        max_length=32, runtime=runtime)  # fmt: skip
+        phase, step = "training", "00-finetune"
+    assert made.report["rows"]
+    done = bertpress("pretrain", "--corpus", corpus, *flags, *QUICK, "--set", f"{phase}.max_steps=4", "--out",
+                     tmp_path / "command")  # fmt: skip
+    assert done.code == 0, done.err
+    weights = [(tmp_path / name / step / "model" / "model.safetensors").read_bytes() for name in ("function", "command")]
+    assert weights[0] == weights[1]
+    recipes = [(tmp_path / name / "recipe.yaml").read_text() for name in ("function", "command")]
+    assert recipes[0].replace(str(tmp_path / "function"), str(tmp_path / "command")) == recipes[1]
+
+
+def test_the_function_refuses_what_the_command_refuses(corpus: Path, model: Path, tmp_path: Path) -> None:
+    from bertpress import RequestError, pretrain
+
+    for fields, words in (
+        ({}, "needs --model, or --shape and --vocabulary"),
+        ({"model": str(model), "epochz": 3}, "epochz"),
+        ({"model": str(model), "objective": "guess"}, "got 'guess'"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            pretrain(str(corpus), tmp_path / "run", **fields)
+    with pytest.raises(RequestError, match="Name the text"):
+        pretrain([], tmp_path / "run", model=str(model))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -204,6 +277,7 @@ EARLY = {
     "nothing to predict": (("theseus", "--model", "MODEL", *TEXT, "--kind", "encoder"), "asks nothing"),
     "no head": (("theseus", "--model", "MODEL", *TEXT), "has no trained head for text"),
     "no head to score": (("evaluate", "MODEL", *TEXT), "has no trained head for text"),
+    "nothing to score": (("evaluate", "MODEL", *TEXT, "--kind", "encoder"), "asks nothing"),
     "no words to replace": (("augment", "--model", "MODEL", *TEXT), "has no texts whose words could be replaced"),
 }  # fmt: skip
 
