@@ -120,7 +120,7 @@ def predict(
         of_split = (out, task, options.limit, options.corpus, options.assignments)
         if any(of_split) or zip_files or (text is not None and file is not None):
             raise RequestError(
-                "--text, or --input, prints its predictions; leave out --out, --zip, --task, --corpus, --set and --limit."
+                "--text, or --input, prints its predictions; leave out --out, --zip, --limit, and what names a task."
             )
         texts = (
             predictions.typed_texts(text, text_pair)

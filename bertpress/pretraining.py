@@ -149,7 +149,7 @@ def pretrain(
     """Pre-train on plain text, as ``bertpress pretrain`` does.
 
     Args:
-        corpus: files, folders and patterns; or these and how rows are made of them: ``{"files": "a.txt", "pack": "off"}``.
+        corpus: files, folders and patterns; or fields of the corpus, ``{"files": "a.txt", "pack": "off"}``.
         out: the run's folder; resumed if it holds the same recipe.
         objective: masked-lm, or distill into a small encoder.
         model: where it starts; for distill the student.

@@ -190,8 +190,8 @@ def same_sources(file: Path, sources: Mapping[str, str]) -> None:
         write_json(file, dict(sources))
     elif changed := changed_files(json.loads(file.read_text(encoding="utf-8")), sources):
         raise RequestError(
-            f"{file.parent} was begun with other data: {', '.join(changed[:5])} changed since; put back what was there, "
-            "or choose another --out."
+            f"{file.parent} was begun with other data: {', '.join(changed[:5])} changed since; put back what was "
+            "there, or choose another --out."
         )
 
 

@@ -155,7 +155,9 @@ def test_the_function_does_what_the_command_does(
     done = bertpress("pretrain", "--corpus", corpus, *flags, *QUICK, "--set", f"{phase}.max_steps=4", "--out",
                      tmp_path / "command")  # fmt: skip
     assert done.code == 0, done.err
-    weights = [(tmp_path / name / step / "model" / "model.safetensors").read_bytes() for name in ("function", "command")]
+    weights = [
+        (tmp_path / name / step / "model" / "model.safetensors").read_bytes() for name in ("function", "command")
+    ]
     assert weights[0] == weights[1]
     recipes = [(tmp_path / name / "recipe.yaml").read_text() for name in ("function", "command")]
     assert recipes[0].replace(str(tmp_path / "function"), str(tmp_path / "command")) == recipes[1]
@@ -293,8 +295,9 @@ def test_requests_are_refused_before_the_text_is_read(
     (other / "tokenizer.json").write_text(tokenizer.replace('"film"', '"movie"'), encoding="utf-8")
     command, words = EARLY[what]
     names = {"CORPUS": corpus, "MODEL": model, "OTHER": other}
-    out = [] if command[0] == "evaluate" else ["--out", tmp_path / "run"]
-    done = bertpress(*(names.get(str(word), word) for word in command), "--quiet", *out)
+    more = [] if command[0] == "evaluate" else ["--out", tmp_path / "run"]
+    more += [] if command[0] == "augment" or "--max-length" in command else ["--max-length", 32]
+    done = bertpress(*(names.get(str(word), word) for word in command), "--quiet", *more)
     assert done.code == 2, done.err
     assert words in done.err
     assert not (tmp_path / "run").exists()
