@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from datasets import Dataset
 
 
