@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method
+from bertpress.opening import check_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
-from bertpress.run import Runtime, check_device, check_run, default_device
+from bertpress.run import Runtime, check_device, default_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

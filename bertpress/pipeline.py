@@ -18,18 +18,10 @@ from bertpress.loading import AUTO_CLASSES, load_config, load_for_task, load_tok
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
+from bertpress.opening import open_run
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
-from bertpress.run import (
-    Runtime,
-    StepRun,
-    check_device,
-    check_tracker,
-    default_device,
-    environment,
-    open_run,
-    save_model,
-)
+from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made
 
@@ -79,7 +71,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         RequestError: anything about the request that is wrong, before a file is written.
     """
     quieten(runtime.threads)
-    check_runtime(recipe, runtime)
+    check_runtime(runtime, recipe.precision)
     join(runtime.device)
     config = load_config(recipe.model, runtime.trust_remote_code)
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
@@ -91,18 +83,6 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     for method in recipe.steps:
         _check_fits(method, task)
     return Job(recipe, runtime, config, tokenizer, task)
-
-
-def check_runtime(recipe: Recipe, runtime: Runtime) -> None:
-    """Refuse what this machine cannot do.
-
-    Raises:
-        RequestError: a device, a tracker or a precision.
-    """
-    check_device(runtime.device)
-    check_tracker(runtime.log)
-    if recipe.precision == "fp16" and (runtime.device or default_device()) == "cpu":
-        raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
 
 
 def check_steps(

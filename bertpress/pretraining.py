@@ -19,8 +19,9 @@ from bertpress.errors import RequestError
 from bertpress.files import changed_files, new_folder, write_json
 from bertpress.methods import method_named
 from bertpress.methods.method import Training
+from bertpress.opening import check_run
 from bertpress.processes import is_first_process
-from bertpress.run import Runtime, check_run
+from bertpress.run import Runtime, check_runtime
 
 if TYPE_CHECKING:
     from transformers import BertConfig
@@ -109,7 +110,7 @@ class Request:
             RequestError: what is wrong with the recipe, before the text is read for the vocabulary; the folder holds a
                 model of other settings, or the text cannot be read.
         """
-        from bertpress.pipeline import check_runtime, check_steps, quieten
+        from bertpress.pipeline import check_steps, quieten
         from bertpress.tasks.text import check_text
 
         quieten(runtime.threads)
@@ -117,7 +118,7 @@ class Request:
         assert self.shape is not None
         assert corpus is not None
         shape = parse_shape(self.shape)
-        check_runtime(recipe, runtime)
+        check_runtime(runtime, recipe.precision)
         check_run(folder.parent, recipe)
         check_steps(recipe, untrained_config(shape, self.vocabulary_size or LARGEST), None, runtime)
         check_text(corpus, recipe.max_length, recipe.limit)
@@ -176,19 +177,25 @@ def pretrain(
     asked = Request(paths, objective, model, teacher, shape, vocabulary, vocabulary_size, cased, train)
     asked.check()
     values, _ = asked.values(Path(out))
-    ((name, step),) = values["steps"][0].items()
-    for field in [field for field in options if field in method_named(name).model_fields]:
-        given = options.pop(field)
-        given = given.model_dump(exclude_unset=True) if isinstance(given, Training) else given
-        both = isinstance(given, Mapping) and isinstance(step.get(field), Mapping)
-        step[field] = {**step[field], **given} if both else given
     masked = {} if masking is None else {"masking": masking}
     values["task"] = {**values["task"], "corpus": {**fields, "files": paths}, **masked}
-    recipe = make_recipe({**values, **options})
+    recipe = make_recipe(_with_options(values, options))
     runtime = runtime or Runtime()
     if asked.makes_model:
         asked.make_model(recipe, runtime)
     return run_recipe(recipe, out, runtime)
+
+
+def _with_options(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The plain values of a recipe of one step, with fields of the step and of the recipe."""
+    ((name, step),) = values["steps"][0].items()
+    own = {field: value for field, value in options.items() if field in method_named(name).model_fields}
+    for field, value in own.items():
+        given = value.model_dump(exclude_unset=True) if isinstance(value, Training) else value
+        both = isinstance(given, Mapping) and isinstance(step.get(field), Mapping)
+        own[field] = {**step[field], **given} if both else given
+    rest = {field: value for field, value in options.items() if field not in own}
+    return {**values, "steps": [{name: {**step, **own}}], **rest}
 
 
 def parse_shape(text: str) -> dict[str, int]:

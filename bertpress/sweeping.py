@@ -12,10 +12,11 @@ from typing import Any
 from bertpress import reporting
 from bertpress.errors import RequestError
 from bertpress.files import write_json
+from bertpress.opening import check_run, open_run
 from bertpress.pipeline import carry_out, prepare
 from bertpress.processes import barrier, is_first_process
 from bertpress.recipe import Recipe, make_recipe, override
-from bertpress.run import Runtime, Stopped, check_run, open_run
+from bertpress.run import Runtime, Stopped
 
 Cell = tuple[dict[str, Any], Recipe]
 """Settings that differ from cell to cell, and the whole recipe."""

@@ -14,8 +14,8 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
 from bertpress.methods.finetune import Finetune
+from bertpress.opening import open_run
 from bertpress.recipe import make_recipe
-from bertpress.run import open_run
 
 
 class Untrained:
