@@ -339,6 +339,17 @@ def test_stored_signals_are_those_of_the_teacher(task: Any, tmp_path: Path, fiel
     assert size == bytes_needed(teacher, task, ["train", "validation"], wanted)
 
 
+def test_stored_logits_alone_are_those_of_every_row(task: Any, tmp_path: Path) -> None:
+    """With nothing stored by token, several batches long."""
+    from bertpress.evaluation import logits_of
+
+    teacher = make_model(**without_dropout())
+    signals = store(tmp_path / "signals", teacher, task, ["train", "validation"], Wanted(logits=True))
+    for split in ("train", "validation"):
+        stored, expected = torch.from_numpy(signals[split].logits.copy()), logits_of(teacher, task, task.encoded(split))
+        torch.testing.assert_close(stored, torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
+
+
 def test_a_store_is_used_again(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertpress.methods.tinybert import signals
 
