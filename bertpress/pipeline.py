@@ -74,35 +74,33 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     check_runtime(runtime, recipe.precision)
     join(runtime.device)
     config = load_config(recipe.model, runtime.trust_remote_code)
+    check_length(recipe.max_length, encoder_of(config).positions(config))
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
-    check_steps(recipe, config, tokenizer, runtime)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
-    for method in recipe.steps:
-        _check_fits(method, task)
+    check_steps(recipe, config, task, runtime)
     return Job(recipe, runtime, config, tokenizer, task)
 
 
-def check_steps(
-    recipe: Recipe, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None, runtime: Runtime
-) -> None:
-    """Refuse steps that cannot be made of a start model, whatever the data are.
+def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> None:
+    """Refuse steps that cannot be made of a start model, whatever the text is.
 
     Args:
         config: of the start model.
-        tokenizer: its tokenizer; None while there is none.
+        task: None while the start model has no tokenizer.
 
     Raises:
         RequestError: says which setting does not fit.
     """
-    check_length(recipe.max_length, encoder_of(config).positions(config))
     start = config
     for method in recipe.steps:
         if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
-        method.check(Situation(config, start, tokenizer, recipe.max_length, runtime.trust_remote_code))
+        if task is not None:
+            _check_fits(method, task)
+        method.check(Situation(config, start, task, runtime.trust_remote_code))
         config = method.plan(config)
         if method is recipe.steps[0] and isinstance(method, Finetune):
             start = config  # what everything else is compared with, and the teacher

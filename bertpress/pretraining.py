@@ -110,6 +110,7 @@ class Request:
             RequestError: what is wrong with the recipe, before the text is read for the vocabulary; the folder holds a
                 model of other settings, or the text cannot be read.
         """
+        from bertpress.encoders import check_length, encoder_of
         from bertpress.pipeline import check_steps, quieten
         from bertpress.tasks.text import check_text
 
@@ -120,7 +121,9 @@ class Request:
         shape = parse_shape(self.shape)
         check_runtime(runtime, recipe.precision)
         check_run(folder.parent, recipe)
-        check_steps(recipe, untrained_config(shape, self.vocabulary_size or LARGEST), None, runtime)
+        config = untrained_config(shape, self.vocabulary_size or LARGEST)
+        check_length(recipe.max_length, encoder_of(config).positions(config))
+        check_steps(recipe, config, None, runtime)
         check_text(corpus, recipe.max_length, recipe.limit)
         if is_first_process():
             make_untrained(self, folder, corpus, shape, recipe.seed, runtime.say)

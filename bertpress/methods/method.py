@@ -12,7 +12,7 @@ from pydantic import Field
 from bertpress.config import Config
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from bertpress.run import StepRun
     from bertpress.tasks.task import Task
@@ -62,9 +62,8 @@ class Situation:
     """configuration of the model that the step is given"""
     start: PretrainedConfig
     """that of the recipe's start model, the default teacher"""
-    tokenizer: PreTrainedTokenizerBase | None
-    """of the start model; None while there is none"""
-    max_length: int
+    task: Task | None
+    """its rows are not to be read; None while there is no tokenizer"""
     trust_remote_code: bool
 
 

@@ -138,6 +138,9 @@ class Classification(Task):
         result._encoded = {split: encoded for split, encoded in self._encoded.items() if split != "train"}
         return result
 
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Classification:
+        return Classification(self.data, tokenizer, self.max_length)
+
     def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
         return encode(self.tokenizer, texts, self.max_length)
 

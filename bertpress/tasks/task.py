@@ -107,6 +107,14 @@ class Task(ABC):
         """
         raise RequestError(f"The training rows of {self.name} are no texts, so there is nothing to put in their place.")
 
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Task:
+        """The same rows, encoded by another tokenizer.
+
+        Raises:
+            RequestError: a task without texts.
+        """
+        raise RequestError(f"The rows of {self.name} are no texts, so no other tokenizer can encode them.")
+
     @abstractmethod
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         """A batch of encoded rows, padded to the longest, with `labels` where they are known.

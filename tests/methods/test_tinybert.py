@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import batch_of, make_config, make_model, make_tokenizer, without_dropout
+from conftest import batch_of, make_config, make_masked_task, make_model, make_tokenizer, without_dropout
 from pydantic import ValidationError
 
 from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
+from bertpress.methods.method import Training
 from bertpress.methods.tinybert import Shape, TinyBert
-from bertpress.methods.tinybert.checks import check_teacher, check_vocabulary
+from bertpress.methods.tinybert.checks import check_teacher, check_vocabulary, task_of_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, weights
 from bertpress.methods.tinybert.observing import Wanted, observe
@@ -410,6 +411,41 @@ def test_vocabularies_have_to_agree() -> None:
         check_vocabulary(make_tokenizer(), make_tokenizer("roberta"), "a", "b")
 
 
+PREDICTIONS = {"intermediate": None, "teacher": "elsewhere"}
+
+
+def test_predictions_are_learnt_from_a_teacher_of_another_vocabulary(task: Any, tmp_path: Path) -> None:
+    teacher, student = make_model(family="roberta", **without_dropout("roberta")), make_model(**without_dropout())
+    method = TinyBert(**PREDICTIONS)
+    taught = task_of_teacher(method, task, make_tokenizer("roberta"))
+    assert task_of_teacher(method, task, make_tokenizer()) is task
+    signals = store(tmp_path / "signals", teacher, taught, ["train"], Wanted(logits=True))
+    numbers = [5, 90, 17]
+    own, other = (each.collate([each.encoded("train")[row] for row in numbers]) for each in (task, taught))
+    assert not torch.equal(own["input_ids"], other["input_ids"])
+    read = Prediction(student, task, method, None, signals).taught(own)
+    with torch.no_grad():
+        torch.testing.assert_close(read.logits, taught.forward(teacher, other).logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"intermediate": Training()}, "tokens cannot be compared; .* or compare predictions alone"),
+        ({"cosine_weight": 1.0}, "tokens cannot be compared"),
+        ({"signals": "none"}, "answers are stored before the training; signals none forbids that"),
+    ],
+)
+def test_what_needs_the_teacher_s_tokens_needs_its_vocabulary(task: Any, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        task_of_teacher(TinyBert(**{**PREDICTIONS, **fields}), task, make_tokenizer("roberta"))
+
+
+def test_masked_words_need_one_vocabulary() -> None:
+    with pytest.raises(RequestError, match=r"cannot be compared; give a student and a teacher that share one\.$"):
+        task_of_teacher(TinyBert(**PREDICTIONS), make_masked_task(), make_tokenizer("roberta"))
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "modernbert", "deberta-v2"])
 def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) -> None:
     from bertpress.encoders.surgery import reorder_outputs
@@ -432,7 +468,8 @@ def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: P
     stored.save_pretrained(tmp_path / "teacher")
     make_tokenizer().save_pretrained(tmp_path / "teacher")
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
-    teacher = find_teacher(TinyBert(teacher=str(tmp_path / "teacher")), make_model(), task, run)
+    teacher, taught = find_teacher(TinyBert(teacher=str(tmp_path / "teacher")), make_model(), task, run)
+    assert taught is task
     batch = task.collate([task.encoded("train")[row] for row in range(4)])
     with torch.no_grad():
         expected = task.forward(stored, batch).logits[:, [1, 0]]

@@ -23,16 +23,16 @@ def check_request(method: TinyBert, situation: Situation) -> None:
     Raises:
         RequestError: settings that do not fit the two models, or models that do not fit each other.
     """
-    code = situation.trust_remote_code
-    named = [name for name in (method.student, method.teacher) if name not in (None, "start", "input")]
-    for name in map(str, named):
-        config = load_config(name, code)
-        check_length(situation.max_length, encoder_of(config).positions(config))
-        if situation.tokenizer is not None:
-            check_vocabulary(situation.tokenizer, load_tokenizer(name, code), "the input model", name)
+    task, code = situation.task, situation.trust_remote_code
     own = {"start": situation.start, "input": situation.given}
     teacher = own[method.teacher] if method.teacher in own else load_config(method.teacher, code)
     student = method.plan(situation.given)
+    if task is not None and method.student is not None:
+        check_length(task.max_length, encoder_of(student).positions(student))
+        check_vocabulary(task.tokenizer, load_tokenizer(method.student, code), "the input model", method.student)
+    if task is not None and method.teacher not in own:
+        check_length(task.max_length, encoder_of(teacher).positions(teacher))
+        task_of_teacher(method, task, load_tokenizer(method.teacher, code))
     if method.intermediate is not None:
         Comparison(method, student, teacher)  # refuses what cannot be compared
     check_widths(method, student, teacher)
@@ -69,22 +69,57 @@ def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
         )
 
 
-def check_vocabulary(
-    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, first_name: str, second_name: str
-) -> None:
-    """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
+def task_of_teacher(method: TinyBert, task: Task, tokenizer: PreTrainedTokenizerBase) -> Task:
+    """The task as a teacher in a folder reads it: that of the student, unless the teacher has another vocabulary.
+
+    What is compared token by token needs a common one. Predictions do not: each model encodes the same texts in its own
+    way, and the teacher's answers are stored by row.
 
     Raises:
         RequestError: names the first tokens that differ.
     """
+    if difference(task.tokenizer, tokenizer) is None:
+        return task
+    by_token = method.intermediate is not None or method.cosine_weight > 0
+    if by_token or not task.columns:
+        hint = "" if not task.columns else ", or compare predictions alone (intermediate=null, cosine_weight=0)"
+        check_vocabulary(task.tokenizer, tokenizer, "the input model", method.teacher, hint)
+    if method.signals == "none":
+        raise RequestError(
+            f"{method.teacher} has another vocabulary, so its answers are stored before the training; signals none "
+            "forbids that: leave signals at auto."
+        )
+    return task.with_tokenizer(tokenizer)
+
+
+def check_vocabulary(
+    first: PreTrainedTokenizerBase,
+    second: PreTrainedTokenizerBase,
+    first_name: str,
+    second_name: str,
+    hint: str = "",
+) -> None:
+    """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
+
+    Args:
+        hint: what else there is to do.
+
+    Raises:
+        RequestError: names the first tokens that differ.
+    """
+    if (shown := difference(first, second)) is not None:
+        raise RequestError(
+            f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
+            f"give a student and a teacher that share one{hint}."
+        )
+
+
+def difference(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> str | None:
+    """The first tokens to which two tokenizers give different numbers; None if there are none."""
     own, other = first.get_vocab(), second.get_vocab()
     smaller = own if len(own) <= len(other) else other
     differing = sorted((token for token in smaller if own.get(token) != other.get(token)), key=smaller.__getitem__)
     sample = "Distilling Élan 深度 don't 3.5%"
     if not differing and first(sample)["input_ids"] == second(sample)["input_ids"]:
-        return
-    shown = ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"
-    raise RequestError(
-        f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
-        "give a student and a teacher that share one."
-    )
+        return None
+    return ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"

@@ -34,19 +34,19 @@ SAMPLED_ROWS = 1000
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student after both steps; `model` is left unchanged."""
-    teacher: PreTrainedModel | None = find_teacher(method, model, task, run)
-    assert teacher is not None
+    teacher: PreTrainedModel | None
+    teacher, taught = find_teacher(method, model, task, run)
     student = make_student(method, model, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
     if method.teacher_check and method.prediction is not None and not run.has_begun("intermediate", "prediction"):
-        check_teacher(teacher, task)
+        check_teacher(teacher, taught)
     with run.timed("augmentation"):
-        task = augmented(method, teacher, task, run)
+        task, taught = augmented(method, teacher, task, taught, run)
     if method.shape is not None:
         say_untrained(student, task, run)
     run.enter(next((phase for phase in method.trainings() if not run.is_finished(phase)), None))
     with run.timed("signals"):
-        inside, answers = prepare_signals(method, teacher, task, comparison, run)
+        inside, answers = prepare_signals(method, teacher, taught, comparison, run, apart=taught is not task)
     if (inside or comparison is None) and (answers or method.prediction is None):
         teacher = None  # everything that it says is stored
     if comparison is not None and method.intermediate is not None:
@@ -63,21 +63,26 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
     return student
 
 
-def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, run: StepRun) -> Task:
-    """The task with more training texts, if the method asks for them; they are made once and kept in the step."""
+def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Task, run: StepRun) -> tuple[Task, Task]:
+    """The task, and as the teacher reads it, with more training texts, if the method asks for them.
+
+    They are made once and kept in the step.
+    """
     from bertpress.augmentation.augmenting import augment
     from bertpress.augmentation.job import Job, Source
     from bertpress.tasks.tables import read_file
 
     if method.augmentation is None:
-        return task
+        return task, taught
     folder = run.folder / "augmentation"
     if not (folder / "manifest.json").is_file():
         run.enter("augmentation")
-    source = Source(weights_digest(teacher), task.tokenizer, lambda: embeddings_of(teacher))
+    source = Source(weights_digest(teacher), taught.tokenizer, lambda: embeddings_of(teacher))
     made = augment(Job.of(task, method.augmentation, source, run.runtime), folder)
     run.runtime.say(f"{made['rows']} training rows, {made['original_rows']} of them original")
-    return task.with_train(read_file(folder / "train.parquet"))
+    rows = read_file(folder / "train.parquet")
+    more = task.with_train(rows)
+    return more, more if taught is task else taught.with_train(rows)
 
 
 def embeddings_of(model: PreTrainedModel) -> np.ndarray:
@@ -87,12 +92,22 @@ def embeddings_of(model: PreTrainedModel) -> np.ndarray:
 
 
 def prepare_signals(
-    method: TinyBert, teacher: PreTrainedModel, task: Task, comparison: Comparison | None, run: StepRun
+    method: TinyBert,
+    teacher: PreTrainedModel,
+    task: Task,
+    comparison: Comparison | None,
+    run: StepRun,
+    apart: bool = False,
 ) -> tuple[dict[str, Signals], dict[str, Signals]]:
-    """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored."""
+    """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored.
+
+    Args:
+        task: as the teacher reads it.
+        apart: the student reads it otherwise, so that the teacher cannot be asked about its batches.
+    """
     if method.signals == "none" or not task.repeats or all(map(run.is_finished, method.trainings())):
         return {}, {}
-    if method.signals == "auto" and _epochs(method, len(task.encoded("train"))) < 2:
+    if method.signals == "auto" and not apart and _epochs(method, len(task.encoded("train"))) < 2:
         return {}, {}  # computing what is read once gains nothing
     splits = ["train", task.dev_split]
     asked = wanted_of(method, teacher) if method.prediction is not None else Wanted()
