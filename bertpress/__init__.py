@@ -22,6 +22,7 @@ _HOME = {
     "measure": "bertpress.api",
     "predict": "bertpress.api",
     "predict_texts": "bertpress.api",
+    "pretrain": "bertpress.pretraining",
     "report": "bertpress.api",
     "run_recipe": "bertpress.api",
     "sweep": "bertpress.sweeping",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from bertpress.methods.theseus import Theseus
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
     from bertpress.methods.tinybert import Shape, TinyBert
+    from bertpress.pretraining import pretrain
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime
     from bertpress.sweeping import sweep

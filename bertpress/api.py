@@ -12,9 +12,11 @@ from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
 from bertpress.methods.method import Method
 from bertpress.opening import Speed, open_model, open_texts, prepare
+from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime
+from bertpress.run_folder import check_run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -78,6 +80,7 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
 
     if (Path(out) / "cells").is_dir():
         raise RequestError(f"{out} holds a sweep; choose another --out.")
+    check_run(Path(out), recipe)
     job = prepare(recipe, runtime or Runtime())
     return Result(Path(out), carry_out(job, Path(out)))
 
@@ -117,7 +120,7 @@ def evaluate(
     from bertpress.evaluation import logits_of
 
     speed = Speed(profile, token_threshold)
-    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed)
+    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
     splits = [split] if split else data.scored_splits()
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
@@ -138,7 +141,7 @@ def predict(
     from bertpress.evaluation import logits_of
 
     speed = Speed(profile, token_threshold)
-    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed)
+    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
     records = data.decode(logits_of(loaded, data, data.encoded(split)), split)
     return [{"row": row, **record} for row, record in enumerate(records)]
 

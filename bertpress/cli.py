@@ -115,9 +115,10 @@ def predict(
 
     texts = predictions.own_texts(text, text_pair, file, split_list(options.columns))
     if texts is not None:
-        if out is not None or zip_files or task is not None or options.limit:
+        of_split = (out, task, options.limit, options.corpus, options.assignments)
+        if any(of_split) or zip_files:
             raise RequestError(
-                "--text, or --input, prints its predictions; leave out --out, --zip, --task and --limit."
+                "--text, or --input, prints its predictions; leave out --out, --zip, --limit, and what names a task."
             )
         length = options.max_length or MAX_LENGTH
         for record in api.predict_texts(model, texts, max_length=length, runtime=options.runtime(), **options.speed()):

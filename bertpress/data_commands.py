@@ -67,12 +67,16 @@ def augment(
     runtime = options.runtime()
     made = api.augment(spec, model, out, settings, limit=options.limits(), runtime=runtime, dry_run=dry_run)
     if is_first_process():
-        if json_output:
-            print(json.dumps(made, indent=2, ensure_ascii=False))
-        else:
-            (_print_plan if dry_run else _print_result)(made)
+        _print(made, dry_run, json_output)
         if not dry_run and made["share_of_words"] < FEW:
             runtime.say(f"warning: fewer than {100 * FEW:.0f} % of the words were replaced")
+
+
+def _print(made: dict[str, Any], is_plan: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(made, indent=2, ensure_ascii=False))
+    else:
+        (_print_plan if is_plan else _print_result)(made)
 
 
 def _print_result(made: dict[str, Any]) -> None:

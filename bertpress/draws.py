@@ -8,11 +8,12 @@ saved. The numbers are those of SplitMix64 (Steele, Lea and Flood, "Fast splitta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_STRIDE = np.uint64(0x9E3779B97F4A7C15)
+_STRIDE, _WHOLE = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
 def uniform(key: Sequence[int], rows: Sequence[int] | NDArray[np.integer], count: int) -> NDArray[np.float64]:
@@ -23,15 +24,17 @@ def uniform(key: Sequence[int], rows: Sequence[int] | NDArray[np.integer], count
         rows: number of each example.
         count: how many; the first ones are the same for any count.
     """
-    state = np.zeros((1, 1), dtype=np.uint64)
+    state = 0  # a plain integer: several times faster than arrays of one
     for number in key:
-        state = _mixed((state ^ np.uint64(number)) + _STRIDE)
-    state = _mixed((state ^ np.asarray(rows).astype(np.uint64)[:, None]) + _STRIDE)  # (rows, 1)
-    places = np.arange(1, count + 1, dtype=np.uint64)
-    return (_mixed(state + _STRIDE * places) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        state = _mixed((state ^ number) + _STRIDE & _WHOLE)
+    starts = _mixed((np.asarray(rows).astype(np.uint64) ^ np.uint64(state)) + np.uint64(_STRIDE))
+    places = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_STRIDE)
+    bits: NDArray[np.uint64] = _mixed(starts[:, None] + places)
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+def _mixed(bits: Any) -> Any:
+    """SplitMix64's output function, of one number or of many (uint64)."""
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 & _WHOLE
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB & _WHOLE
+    return bits ^ (bits >> 31)

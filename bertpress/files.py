@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,25 @@ def digest(*parts: bytes | Path) -> str:
         with part.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, as `sha256sum` tells it; of a folder, of its files' names and contents."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return digest(*(part for file in files for part in (str(file.relative_to(path)).encode(), file)))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files that are not what they were, or new, or gone; both arguments are paths with digests, in one order.
+
+    Files of the same contents in the same order count as the same, wherever they lie.
+    """
+    if list(before.values()) == list(now.values()):
+        return []
+    return [name for name in {**now, **before} if before.get(name) != now.get(name)]
 
 
 @contextmanager

@@ -159,27 +159,38 @@ def load_for_task(
     encoder_of(config)
     if head_labels is not None:
         _name_outputs(config, name, head_labels)
-    fits, refusal = True, None
+    refusal = None
     try:
         task = task.aligned(config)
     except RequestError as error:
-        fits, refusal = not new_head, error
-        if new_head:
-            task.configure(config)
-    model, missing = _load_weights(name, config, task.head, fits, trust_remote_code)
-    if missing and not new_head:
-        raise RequestError(
-            f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
-            f"fine-tune it first: bertpress finetune --model {name} --task NAME --out FOLDER"
-        )
-    if refusal is not None and not new_head:
-        raise refusal
+        refusal = error
+    if refusal is not None and new_head:
+        task.configure(config)
+    model, missing = _load_weights(name, config, task.head, refusal is None or not new_head, trust_remote_code)
+    if not new_head:
+        _check_head(name, task, missing, refusal)
     remarks = _weights_remarks(Path(model_folder(name)))
-    if fits and not missing:
+    if refusal is None and not missing:
         return model, task, remarks
     task.configure(model.config)
     renew_head(model, task.head)
     return model, task, [*remarks, f"{name} has no trained head for {task.name}; a new one is trained."]
+
+
+def _check_head(name: str, task: Task, missing: list[str], refusal: RequestError | None) -> None:
+    """Refuse a model without a trained head for a task.
+
+    Args:
+        missing: weights of the head that the model does not have.
+        refusal: what the task has against its labels.
+    """
+    if missing:
+        raise RequestError(
+            f"{name} has no trained head for {task.name} (missing: {', '.join(missing[:4])}); "
+            f"fine-tune it first: bertpress finetune --model {name} --task NAME --out FOLDER"
+        )
+    if refusal is not None:
+        raise refusal
 
 
 def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:

@@ -61,8 +61,9 @@ def open_model(
     runtime: Runtime,
     head_labels: tuple[str, ...] | None = None,
     speed: Speed = OWN,
+    answers: bool = False,
 ) -> tuple[PreTrainedModel, Task]:
-    """A model with a trained head, and the task in its order of labels."""
+    """A model with a trained head, and the task in its order of labels; `answers` refuses a task that asks nothing."""
     from bertpress.encoders import check_length, encoder_of
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.tasks import load_task
@@ -74,6 +75,8 @@ def open_model(
     check_length(max_length, encoder_of(config).positions(config))
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
+    if answers and data.head is None:
+        raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
     return _load(model, data, runtime, speed, head_labels)
 
 

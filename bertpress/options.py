@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.processes import is_first_process
+from bertpress.recipe import TaskSpec, override
 from bertpress.run import Runtime
 
 if TYPE_CHECKING:
@@ -128,7 +130,32 @@ class DataOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class ModelOptions(DataOptions):
+class TaskOptions(DataOptions):
+    """Every command that asks a model about a task."""
+
+    corpus: Annotated[list[str] | None, _option("plain text: files, folders, patterns (repeatable)")] = None
+    assignments: Annotated[
+        list[str] | None, _option("set any field of the task: task.masking.probability=0.3 (repeatable)", "--set")
+    ] = None
+
+    def task_spec(self, task: str | None) -> TaskSpec:
+        """The task that is meant; `text` where a corpus is given."""
+        if task is None and not self.corpus:
+            raise RequestError("Name the task with --task (bertpress list tasks).")
+        for assignment in self.assignments or []:
+            if not assignment.startswith("task."):
+                raise RequestError(f"--set takes fields of the task here (task.FIELD=VALUE), got '{assignment}'.")
+        values = self.task_values(task or "text")
+        if self.corpus:
+            values["corpus"] = {"files": self.corpus}
+        return build(TaskSpec, override({"task": values}, self.assignments or [])["task"], where="task")
+
+    def task_or_none(self, task: str | None) -> TaskSpec | None:
+        return self.task_spec(task) if self.corpus else super().task_or_none(task)
+
+
+@dataclass(frozen=True)
+class ModelOptions(TaskOptions):
     """Every command that runs a finished model."""
 
     profile: Annotated[str | None, _option("a stored speed of a model that skips tokens (bertpress calibrate)")] = None

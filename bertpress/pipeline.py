@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -13,41 +14,39 @@ from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.files import locked, write_json
-from bertpress.loading import AUTO_CLASSES, load_for_task, load_tokenizer, tokenizer_for
+from bertpress.loading import AUTO_CLASSES, load_config, load_for_task, load_tokenizer, tokenizer_for
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
-from bertpress.methods.method import Method
+from bertpress.methods.method import Method, Situation
 from bertpress.models import is_compact
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
-from bertpress.run import (
-    Runtime,
-    StepRun,
-    check_device,
-    check_tracker,
-    default_device,
-    environment,
-    open_run,
-    save_model,
-)
+from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
+from bertpress.run_folder import open_run
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Job:
-    """A recipe with its data loaded and its plan made; nothing trained or written yet."""
+    """A recipe with its data opened; nothing trained or written yet."""
 
     recipe: Recipe
     runtime: Runtime
+    config: PretrainedConfig
+    """of the start model"""
     tokenizer: PreTrainedTokenizerBase
     task: Task
-    plans: list[planning.StepPlan]
+
+    @functools.cached_property
+    def plans(self) -> list[planning.StepPlan]:
+        """All steps; how long they are needs the rows, for which plain text is tokenised now."""
+        return planning.plan_steps(self.recipe, self.config, self.task, world_size())
 
     @property
     def starts_with_finetuning(self) -> bool:
@@ -67,33 +66,45 @@ class Job:
 
 
 def prepare(recipe: Recipe, runtime: Runtime) -> Job:
-    """Load data and plan all steps.
+    """Open the data and check all steps; plain text is not read yet.
 
     Raises:
         RequestError: anything about the request that is wrong, before a file is written.
     """
     quieten(runtime.threads)
-    check_device(runtime.device)
-    check_tracker(runtime.log)
-    if recipe.precision == "fp16" and (runtime.device or default_device()) == "cpu":
-        raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
+    check_runtime(runtime, recipe.precision)
     join(runtime.device)
-    from bertpress.loading import load_config
-
     config = load_config(recipe.model, runtime.trust_remote_code)
     check_length(recipe.max_length, encoder_of(config).positions(config))
-    for method in recipe.steps:
-        if not method.saves_head and method is not recipe.steps[-1]:
-            raise RequestError("encoder_only saves a model without head, so no step can follow it.")
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
+    check_steps(recipe, config, task, runtime)
+    return Job(recipe, runtime, config, tokenizer, task)
+
+
+def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> None:
+    """Refuse steps that cannot be made of a start model, whatever the text is.
+
+    Args:
+        config: of the start model.
+        task: None while the start model has no tokenizer.
+
+    Raises:
+        RequestError: says which setting does not fit.
+    """
+    start = config
     for method in recipe.steps:
-        _check_fits(method, task)
-    plans = planning.plan_steps(recipe, config, task, world_size())
-    return Job(recipe, runtime, tokenizer, task, plans)
+        if not method.saves_head and method is not recipe.steps[-1]:
+            raise RequestError("encoder_only saves a model without head, so no step can follow it.")
+        if task is not None:
+            _check_fits(method, task)
+        method.check(Situation(config, start, task, runtime.trust_remote_code))
+        config = method.plan(config)
+        if method is recipe.steps[0] and isinstance(method, Finetune):
+            start = config  # what everything else is compared with, and the teacher
 
 
 def _check_fits(method: Method, task: Task) -> None:
@@ -130,14 +141,15 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
     """Do what is not done yet and write the report.
 
     Raises:
-        RequestError: the folder is taken, or the start model does not fit the task.
+        RequestError: the folder is taken, the start model does not fit the task, or plain text cannot be read.
         Stopped: only some phases were asked for.
     """
     model, task, remarks = job.open_model(job.recipe.model, new_head=job.starts_with_finetuning)
+    _ = job.plans  # what is wrong with a text is told before anything is written
     if not is_first_process():
         del model
         return _carry_out_steps(job, folder)
-    open_run(folder, job.recipe)
+    open_run(folder, job.recipe, job.task.sources)
     with locked(folder / "recipe.yaml") as alone:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")

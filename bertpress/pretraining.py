@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import changed_files, new_folder, write_json
+from bertpress.methods import method_named
+from bertpress.methods.method import Training
 from bertpress.processes import is_first_process
-from bertpress.run import may_stand_there
+from bertpress.run import Runtime, check_runtime
+from bertpress.run_folder import check_run
 
 if TYPE_CHECKING:
+    from transformers import BertConfig
+
+    from bertpress.api import Result
     from bertpress.recipe import Recipe
-    from bertpress.run import Runtime
+    from bertpress.tasks.masking import Masking
 
 UNTRAINED = "untrained"
 """Folder of a run with the model of random weights that it began with."""
@@ -98,20 +104,101 @@ class Request:
         return {"model": model, "task": task, "steps": [{"finetune": step}], "baseline": False}, _PREFIX["finetune"]
 
     def make_model(self, recipe: Recipe, runtime: Runtime) -> None:
-        """Make the model that the recipe begins with; of several processes the first one does, the others wait."""
-        from bertpress.pipeline import quieten
+        """Make the model that the recipe begins with; of several processes the first one does, the others wait.
+
+        Raises:
+            RequestError: what is wrong with the recipe, before the text is read for the vocabulary; the folder holds a
+                model of other settings, or the text cannot be read.
+        """
+        from bertpress.encoders import check_length, encoder_of
+        from bertpress.pipeline import check_steps, quieten
+        from bertpress.tasks.text import check_text
 
         quieten(runtime.threads)
         folder, corpus = Path(recipe.model), recipe.task.corpus
         assert self.shape is not None
         assert corpus is not None
+        shape = parse_shape(self.shape)
+        check_runtime(runtime, recipe.precision)
+        check_run(folder.parent, recipe)
+        config = untrained_config(shape, self.vocabulary_size or LARGEST)
+        check_length(recipe.max_length, encoder_of(config).positions(config))
+        check_steps(recipe, config, None, runtime)
+        check_text(corpus, recipe.max_length, recipe.limit)
         if is_first_process():
-            make_untrained(self, folder, corpus, parse_shape(self.shape), recipe.seed, runtime.say)
+            make_untrained(self, folder, corpus, shape, recipe.seed, runtime.say)
         while not (folder / "untrained.json").is_file():
             time.sleep(1)
 
 
 _PREFIX = {name: f"steps.0.{name}" for name in ("finetune", "tinybert")}
+
+
+def pretrain(
+    corpus: str | Sequence[str] | Mapping[str, Any],
+    out: str | Path,
+    *,
+    objective: str = "masked-lm",
+    model: str | None = None,
+    teacher: str | None = None,
+    shape: str | None = None,
+    vocabulary: str | None = None,
+    vocabulary_size: int | None = None,
+    cased: bool = False,
+    train: str = "all",
+    masking: Masking | Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    **options: Any,
+) -> Result:
+    """Pre-train on plain text, as ``bertpress pretrain`` does.
+
+    Args:
+        corpus: files, folders and patterns; or fields of the corpus, ``{"files": "a.txt", "pack": "off"}``.
+        out: the run's folder; resumed if it holds the same recipe.
+        objective: masked-lm, or distill into a small encoder.
+        model: where it starts; for distill the student.
+        teacher: the large encoder of distill.
+        shape: start from random weights, LAYERSxWIDTH[xHEADS[xINNER]].
+        vocabulary: of masked-lm with a shape: wordpiece or characters.
+        vocabulary_size: largest number of its entries.
+        cased: its letters keep their case.
+        train: of masked-lm: all, or head.
+        masking: which tokens are masked; default 15 % for masked-lm, none for distill.
+        runtime: device, threads, progress.
+        **options: fields of `Finetune` (for distill of `TinyBert`) and of the recipe, such as ``seed=2`` or
+            ``training=Training(epochs=1)``; what a training leaves open is the command's default.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+    """
+    from bertpress.api import run_recipe
+    from bertpress.recipe import make_recipe
+
+    fields = corpus if isinstance(corpus, Mapping) else {"files": corpus}
+    files = fields.get("files") or ()
+    paths = (files,) if isinstance(files, str) else tuple(files)
+    asked = Request(paths, objective, model, teacher, shape, vocabulary, vocabulary_size, cased, train)
+    asked.check()
+    values, _ = asked.values(Path(out))
+    masked = {} if masking is None else {"masking": masking}
+    values["task"] = {**values["task"], "corpus": {**fields, "files": paths}, **masked}
+    recipe = make_recipe(_with_options(values, options))
+    runtime = runtime or Runtime()
+    if asked.makes_model:
+        asked.make_model(recipe, runtime)
+    return run_recipe(recipe, out, runtime)
+
+
+def _with_options(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The plain values of a recipe of one step, with fields of the step and of the recipe."""
+    ((name, step),) = values["steps"][0].items()
+    own = {field: value for field, value in options.items() if field in method_named(name).model_fields}
+    for field, value in own.items():
+        given = value.model_dump(exclude_unset=True) if isinstance(value, Training) else value
+        both = isinstance(given, Mapping) and isinstance(step.get(field), Mapping)
+        own[field] = {**step[field], **given} if both else given
+    rest = {field: value for field, value in options.items() if field not in own}
+    return {**values, "steps": [{name: {**step, **own}}], **rest}
 
 
 def parse_shape(text: str) -> dict[str, int]:
@@ -138,6 +225,19 @@ def parse_shape(text: str) -> dict[str, int]:
     return {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": inner}
 
 
+def untrained_config(shape: dict[str, int], vocabulary_size: int) -> BertConfig:
+    """The configuration of a BERT of that shape."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocabulary_size,
+        num_hidden_layers=shape["layers"],
+        hidden_size=shape["hidden_size"],
+        num_attention_heads=shape["heads"],
+        intermediate_size=shape["intermediate_size"],
+    )
+
+
 def make_untrained(
     asked: Request, folder: Path, corpus: CorpusSpec, shape: dict[str, int], seed: int, say: Callable[[str], None]
 ) -> None:
@@ -146,8 +246,9 @@ def make_untrained(
     Raises:
         RequestError: the folder holds one of other settings, or the text cannot be read.
     """
-    from transformers import BertConfig, BertForMaskedLM, set_seed
+    from transformers import BertForMaskedLM, set_seed
 
+    from bertpress.corpus.store import find_sources
     from bertpress.corpus.vocabulary import build_tokenizer
 
     kind: Literal["wordpiece", "characters"] = "characters" if asked.vocabulary == "characters" else "wordpiece"
@@ -159,25 +260,33 @@ def make_untrained(
         "size": size,
         "cased": asked.cased,
         "seed": seed,
+        "text": {str(source.path): source.sha256 for source in find_sources(corpus) if source.part == "train"},
     }
     if (folder / "untrained.json").is_file():
-        there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
-        if differing := [name for name, value in wanted.items() if there.get(name) != value]:
-            raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
+        _check_untrained(folder, wanted)
         return
-    if folder.parent.is_dir() and not all(may_stand_there(entry.name) for entry in folder.parent.iterdir()):
-        raise RequestError(f"{folder.parent} holds other files; choose a new or an empty folder for --out.")
     tokenizer = build_tokenizer(corpus, kind, size, not asked.cased, say=say)
     set_seed(seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        num_hidden_layers=shape["layers"],
-        hidden_size=shape["hidden_size"],
-        num_attention_heads=shape["heads"],
-        intermediate_size=shape["intermediate_size"],
-    )
+    config = untrained_config(shape, len(tokenizer))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as temporary:
         BertForMaskedLM(config).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(temporary / "untrained.json", wanted)
+
+
+def _check_untrained(folder: Path, wanted: dict[str, Any]) -> None:
+    """Refuse a model that was made otherwise, or of a text that was edited since.
+
+    Raises:
+        RequestError: names the settings, or the files.
+    """
+    there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
+    known = {name: value for name, value in wanted.items() if name != "text"}
+    if differing := [name for name, value in known.items() if there.get(name) != value]:
+        raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")
+    if changed := changed_files(there.get("text", wanted["text"]), wanted["text"]):
+        raise RequestError(
+            f"The vocabulary of {folder} was made of other text: {', '.join(changed[:5])} changed since; put back what "
+            "was there, or choose another --out."
+        )

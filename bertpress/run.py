@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from bertpress.errors import RequestError, nearest
 from bertpress.files import new_folder, write_json, write_text
 from bertpress.methods.method import Training
@@ -140,55 +138,6 @@ class StepRun:
             numbers.unlink()
 
 
-def open_run(folder: Path, recipe: Recipe) -> bool:
-    """Take `folder` for `recipe`: new, or to be resumed.
-
-    Returns:
-        True if the folder holds this recipe already.
-
-    Raises:
-        RequestError: the folder holds another recipe (with the differing fields), other files, or cannot be made.
-    """
-    file = folder / "recipe.yaml"
-    if file.is_file():
-        old, new = _identity_on_disk(file), recipe.identity()
-        differing = [path for path in {**old, **new} if old.get(path) != new.get(path)]
-        if differing:
-            shown = "; ".join(f"{path}: {old.get(path)} there, {new.get(path)} now" for path in differing[:6])
-            raise RequestError(f"{folder} holds the run of another recipe ({shown}); choose another --out.")
-        return True
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise RequestError(f"{folder} is a file; --out expects a folder.")
-        if folder.is_dir() and any(not may_stand_there(entry.name) for entry in folder.iterdir()):
-            raise RequestError(f"{folder} holds files that are not a run; choose a new or an empty folder for --out.")
-        folder.mkdir(parents=True, exist_ok=True)
-    except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
-        raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
-    write_text(file, recipe.to_yaml())
-    return False
-
-
-def may_stand_there(name: str) -> bool:
-    """What a folder may hold before it becomes a run: the rest of a cut-off start, and a model made for it."""
-    return name.startswith((".recipe.yaml", ".untrained")) or name == "untrained"
-
-
-def _identity_on_disk(file: Path) -> dict[str, Any]:
-    from bertpress.recipe import flatten, make_recipe
-
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        values = None
-    if not isinstance(values, dict):
-        raise RequestError(f"{file} is not a recipe; choose another --out or delete the folder.")
-    try:
-        return make_recipe(values).identity()  # with the defaults of fields that there were not yet
-    except RequestError:
-        return dict(flatten(values))
-
-
 def save_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str, encoder_only: bool = False
 ) -> None:
@@ -228,6 +177,18 @@ def default_device() -> str:
     import torch
 
     return f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+
+
+def check_runtime(runtime: Runtime, precision: str) -> None:
+    """Refuse what this machine cannot do.
+
+    Raises:
+        RequestError: a device, a tracker or a precision.
+    """
+    check_device(runtime.device)
+    check_tracker(runtime.log)
+    if precision == "fp16" and (runtime.device or default_device()) == "cpu":
+        raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
 
 
 def check_device(name: str | None) -> None:

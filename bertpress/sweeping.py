@@ -15,7 +15,8 @@ from bertpress.files import write_json
 from bertpress.pipeline import carry_out, prepare
 from bertpress.processes import barrier, is_first_process
 from bertpress.recipe import Recipe, make_recipe, override
-from bertpress.run import Runtime, Stopped, open_run
+from bertpress.run import Runtime, Stopped
+from bertpress.run_folder import check_run, open_run
 
 Cell = tuple[dict[str, Any], Recipe]
 """Settings that differ from cell to cell, and the whole recipe."""
@@ -36,7 +37,10 @@ def sweep(
         the summary: cells with their scores, best, median, low and high over all cells.
     """
     out, runtime = Path(out), runtime or Runtime()
-    cells = list(_cells(values, grid))
+    cells, whole = list(_cells(values, grid)), make_recipe(values)
+    if (out / "recipe.yaml").is_file() and not (out / "cells").is_dir():
+        raise RequestError(f"{out} holds a run of its own; choose another --out for the sweep.")
+    check_run(out, whole)
     for _, recipe in cells:  # a mistake in the last cell should not wait for the others
         job = prepare(recipe, runtime)
         if not job.task.metrics:
@@ -44,10 +48,9 @@ def sweep(
                 f"A sweep chooses by a score, and text of kind {job.task.kind} has none; run the cells alone."
             )
         job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    if (out / "recipe.yaml").is_file() and not (out / "cells").is_dir():
-        raise RequestError(f"{out} holds a run of its own; choose another --out for the sweep.")
+    _ = prepare(cells[0][1], runtime).plans  # what is wrong with a text is told before anything is written
     if is_first_process():
-        open_run(out, make_recipe(values))
+        open_run(out, whole)
         (out / "cells").mkdir(exist_ok=True)
     barrier()
     summary = _summary(_finished(cells, out, runtime))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.surgery import reorder_outputs
 from bertpress.errors import RequestError
-from bertpress.loading import load_config, load_for_task, load_tokenizer
+from bertpress.loading import load_config, load_for_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,12 +23,12 @@ def find_teacher(
     """The frozen teacher, in eval mode.
 
     Args:
-        name: start, input, or a folder.
+        name: start, input, or a folder whose vocabulary is that of `task`.
         model: what the step is given.
         needs_head: its predictions are learned.
 
     Raises:
-        RequestError: a folder without a trained head for this task, with another vocabulary, or for shorter inputs.
+        RequestError: a folder without a trained head for this task, or for shorter inputs.
     """
     if name == "input":
         teacher = copy.deepcopy(model)
@@ -41,10 +41,8 @@ def find_teacher(
 
 def load_beside(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrainedModel:
     """A model from a folder that takes the task's batches and answers in its order of labels."""
-    code = run.runtime.trust_remote_code
-    check_vocabulary(task.tokenizer, load_tokenizer(name, code), "the input model", name)
     labels = _assumed_labels(name, task, run)
-    model, own, remarks = load_for_task(name, task, new_head, code, labels)
+    model, own, remarks = load_for_task(name, task, new_head, run.runtime.trust_remote_code, labels)
     for remark in remarks:
         run.runtime.say(remark)
     if own.labels != task.labels and own.labels and task.labels:
@@ -67,21 +65,33 @@ def _assumed_labels(name: str, task: Task, run: StepRun) -> tuple[str, ...] | No
 
 
 def check_vocabulary(
-    first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, first_name: str, second_name: str
+    first: PreTrainedTokenizerBase,
+    second: PreTrainedTokenizerBase,
+    first_name: str,
+    second_name: str,
+    hint: str = "",
 ) -> None:
     """Refuse tokenizers that give a token different numbers; one may know more tokens than the other.
+
+    Args:
+        hint: what else there is to do.
 
     Raises:
         RequestError: names the first tokens that differ.
     """
+    if (shown := difference(first, second)) is not None:
+        raise RequestError(
+            f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
+            f"give a student and a teacher that share one{hint}."
+        )
+
+
+def difference(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> str | None:
+    """The first tokens to which two tokenizers give different numbers; None if there are none."""
     own, other = first.get_vocab(), second.get_vocab()
     smaller = own if len(own) <= len(other) else other
     differing = sorted((token for token in smaller if own.get(token) != other.get(token)), key=smaller.__getitem__)
     sample = "Distilling Élan 深度 don't 3.5%"
     if not differing and first(sample)["input_ids"] == second(sample)["input_ids"]:
-        return
-    shown = ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"
-    raise RequestError(
-        f"{first_name} and {second_name} have different vocabularies ({shown}), so tokens cannot be compared; "
-        "give a student and a teacher that share one."
-    )
+        return None
+    return ", ".join(repr(token) for token in differing[:3]) or "the same words are split otherwise"

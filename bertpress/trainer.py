@@ -125,9 +125,13 @@ class Clock(TrainerCallback):
 class LengthTrainer(Trainer):
     """The stock Trainer with our order of batches, our evaluation, and the objective's numbers in the log."""
 
-    def __init__(self, objective: Objective, task: Task, sampler: LengthBatches, **kwargs: Any) -> None:
+    def __init__(
+        self, objective: Objective, task: Task, sampler: LengthBatches, clock: Clock, args: TrainingArguments
+    ) -> None:
         self.objective, self.task, self.sampler = objective, task, sampler
-        super().__init__(model=objective, data_collator=self._collate, **kwargs)
+        rows = {"train_dataset": task.encoded("train"), "eval_dataset": task.encoded(task.dev_split)}
+        super().__init__(model=objective, data_collator=self._collate, args=args, callbacks=[clock], **rows)
+        self.remove_callback(PrinterCallback)
 
     def _collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         # What is drawn for a row depends on seed, epoch and row alone, as the order of batches does on the first two.
@@ -234,16 +238,7 @@ def train(
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch
-        trainer = LengthTrainer(
-            objective,
-            task,
-            sampler,
-            args=arguments,
-            train_dataset=rows,
-            eval_dataset=task.encoded(task.dev_split),
-            callbacks=[clock],
-        )
-        trainer.remove_callback(PrinterCallback)
+        trainer = LengthTrainer(objective, task, sampler, clock, args=arguments)
         trainer.train(resume_from_checkpoint=str(last[1]) if last else None)
         last = complete_checkpoints(folder)[-1]
         spent = json.loads((last[1] / MARKER).read_text())["seconds"]

@@ -140,18 +140,9 @@ def _train(
         before: makes what the recipe begins with, once it is known to be right.
     """
     from bertpress import api, sweeping
-    from bertpress.recipe import make_recipe, override
+    from bertpress.recipe import make_recipe
 
-    values = override({**values, **options.recipe_fields()}, [])
-    training = options.training_fields()
-    if training:
-        ((name, fields),) = _only_step(values).items()
-        phase = next(iter(method_named(name)().trainings()))
-        fields[phase] = {**(fields.get(phase) or {}), **training}
-    assignments = [*([f"teacher={options.teacher}"] if options.teacher else []), *(options.assignments or [])]
-    of_task = [assignment for assignment in assignments if assignment.startswith("task.")]
-    values = override(values, of_task)
-    values = override(values, [assignment for assignment in assignments if assignment not in of_task], prefix)
+    values = _with_flags(values, prefix, options)
     recipe = make_recipe(values)
     _check_phases(options.phases, recipe.steps)
     grid = _grid(options, prefix)
@@ -175,6 +166,22 @@ def _train(
         _print_report(json.loads((out / "report.json").read_text(encoding="utf-8")), options, summary)
         if not options.json_output:
             print(f"{out}/report.html")
+
+
+def _with_flags(values: dict[str, Any], prefix: str, options: TrainOptions) -> dict[str, Any]:
+    """The plain values of a recipe with what was typed; paths of --set start at `prefix` or with `task`."""
+    from bertpress.recipe import override
+
+    values = override({**values, **options.recipe_fields()}, [])
+    training = options.training_fields()
+    if training:
+        ((name, fields),) = _only_step(values).items()
+        phase = next(iter(method_named(name)().trainings()))
+        fields[phase] = {**(fields.get(phase) or {}), **training}
+    assignments = [*([f"teacher={options.teacher}"] if options.teacher else []), *(options.assignments or [])]
+    of_task = [assignment for assignment in assignments if assignment.startswith("task.")]
+    values = override(values, of_task)
+    return override(values, [assignment for assignment in assignments if assignment not in of_task], prefix)
 
 
 def _only_step(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import importlib
 import random
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil  # comes with accelerate
 import pytest
 import torch
 from families import FAMILIES
@@ -268,3 +272,31 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Imports a script of the benchmarks."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     return importlib.import_module
+
+
+def kill_family(process: subprocess.Popen[Any], seconds: float = 60) -> None:
+    """Kill a process and all that it started, and wait until they are gone.
+
+    Killing its group is not enough: torchrun starts its workers in sessions of their own, and one that outlives it for
+    a moment still holds the lock of its run.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        parent.suspend()  # it starts no other one meanwhile
+        family = [parent, *parent.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        process.wait(seconds)
+        until = time.monotonic() + seconds
+        while any(map(_is_alive, family)):
+            assert time.monotonic() < until, f"{family} live on"
+            time.sleep(0.01)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """False for a dead process, also for one whose new parent has not asked after it."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import psutil
 import pytest
 import torch
+from conftest import kill_family
 
 from bertpress.pipeline import idle_devices
 from bertpress.processes import is_first_process, world_size
@@ -31,3 +36,20 @@ def test_each_process_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_device() == "cuda:1"
     assert (world_size(), is_first_process()) == (2, False)
     assert idle_devices(Runtime()) == []
+
+
+STARTER = """
+import subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+print(subprocess.Popen(sleep, start_new_session=True).pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_tests_kill_children_with_sessions_of_their_own() -> None:
+    """As torchrun's workers have them."""
+    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        child = psutil.Process(int(started.stdout.readline()))
+        kill_family(started)
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

@@ -1,6 +1,6 @@
 """A task's training split augmented in a folder: candidates in shards, then the rows, then the manifest.
 
-request.json       what determines the result; another request in the same folder is refused
+request.json       what determines the result, and the files of the texts; another request in the folder is refused
 candidates/        a shard per 256 texts, while it is unfinished; several processes share them out
 train.parquet      text columns, label, source_row, field, sample_index, is_augmented
 <split>.parquet    the task's other splits as they are
@@ -32,12 +32,14 @@ from bertpress.augmentation.shards import (
     write_shard,
 )
 from bertpress.errors import RequestError
-from bertpress.files import digest, locked, new_file, write_json
+from bertpress.files import changed_files, digest, locked, new_file, write_json
 from bertpress.run import Runtime
 
 if TYPE_CHECKING:
     from datasets import Features
 
+SOURCES = "sources"
+"""In a request, path to digest of the files with the texts: to name the one that was edited."""
 LOOKED_AT = 50  # rows among which the sample is searched
 BLOCK = 1000  # source rows that are written at once
 
@@ -53,11 +55,11 @@ def augment(job: Job, folder: Path) -> dict[str, Any]:
     manifest = folder / "manifest.json"
     first = processes.is_first_process()
     if first:
-        _check(folder, job.identity)
+        _check(folder, job)
     if not manifest.is_file():
         _ = job.proposer  # a model that cannot be used is refused before anything is written
     if first:
-        _write_request(folder, job.identity)
+        _write_request(folder, job)
     with locked(folder / "request.json") if first else nullcontext(True) as alone:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
@@ -77,12 +79,18 @@ def augment(job: Job, folder: Path) -> dict[str, Any]:
     return result
 
 
-def _check(folder: Path, identity: dict[str, Any]) -> None:
+def _check(folder: Path, job: Job) -> None:
     """Refuse a folder that holds something else."""
-    file = folder / "request.json"
+    file, identity = folder / "request.json", job.identity
     if file.is_file():
         old = json.loads(file.read_text(encoding="utf-8"))
+        sources = old.pop(SOURCES, {})
         differing = [name for name in {**old, **identity} if old.get(name) != identity.get(name)]
+        if differing == ["data"] and (changed := changed_files(sources, job.task.sources)):
+            raise RequestError(
+                f"{folder} was begun with other texts: {', '.join(changed[:5])} changed since; put back what was "
+                "there, or choose another --out."
+            )
         if differing:
             shown = "; ".join(f"{name}: {old.get(name)} there, {identity.get(name)} now" for name in differing[:6])
             raise RequestError(f"{folder} holds another augmentation ({shown}); choose another --out.")
@@ -92,10 +100,10 @@ def _check(folder: Path, identity: dict[str, Any]) -> None:
         raise RequestError(f"{folder} holds files that are no augmentation; choose a new or an empty folder for --out.")
 
 
-def _write_request(folder: Path, identity: dict[str, Any]) -> None:
+def _write_request(folder: Path, job: Job) -> None:
     if not (folder / "request.json").is_file():
         try:
-            write_json(folder / "request.json", identity)
+            write_json(folder / "request.json", {**job.identity, SOURCES: job.task.sources})
         except (NotADirectoryError, PermissionError, FileExistsError) as error:
             raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
 

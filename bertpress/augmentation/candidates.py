@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bertpress.augmentation.vectors import leave_out
 from bertpress.augmentation.vocabulary import Vocabulary, vocabulary_of
+from bertpress.corpus.framing import Frame, frame_of
 from bertpress.encoders import encoder_of
 from bertpress.encoders.language_model import masked_lm_logits
 from bertpress.kernels import fastest_kernels
@@ -36,30 +37,6 @@ class Masked:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of a model's input: special tokens, or the place of a text."""
-
-    special: tuple[int, ...] | None
-    segment: int
-
-
-Frame = tuple[Part, ...]
-
-
-def frame_of(tokenizer: PreTrainedTokenizerBase, texts: int) -> Frame:
-    """The special tokens around one text or two, and the segments."""
-    probe = tokenizer(*["a"] * texts, return_token_type_ids=True)
-    parts: list[Part] = []
-    places = probe.sequence_ids()
-    for index, (number, segment) in enumerate(zip(probe["input_ids"], probe["token_type_ids"], strict=True)):
-        if places[index] is None:
-            parts.append(Part((number,), segment))
-        elif index == 0 or places[index] != places[index - 1]:
-            parts.append(Part(None, segment))
-    return tuple(parts)
-
-
-@dataclass(frozen=True)
 class Input:
     """What the model reads for one word."""
 
@@ -68,52 +45,37 @@ class Input:
     positions: list[int]  # of the masks
 
 
-def fill(frame: Frame, texts: Sequence[Sequence[int]], positions: Sequence[int]) -> Input:
-    """The texts in their frame; `positions` count within the first text."""
-    ids: list[int] = []
-    segments: list[int] = []
-    waiting, starts = iter(texts), []
-    for part in frame:
-        if part.special is None:
-            starts.append(len(ids))
-        new = next(waiting) if part.special is None else part.special
-        ids += new
-        segments += [part.segment] * len(new)
-    return Input(ids, segments, [starts[0] + position for position in positions])
-
-
 @dataclass(frozen=True)
 class Framing:
     """How masked texts become inputs of a model."""
 
-    single: Frame
-    pair: Frame | None  # None: the masked text alone
+    frame: Frame
+    as_pair: bool  # with the original text beside the masked one
     mask: int
     longest: int  # in tokens, special ones included
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, positions: int, context: str) -> Framing:
         """For a tokenizer and a model of that many positions."""
-        pair = frame_of(tokenizer, 2) if context == "pair" else None
         longest = min(positions, tokenizer.model_max_length)
-        return cls(frame_of(tokenizer, 1), pair, tokenizer.mask_token_id, longest)
+        return cls(frame_of(tokenizer), context == "pair", tokenizer.mask_token_id, longest)
 
     def input_of(self, item: Masked) -> Input:
         """Masked and original text as a pair; where that does not fit, the masked text alone or a window of it."""
         masked = list(item.ids)
         for position in item.positions:
             masked[position] = self.mask
-        if self.pair is not None and 2 * len(masked) + _specials(self.pair) <= self.longest:
-            return fill(self.pair, (masked, item.ids), item.positions)
-        room = self.longest - _specials(self.single)
+        if self.as_pair and 2 * len(masked) + self.frame.special(pair=True) <= self.longest:
+            return self._filled(masked, item.ids, item.positions)
+        room = self.longest - self.frame.special(pair=False)
         centre = (item.positions[0] + item.positions[-1]) // 2
         start = max(0, min(centre - room // 2, len(masked) - room))
-        window = masked[start : start + room]
-        return fill(self.single, (window,), [position - start for position in item.positions])
+        return self._filled(masked[start : start + room], (), [position - start for position in item.positions])
 
-
-def _specials(frame: Frame) -> int:
-    return sum(len(part.special) for part in frame if part.special is not None)
+    def _filled(self, masked: Sequence[int], original: Sequence[int], positions: Sequence[int]) -> Input:
+        ids, segments = self.frame.fill(masked, original)
+        begin = self.frame.begin(pair=bool(original))
+        return Input(ids, segments, [begin + position for position in positions])
 
 
 class Proposer:

@@ -215,9 +215,10 @@ def open_job(
     teacher = source_of(model, runtime)
     # The length is of no account: texts are augmented whole, and cut where they are used.
     task = load_task(spec, teacher.tokenizer, teacher.tokenizer.model_max_length, limit)
+    job = Job.of(task, settings, teacher, runtime)
     for note in task.notes:
         runtime.say(note)
-    return Job.of(task, settings, teacher, runtime)
+    return job
 
 
 def finished(word: str, candidates: Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bertpress.draws import uniform
+
 Candidates = Sequence[tuple[int, int, Sequence[str]]]
 """For each eligible word of a text its start, its end and its candidates."""
 
@@ -15,12 +17,10 @@ Candidates = Sequence[tuple[int, int, Sequence[str]]]
 def draws(seed: int, row: int, field: int, samples: int, words: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) for one text, shape (samples, words, 2): whether a word is replaced, and by which.
 
-    The generator (Philox) is counted, not stepped: its key is the seed, the row and the column, so that neither the
-    order of the rows nor the number of processes has a say, and few samples are the first ones of many.
+    They are a function of the seed, the column and the row, so that neither the order of the rows nor the number of
+    processes has a say, and few samples are the first ones of many.
     """
-    key = np.array([seed, 2 * row + field], dtype=np.uint64)
-    bits = np.asarray(np.random.Philox(key=key).random_raw(samples * words * 2), dtype=np.uint64)
-    return (bits >> np.uint64(11)).astype(np.float64).reshape(samples, words, 2) * 2.0**-53
+    return uniform((seed, field), [row], samples * words * 2).reshape(samples, words, 2)
 
 
 def carry_case(word: str, candidate: str) -> str:

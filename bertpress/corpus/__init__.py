@@ -11,6 +11,7 @@ and the share alone, so that runs with other seeds and lengths are scored on the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -64,3 +65,34 @@ class CorpusSpec(Config):
         if self.pair_probability and self.pack == "concat":
             raise ValueError(f"pair_probability={self.pair_probability:g} needs pack=off; packed rows have one segment")
         return self
+
+    @model_validator(mode="after")
+    def _fields_have_an_effect(self) -> CorpusSpec:
+        if self.format != "auto" and (reason := self.idle(self.format)):
+            raise ValueError(f"{reason}, but the text is set to format={self.format}: change one")
+        return self
+
+    def idle(self, format: Format) -> str | None:
+        """What a field that was changed would need to have an effect on text of this format; None if all have one."""
+        for name, is_idle, needed in IDLE:
+            if is_idle(self, format) and (value := getattr(self, name)) != CorpusSpec.model_fields[name].default:
+                return f"{name}={value} needs {needed}"
+        return None
+
+
+IDLE: tuple[tuple[str, Callable[[CorpusSpec, Format], bool], str], ...] = (
+    ("pack", lambda spec, format: format == "documents", "format=lines"),
+    ("pair_probability", lambda spec, format: format == "documents", "format=lines"),
+    ("next_sentence", lambda spec, format: format == "lines", "format=documents"),
+    (
+        "short_probability",
+        lambda spec, format: format == "lines" or spec.next_sentence == "none",
+        "format=documents and pairs (next_sentence=random50 or consecutive)",
+    ),
+    (
+        "overflow",
+        lambda spec, format: format == "documents" and spec.next_sentence != "none",
+        "format=lines or next_sentence=none",
+    ),
+)
+"""(field, whether it has no effect, what it needs)"""

@@ -29,6 +29,10 @@ class Frame:
         """How many special tokens there are."""
         return len(self.pair) - 2 if pair else len(self.single) - 1
 
+    def begin(self, pair: bool) -> int:
+        """How many special tokens stand before the first text."""
+        return [entry for entry, _ in (self.pair if pair else self.single)].index(FIRST)
+
     def fill(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
         """Token ids and segments of a row of one piece of text, or of two."""
         texts = {FIRST: first, SECOND: second}

@@ -17,22 +17,6 @@ from bertpress.errors import RequestError
 MOST_SENTENCES = 1 << 16
 """Longer documents and runs of lines are gone through in parts of so many sentences; rows do not cross their seams."""
 AHEAD = MOST_SENTENCES
-IDLE: tuple[tuple[str, Callable[[CorpusSpec, Format], bool], str], ...] = (
-    ("pack", lambda spec, format: format == "documents", "format=lines"),
-    ("pair_probability", lambda spec, format: format == "documents", "format=lines"),
-    ("next_sentence", lambda spec, format: format == "lines", "format=documents"),
-    (
-        "short_probability",
-        lambda spec, format: format == "lines" or spec.next_sentence == "none",
-        "format=documents and pairs (next_sentence=random50 or consecutive)",
-    ),
-    (
-        "overflow",
-        lambda spec, format: format == "documents" and spec.next_sentence != "none",
-        "format=lines or next_sentence=none",
-    ),
-)
-"""(field, whether it has no effect, what it needs)"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +42,8 @@ def composition(store: Store, spec: CorpusSpec, max_length: int, seed: int, spli
         RequestError: a field was changed that has no effect on this text.
     """
     format: Format = store.format if spec.format == "auto" else spec.format
-    for name, is_idle, needed in IDLE:
-        if is_idle(spec, format) and (value := getattr(spec, name)) != CorpusSpec.model_fields[name].default:
-            read = "read as" if spec.format == "auto" else "set to"
-            raise RequestError(f"{name}={value} needs {needed}, but the text is {read} format={format}: change one.")
+    if reason := spec.idle(format):
+        raise RequestError(f"{reason}, but the text is read as format={format}: change one.")
     probability = spec.pair_probability
     if probability is None:
         probability = 0.5 if spec.pack == "off" and store.frame.has_segments else 0.0

@@ -13,6 +13,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -134,9 +135,15 @@ def _numbered_lines(path: Path, longest: int = 4 * LONGEST) -> Iterator[tuple[in
         yield from _decoded(path, rest, number)
 
 
-def _decoded(path: Path, data: bytes, number: int) -> Iterator[tuple[int, str]]:
-    if not data:
-        return
+def decode(path: Path, data: bytes, number: int = 1) -> str:
+    """The text of lines of a file.
+
+    Args:
+        number: of the first line.
+
+    Raises:
+        RequestError: no UTF-8, or binary; names the line.
+    """
     bad = data.find(b"\0")
     try:
         text = data.decode("utf-8")
@@ -145,7 +152,13 @@ def _decoded(path: Path, data: bytes, number: int) -> Iterator[tuple[int, str]]:
     if bad >= 0:
         line = number + data.count(b"\n", 0, bad)
         raise RequestError(f"Expected UTF-8 text in {path}, but line {line} holds other bytes: save the file as UTF-8.")
-    lines = text.split("\n")
+    return text
+
+
+def _decoded(path: Path, data: bytes, number: int) -> Iterator[tuple[int, str]]:
+    if not data:
+        return
+    lines = decode(path, data, number).split("\n")
     if data.endswith(b"\n"):
         lines.pop()
     yield from enumerate(lines, start=number)
@@ -191,23 +204,35 @@ def _jsonl_lines(path: Path, column: str) -> Iterator[str]:
         yield from _lines_of(row[column], f"line {number} of {path}", column)
 
 
-def _parquet_lines(path: Path, column: str) -> Iterator[str]:
+@contextmanager
+def parquet_file(path: Path, data: bytes | None = None) -> Iterator[Any]:
+    """A parquet file to be read piece by piece, or from its content where that was read.
+
+    Raises:
+        RequestError: it is broken, or none.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path, buffer_size=BLOCK, pre_buffer=False) as file:
-            if column not in file.schema_arrow.names:
-                raise _no_column(column, file.schema_arrow.names, str(path))
-            number = 0
-            for batch in file.iter_batches(batch_size=256, columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    number += 1
-                    yield from _lines_of(value, f"row {number} of {path}", column)
+        source = path if data is None else pyarrow.BufferReader(data)
+        with pyarrow.parquet.ParquetFile(source, buffer_size=BLOCK, pre_buffer=False) as file:
+            yield file
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise RequestError(f"Expected a parquet file at {path}, but it cannot be read: write it anew.") from None
+
+
+def _parquet_lines(path: Path, column: str) -> Iterator[str]:
+    with parquet_file(path) as file:
+        if column not in file.schema_arrow.names:
+            raise _no_column(column, file.schema_arrow.names, str(path))
+        number = 0
+        for batch in file.iter_batches(batch_size=256, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                number += 1
+                yield from _lines_of(value, f"row {number} of {path}", column)
 
 
 def _lines_of(value: object, where: str, column: str) -> Iterator[str]:

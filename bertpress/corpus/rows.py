@@ -35,6 +35,16 @@ SHORTEST, LONGEST = 8, 65_535
 AT_ONCE = 4096
 
 
+def check_row_length(max_length: int) -> None:
+    """Refuse a length of rows, in tokens, that cannot be.
+
+    Raises:
+        RequestError: names the limits.
+    """
+    if not SHORTEST <= max_length <= LONGEST:
+        raise RequestError(f"Expected a length of {SHORTEST} to {LONGEST} tokens, got {max_length}: give another.")
+
+
 def build_rows(store: Store, max_length: int, spec: CorpusSpec, seed: int, split: Split) -> Rows:
     """The rows of a split of the store: those drawn before for the same composition, or new ones.
 
@@ -45,8 +55,7 @@ def build_rows(store: Store, max_length: int, spec: CorpusSpec, seed: int, split
     Raises:
         RequestError: the length is out of range, a field has no effect on this text, or nothing is held out.
     """
-    if not SHORTEST <= max_length <= LONGEST:
-        raise RequestError(f"Expected a length of {SHORTEST} to {LONGEST} tokens, got {max_length}: give another.")
+    check_row_length(max_length)
     made = composition(store, spec, max_length, seed, split)
     facts = json.loads(json.dumps({**asdict(made), "version": VERSION}))
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]

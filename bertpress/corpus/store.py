@@ -4,17 +4,18 @@ A store holds `tokens.bin` (ids without special tokens), `sentences.bin` (for ea
 up to its end), `documents.bin` (for each document, how many sentences) and `store.json`. Validation files follow the
 others in the same arrays. Sentences without tokens are left out, and documents without sentences.
 
-A store belongs to files of these names, sizes and times of change, to a tokenizer and to a column.
+A store belongs to files of these names and contents, to a tokenizer and to a column.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.corpus import CorpusSpec, Format
 from bertpress.corpus.disk import DiskArray
@@ -22,7 +23,7 @@ from bertpress.corpus.framing import Frame, frame_of
 from bertpress.corpus.reading import find_files, read_lines
 from bertpress.corpus.writing import Say, Writer
 from bertpress.errors import RequestError
-from bertpress.files import held, new_folder, write_json
+from bertpress.files import content_digest, held, new_folder, write_json
 from bertpress.fingerprints import plain_backend, tokenizer_digest
 from bertpress.processes import is_first_process
 
@@ -30,8 +31,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MANIFEST = "store.json"
-VERSION = 1
-"""Goes up when the same text would give another store."""
+VERSION = 2
+"""Goes up when the same text would give another store, or its manifest would tell it otherwise."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of a corpus."""
+
+    path: Path
+    part: Literal["train", "validation"]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Digest of its content, read once."""
+        return content_digest(self.path)
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,13 @@ class Store:
         return DiskArray(self.folder / "documents.bin", "uint64", ahead)
 
 
-def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Path, say: Say = lambda _: None) -> Store:
+def build_store(
+    spec: CorpusSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    say: Say = lambda _: None,
+    sources: Sequence[Source] | None = None,
+) -> Store:
     """The store of `spec` in `folder`: the one that is there, or a new one.
 
     Of several processes the first one builds and the others wait, without a limit: text may take hours.
@@ -81,6 +101,7 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
         tokenizer: a fast one; all its threads work unless TOKENIZERS_PARALLELISM is false.
         folder: gets its name when the store is whole, so that what a kill leaves is never taken for a store.
         say: told the progress and what is worth a remark.
+        sources: the files of `spec`, where they were found before.
 
     Raises:
         RequestError: the folder holds another store (says what differs) or something else; the text is empty or cannot
@@ -91,13 +112,8 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
             time.sleep(1)
         return open_store(folder)
     backend = plain_backend(tokenizer)
-    sources = _sources(spec, say)
-    identity = {
-        "version": VERSION,
-        "tokenizer": tokenizer_digest(tokenizer),
-        "text_column": spec.text_column,
-        "files": [_describe(path, part) for path, part in sources],
-    }
+    sources = find_sources(spec, say) if sources is None else sources
+    identity = identity_of(spec, sources, tokenizer)
     with held(folder.with_name(f".{folder.name}.lock")):  # two commands may want the same text at the same time
         if (folder / MANIFEST).is_file():
             present = open_store(folder)
@@ -109,10 +125,20 @@ def build_store(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase, folder: Pa
     return open_store(folder)
 
 
+def identity_of(spec: CorpusSpec, sources: Sequence[Source], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What tells a store from another; every file is read for it."""
+    return {
+        "version": VERSION,
+        "tokenizer": tokenizer_digest(tokenizer),
+        "text_column": spec.text_column,
+        "files": [{"name": one.path.name, "sha256": one.sha256, "part": one.part} for one in sources],
+    }
+
+
 def _write_store(
     folder: Path,
     identity: Mapping[str, Any],
-    sources: list[tuple[Path, str]],
+    sources: Sequence[Source],
     tokenizer: PreTrainedTokenizerBase,
     backend: Any,
     say: Say,
@@ -144,20 +170,18 @@ def open_store(folder: Path) -> Store:
     return store
 
 
-def _sources(spec: CorpusSpec, say: Say) -> list[tuple[Path, str]]:
-    """(file, "train" or "validation") in the order of the store."""
+def find_sources(spec: CorpusSpec, say: Say = lambda _: None) -> list[Source]:
+    """The files of a corpus in the order of the store.
+
+    Raises:
+        RequestError: no such file, one that holds no text, or one that is trained on and held out.
+    """
     train = find_files(spec.files, say)
     held_out = find_files(spec.validation) if isinstance(spec.validation, tuple) else []
     for path in held_out:
         if path.resolve() in {other.resolve() for other in train}:
             raise RequestError(f"Expected validation files that are not trained on, got {path} in both: remove one.")
-    return [*((path, "train") for path in train), *((path, "validation") for path in held_out)]
-
-
-def _describe(path: Path, part: str) -> dict[str, Any]:
-    """What tells a file from another, and from itself before an edit."""
-    status = path.stat()
-    return {"name": path.name, "bytes": status.st_size, "modified": status.st_mtime_ns, "part": part}
+    return [*(Source(path, "train") for path in train), *(Source(path, "validation") for path in held_out)]
 
 
 def _refuse_another(present: Store, identity: Mapping[str, Any]) -> None:
@@ -175,13 +199,13 @@ def _refuse_another(present: Store, identity: Mapping[str, Any]) -> None:
         )
 
 
-def _write_all(writer: Writer, sources: list[tuple[Path, str]], column: str, say: Say) -> dict[str, Any]:
+def _write_all(writer: Writer, sources: Sequence[Source], column: str, say: Say) -> dict[str, Any]:
     """Write every file; returns the counts for the manifest."""
     separated = False
     train_sentences = train_documents = 0
     for part in ("train", "validation"):
         before = writer.sentences
-        paths = [path for path, of in sources if of == part]
+        paths = [source.path for source in sources if source.part == part]
         for path in paths:
             sentences, documents = writer.sentences, writer.documents
             writer.write(read_lines(path, column))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -53,6 +54,19 @@ class Training(Config):
         return math.ceil(self.epochs * math.ceil(batches / self.accumulation))
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What is known of a step before data are read."""
+
+    given: PretrainedConfig
+    """configuration of the model that the step is given"""
+    start: PretrainedConfig
+    """that of the recipe's start model, the default teacher"""
+    task: Task | None
+    """its rows are not to be read; None while there is no tokenizer"""
+    trust_remote_code: bool
+
+
 class Method(Config, ABC):
     """One way to make an encoder smaller.
 
@@ -90,6 +104,13 @@ class Method(Config, ABC):
 
         Raises:
             RequestError: the request does not fit this model.
+        """
+
+    def check(self, situation: Situation) -> None:
+        """Refuse settings that no data can meet, before any are read; the result's shape is `plan`'s to refuse.
+
+        Raises:
+            RequestError: says which setting does not fit.
         """
 
     @abstractmethod

@@ -45,7 +45,7 @@ def load_task(
     limit: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Task:
-    """Read a task's data and make it ready for a tokenizer.
+    """A task's data, ready for a tokenizer; plain text is tokenised when its rows are first asked for.
 
     Args:
         spec: which task, and where its data are.
@@ -106,12 +106,12 @@ def _text(
 ) -> Task:
     from bertpress.tasks.masked_lm import MaskedLanguageModel
     from bertpress.tasks.plain_text import PlainText
-    from bertpress.tasks.text import corpus_of, load_text
+    from bertpress.tasks.text import TextSplits, corpus_of
 
     corpus = spec.corpus or corpus_of(spec.data_dir, *(spec.columns or (None,)))
-    rows, notes = load_text(corpus, tokenizer, max_length, limit, say)
+    rows = TextSplits(corpus, tokenizer, max_length, limit or {}, say)
     kind = PlainText if spec.kind == "encoder" else MaskedLanguageModel
-    return kind(spec.name, rows, tokenizer, max_length, spec.masking, notes)
+    return kind(spec.name, rows, tokenizer, max_length, spec.masking)
 
 
 def _read(spec: TaskSpec) -> TextData:

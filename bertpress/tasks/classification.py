@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bertpress.errors import RequestError
+from bertpress.files import content_digest
 from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
@@ -37,13 +38,21 @@ class Classification(Task):
 
     def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
-        self.name, self.splits, self.notes, self.made_splits = data.name, data.splits, data.notes, data.made
+        self.name, self.splits, self.made_splits = data.name, data.splits, data.made
         self.metrics, self.primary = data.metrics, data.primary
         self.labels, self.columns = data.labels, data.columns
         self.positive = data.labels.index(data.positive) if data.labels and data.positive else 1
         self.kind = "regression" if data.labels is None else "classification"
         self.inputs = tuple(tokenizer.model_input_names)
         self._encoded: dict[str, Dataset] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.data.notes
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return {str(path): content_digest(path) for path in self.data.sources}
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         names = self.labels or ("score",)
@@ -128,6 +137,9 @@ class Classification(Task):
         result = Classification(dataclasses.replace(self.data, splits=splits), self.tokenizer, self.max_length)
         result._encoded = {split: encoded for split, encoded in self._encoded.items() if split != "train"}
         return result
+
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Classification:
+        return Classification(self.data, tokenizer, self.max_length)
 
     def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
         return encode(self.tokenizer, texts, self.max_length)

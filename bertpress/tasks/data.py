@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from datasets import Dataset
 
 
@@ -25,6 +27,7 @@ class TextData:
     primary: str
     positive: str | None = None  # the positive class of f1
     notes: tuple[str, ...] = ()  # one-line remarks for the user
+    sources: tuple[Path, ...] = ()  # the files that the rows were read from
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
     made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
 

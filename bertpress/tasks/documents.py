@@ -129,6 +129,7 @@ def load_documents(name: str, data_dir: str | Path | None = None) -> TextData:
         columns=("text",),
         labels=task.labels,
         notes=tuple(notes),
+        sources=tuple(paths.values()),
         **data.CLASSES,
     )
 

@@ -54,6 +54,7 @@ def load_files(
         columns=columns,
         labels=names,
         notes=tuple(notes),
+        sources=tuple(tables.find_splits(path).values()) if path.is_dir() else (path,),
         unlabelled=unlabelled,
         **(data.SCORES if names is None else data.CLASSES),
     )

@@ -174,6 +174,7 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> TextData:
         primary=task.primary,
         positive=task.positive,
         notes=tuple(notes),
+        sources=tuple(paths.values()),
     )
 
 

@@ -154,11 +154,10 @@ class TextRows(Task):
 
     Args:
         name: as the user typed it.
-        rows: encoded rows of each split.
+        rows: encoded rows of each split; what they have as `notes` and `digests` is the task's.
         tokenizer: the one that encoded them.
         max_length: longest input in tokens, for texts that belong to no split.
         masking: which tokens are masked; the task says what None means.
-        notes: remarks about the data.
     """
 
     labels, positive, columns = None, 1, ()
@@ -171,11 +170,20 @@ class TextRows(Task):
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         masking: Masking | None = None,
-        notes: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.splits, self.notes = name, rows, notes
+        self.name, self.splits = name, rows
         self.tokenizer, self.max_length, self.masking = tokenizer, max_length, masking
         self.inputs = tuple(tokenizer.model_input_names)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = getattr(self.splits, "notes", ())
+        return found
+
+    @property
+    def sources(self) -> dict[str, str]:
+        found: dict[str, str] = getattr(self.splits, "digests", {})
+        return found
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:

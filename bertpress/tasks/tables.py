@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.corpus.reading import json_row
+from bertpress.corpus.reading import decode, json_row, parquet_file
 from bertpress.errors import RequestError, beside
 
 if TYPE_CHECKING:
@@ -73,16 +74,7 @@ def read_file(path: Path) -> Dataset:
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, without byte order mark."""
-    data = _read_bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-        bad = data.find(b"\0")
-    except UnicodeDecodeError as error:
-        bad = error.start
-    if bad >= 0:
-        line = data.count(b"\n", 0, bad) + 1
-        raise RequestError(f"Expected UTF-8 text in {path}, but line {line} holds other bytes: save the file as UTF-8.")
-    return text
+    return decode(path, _read_bytes(path).removeprefix(codecs.BOM_UTF8))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -99,12 +91,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_parquet(path: Path) -> Any:
     import pyarrow
-    import pyarrow.parquet
 
-    try:
-        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(_read_bytes(path))).read()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise RequestError(f"Expected a parquet file at {path}, but it cannot be read: write it anew.") from error
+    with parquet_file(path, _read_bytes(path)) as file:
+        table = file.read()
     for position, field in enumerate(table.schema):
         if pyarrow.types.is_dictionary(field.type):  # a categorical column of pandas, which datasets refuses
             plain = table.column(position).cast(field.type.value_type)

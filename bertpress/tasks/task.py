@@ -52,7 +52,6 @@ class Task(ABC):
         metrics: names of what `score` returns; `primary` chooses checkpoints and is the headline.
         splits: the rows of each split, as they were read.
         inputs: names of the batch's tensors that the model takes.
-        notes: remarks about the data that the user should read.
         made_splits: where splits were made of the training rows, the numbers that their rows had there, from 0.
         repeats: True if a row is the same in every epoch.
         tokenizer: what encodes the texts.
@@ -69,11 +68,20 @@ class Task(ABC):
     primary: str
     splits: Mapping[str, Rows]
     inputs: tuple[str, ...]
-    notes: tuple[str, ...]
     made_splits: Mapping[str, Sequence[int]] | None = None
     repeats: bool = True
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about the data that the user should read."""
+        return ()
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Path to digest of each file that the rows come from; none where they come from elsewhere."""
+        return {}
 
     @abstractmethod
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
@@ -98,6 +106,14 @@ class Task(ABC):
             RequestError: a task without texts.
         """
         raise RequestError(f"The training rows of {self.name} are no texts, so there is nothing to put in their place.")
+
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Task:
+        """The same rows, encoded by another tokenizer.
+
+        Raises:
+            RequestError: a task without texts.
+        """
+        raise RequestError(f"The rows of {self.name} are no texts, so no other tokenizer can encode them.")
 
     @abstractmethod
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:

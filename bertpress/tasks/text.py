@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bertpress.corpus import CorpusSpec
-from bertpress.corpus.reading import find_files
-from bertpress.corpus.rows import build_rows
-from bertpress.corpus.store import VERSION, build_store
+from bertpress.corpus.holdout import Split
+from bertpress.corpus.rows import build_rows, check_row_length
+from bertpress.corpus.store import build_store, find_sources, identity_of
 from bertpress.errors import RequestError
 from bertpress.files import digest
-from bertpress.fingerprints import tokenizer_digest
+from bertpress.fingerprints import plain_backend
 from bertpress.tasks.tables import SPLIT_STEMS
 from bertpress.tasks.task import Rows
 
@@ -25,35 +27,91 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+SPLITS: tuple[Split, ...] = ("train", "validation")
 SEED = 0
 """What stands in a row is the same for all seeds of a run, so that they are compared on the same rows."""
 
 
-def load_text(
-    spec: CorpusSpec,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    limit: Mapping[str, int] | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """Rows of train and validation, tokenised once and kept in the cache, and remarks.
+def check_text(spec: CorpusSpec, max_length: int, limit: Mapping[str, int]) -> None:
+    """Refuse what can be refused without reading the text or knowing a tokenizer.
 
     Raises:
-        RequestError: no such file, nothing to read in it, or too little to hold anything out.
+        RequestError: no such file or split, a length that no row can have, or nothing to score.
     """
-    spec = with_own_validation(spec)
-    store = build_store(spec, tokenizer, cache_folder(spec, tokenizer), say)
-    splits: dict[str, Rows] = {}
-    notes: tuple[str, ...] = ()
-    for split in ("train", "validation"):
-        rows = build_rows(store, max_length, spec, SEED, split)
-        splits[split], notes = cast("Rows", rows), (*notes, *rows.notes)
-    for split, count in (limit or {}).items():
-        if split not in splits:
-            raise RequestError(f"Plain text has the splits train and validation, not '{split}'; limit one of these.")
-        if count < len(splits[split]):
-            splits[split] = Chosen(splits[split], sorted(random.Random(split).sample(range(len(splits[split])), count)))
-    return splits, tuple(dict.fromkeys(notes))
+    for split in limit:
+        if split not in SPLITS:
+            raise RequestError(f"Plain text has the splits {' and '.join(SPLITS)}, not '{split}'; limit one of these.")
+    check_row_length(max_length)
+    if spec.validation == 0:
+        raise RequestError("validation=0 holds nothing out, so there are no validation rows: give a share or files.")
+    find_sources(with_own_validation(spec))
+
+
+class TextSplits(Mapping[str, Rows]):
+    """Rows of train and validation, tokenised once and kept in the cache.
+
+    Tokenising may take hours, so it waits until rows are asked for: what is wrong with a request is told before.
+
+    Args:
+        limit: largest number of rows of a split.
+        say: told what takes time.
+
+    Raises:
+        RequestError: here, what can be said without reading the text, such as a file that there is not; with the first
+            rows, what is wrong with the text.
+    """
+
+    def __init__(
+        self,
+        spec: CorpusSpec,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        limit: Mapping[str, int],
+        say: Callable[[str], None],
+    ) -> None:
+        check_text(spec, max_length, limit)
+        self.spec, self.limit, self.say = with_own_validation(spec), limit, say
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.sources = find_sources(self.spec, say)
+        plain_backend(tokenizer)  # refuses one that the text cannot be tokenised with
+
+    @functools.cached_property
+    def _read(self) -> tuple[dict[str, Rows], tuple[str, ...]]:
+        """The rows of each split, and remarks."""
+        folder = cache_folder(identity_of(self.spec, self.sources, self.tokenizer))
+        store = build_store(self.spec, self.tokenizer, folder, self.say, self.sources)
+        splits: dict[str, Rows] = {}
+        notes: list[str] = []
+        for split in SPLITS:
+            rows = build_rows(store, self.max_length, self.spec, SEED, split)
+            splits[split], count = cast("Rows", rows), self.limit.get(split, len(rows))
+            notes += rows.notes
+            if count < len(rows):
+                chosen = random.Random(split).sample(range(len(rows)), count)
+                splits[split] = Chosen(splits[split], sorted(chosen))
+        return splits, tuple(dict.fromkeys(notes))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about the text."""
+        return self._read[1]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Path to digest of each file."""
+        return {str(source.path): source.sha256 for source in self.sources}
+
+    def __getitem__(self, split: str) -> Rows:
+        return self._read[0][split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SPLITS)
+
+    def __len__(self) -> int:
+        return len(SPLITS)
+
+    def __contains__(self, split: object) -> bool:
+        return split in SPLITS
 
 
 def corpus_of(data_dir: str | None, column: str | None) -> CorpusSpec:
@@ -73,17 +131,11 @@ def with_own_validation(spec: CorpusSpec) -> CorpusSpec:
     return spec.model_copy(update={"validation": tuple(map(str, files))}) if files else spec
 
 
-def cache_folder(spec: CorpusSpec, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Where tokenised text is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
+def cache_folder(identity: Mapping[str, Any]) -> Path:
+    """Where a store is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
-    held = spec.validation if isinstance(spec.validation, tuple) else ()
-    facts = [str(VERSION), spec.text_column, tokenizer_digest(tokenizer)]
-    for part, patterns in (("train", spec.files), ("validation", held)):
-        for path in find_files(patterns) if patterns else ():
-            status = path.stat()
-            facts += [part, str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    return root / "corpus" / digest(*map(str.encode, facts))[:16]
+    return root / "corpus" / digest(json.dumps(identity, sort_keys=True).encode())[:16]
 
 
 class Chosen:

@@ -1,7 +1,7 @@
 """Augmentation one word at a time: what the batched program must equal.
 
 Written after the paper's algorithm with a string per masked word and the model's own whole forward; it shares only the
-settings and the files of stop words with the package.
+settings and the files of stop words with the package, and the numbers drawn with the test of these.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from test_draws import reference
 
 from bertpress.augmentation.words import stop_words
 
@@ -72,12 +73,12 @@ def samples(
         else:
             found = neighbours(match[0], *table, settings.candidates)
         lists.append(sorted({cased(match[0], word) for word in found}))
-    generator = np.random.Philox(key=np.array([settings.seed, 2 * row + field], dtype=np.uint64))
-    made = []
+    made, place = [], 0
     for _ in range(number):
         copy, shift = text, 0
         for match, candidates in zip(words, lists, strict=True):
-            whether, which = (int(generator.random_raw()) / 2**64 for _ in range(2))
+            whether, which = (reference((settings.seed, field), row, place + more) for more in range(2))
+            place += 2
             if candidates and whether < settings.replace_probability:
                 new = candidates[int(which * len(candidates))]
                 copy = copy[: match.start() + shift] + new + copy[match.end() + shift :]

@@ -10,7 +10,7 @@ from conftest import make_tokenizer
 from families import FAMILIES
 
 from bertpress.augmentation import Augmentation
-from bertpress.augmentation.candidates import Framing, Masked, Proposer, batches, fill, frame_of, joint
+from bertpress.augmentation.candidates import Framing, Masked, Proposer, batches, joint
 from bertpress.augmentation.vocabulary import vocabulary_of
 from bertpress.augmentation.words import Analyser
 
@@ -67,14 +67,14 @@ def test_nothing_but_whole_words_is_proposed(tokenizer: Any) -> None:
     assert {len(words) for words in kept.propose(items)} == {whole}
 
 
-def test_frames_of_a_tokenizer(tokenizer: Any) -> None:
-    text, other = (tokenizer.encode(words, add_special_tokens=False) for words in ("house road", "day"))
-    expected = tokenizer("house road", "day")
-    made = fill(frame_of(tokenizer, 2), (text, other), [1])
-    assert made.ids == expected["input_ids"]
-    assert made.segments == expected["token_type_ids"]
-    assert made.positions == [2]
-    assert fill(frame_of(tokenizer, 1), (text,), [0, 1]).ids == tokenizer("house road")["input_ids"]
+def test_masked_and_original_text_are_framed_as_the_tokenizer_does(tokenizer: Any) -> None:
+    ids = tokenizer.encode("house road", add_special_tokens=False)
+    for context, texts in (("pair", ["house [MASK]", "house road"]), ("single", ["house [MASK]"])):
+        made = Framing.of(tokenizer, 64, context).input_of(Masked(ids, (1,), "road"))
+        expected = tokenizer(*texts)
+        assert made.ids == expected["input_ids"]
+        assert made.segments == expected["token_type_ids"]
+        assert made.positions == [2]
 
 
 def test_what_does_not_fit_is_cut_around_the_word(tokenizer: Any) -> None:

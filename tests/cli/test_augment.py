@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,20 @@ def test_it_augments(augment: Call, masked_lm: Path, tmp_path: Path) -> None:
     other = augment("--samples", 5, masked_lm=masked_lm)
     assert other.code == 2
     assert "samples: 4 there, 5 now" in other.err
+
+
+def test_edited_texts_are_noticed(augment: Call, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    assert augment("--samples", 2, data_dir=tmp_path / "data").code == 0
+    (tmp_path / "out" / "manifest.json").unlink()  # as if it had been killed
+    train = tmp_path / "data" / "train.csv"
+    text = train.read_text(encoding="utf-8")
+    train.write_text(text.replace("film", "plot", 1), encoding="utf-8")
+    again = augment("--samples", 2, data_dir=tmp_path / "data")
+    assert again.code == 2
+    assert f"was begun with other texts: {train} changed since" in again.err
+    train.write_text(text, encoding="utf-8")
+    assert augment("--samples", 2, data_dir=tmp_path / "data").code == 0
 
 
 def test_the_result_is_a_data_dir(augment: Call, bertpress: Call, model: Path, tmp_path: Path) -> None:

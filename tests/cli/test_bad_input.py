@@ -305,7 +305,7 @@ def test_tokenizer_missing(theseus: Call, model: Path, tmp_path: Path) -> None:
 
 def test_out_of_another_recipe(theseus: Call, tmp_path: Path) -> None:
     from bertpress.recipe import Recipe
-    from bertpress.run import open_run
+    from bertpress.run_folder import open_run
 
     values = {"model": "m", "task": "pydoc", "steps": [{"theseus": {}}]}
     open_run(tmp_path / "out", Recipe.model_validate(values))

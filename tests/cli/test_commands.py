@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_the_same_command_again_does_nothing(run: Path, model: Path, data: Path,
     assert bertpress(*theseus(model, data, run)).code == 0
     assert time.perf_counter() - start < 10
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")} == before
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_edited_rows(
+    model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    command = theseus(model, tmp_path / "data", tmp_path / "run", "--no-baseline")
+    assert bertpress(*command).code == 0
+    assert set(json.loads((tmp_path / "run" / "sources.json").read_text())) == {
+        str(tmp_path / "data" / f"{split}.csv") for split in ("train", "validation", "test")
+    }
+    train = tmp_path / "data" / "train.csv"
+    train.write_text(train.read_text(encoding="utf-8").replace("film", "plot", 1), encoding="utf-8")
+    again = bertpress(*command)
+    assert again.code == 2
+    assert f"was begun with other data: {train} changed since" in again.err
 
 
 def test_evaluate_repeats_the_metrics_of_the_run(run: Path, data: Path, bertpress: Callable[..., Any]) -> None:

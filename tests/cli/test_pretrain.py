@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,81 @@ def test_general_distillation_and_what_follows(
     assert json.loads((tmp_path / "task" / "report.json").read_text())["rows"][-1]["layers"] == 2
 
 
+@pytest.mark.slow
+def test_another_masking_is_scored_alike(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    """The flags that made a model evaluate, predict and measure it too."""
+    rows = ["--set", "task.masking.probability=0.4", "--set", "task.corpus.pack=off", "--max-length", "32"]
+    made = bertpress("pretrain", "--corpus", corpus, "--model", model, *rows, "--batch-size", "8", "--device", "cpu",
+                     "--quiet", "--set", "training.max_steps=5", "--out", tmp_path / "run")  # fmt: skip
+    assert made.code == 0, made.err
+    result = json.loads((tmp_path / "run" / "00-finetune" / "result.json").read_text())
+    flags = [tmp_path / "run", "--corpus", corpus, *rows, "--device", "cpu"]
+    scored = bertpress("evaluate", *flags, "--json")
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["validation"] == pytest.approx(result["metrics"]["validation"])
+    plain = bertpress("evaluate", tmp_path / "run", "--corpus", corpus, "--device", "cpu", "--json", *rows[2:])
+    assert plain.code == 0
+    assert plain.out != scored.out
+    predicted = bertpress("predict", *flags, "--split", "validation", "--out", tmp_path / "predictions")
+    assert predicted.code == 0, predicted.err
+    records = [json.loads(line) for line in (tmp_path / "predictions" / "validation.jsonl").read_text().splitlines()]
+    share = sum(record["guessed"] for record in records) / sum(record["masked"] for record in records)
+    assert share == pytest.approx(result["metrics"]["validation"]["masked_accuracy"])
+    assert bertpress("measure", *flags, "--batch-size", "4").code == 0
+    wrong = bertpress("evaluate", tmp_path / "run", "--corpus", corpus, "--set", "masking.probability=0.4")
+    assert wrong.code == 2
+    assert "--set takes fields of the task here (task.FIELD=VALUE)" in wrong.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["masked-lm", "distill"])
+def test_the_function_does_what_the_command_does(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, objective: str
+) -> None:
+    from bertpress import Runtime, Training, pretrain
+
+    runtime = Runtime(device="cpu")
+    training = Training(max_steps=4, batch_size=8)
+    if objective == "distill":
+        flags = ["--objective", "distill", "--teacher", model, "--shape", "2x12x2x20"]
+        made = pretrain(str(corpus), tmp_path / "function", objective="distill", teacher=str(model),
+                        shape="2x12x2x20", intermediate=training, max_length=32, runtime=runtime)  # fmt: skip
+        phase, step = "intermediate", "00-tinybert"
+    else:
+        flags = ["--shape", "2x16x2", "--vocabulary", "characters", "--set", "task.masking.whole_word=true", "--set",
+                 "task.corpus.pack=off", "--seed", "3"]  # fmt: skip
+        made = pretrain({"files": [str(corpus)], "pack": "off"}, tmp_path / "function", shape="2x16x2",
+                        vocabulary="characters", masking={"whole_word": True}, seed=3, training=training,
+                        max_length=32, runtime=runtime)  # fmt: skip
+        phase, step = "training", "00-finetune"
+    assert made.report["rows"]
+    done = bertpress("pretrain", "--corpus", corpus, *flags, *QUICK, "--set", f"{phase}.max_steps=4", "--out",
+                     tmp_path / "command")  # fmt: skip
+    assert done.code == 0, done.err
+    weights = [
+        (tmp_path / name / step / "model" / "model.safetensors").read_bytes() for name in ("function", "command")
+    ]
+    assert weights[0] == weights[1]
+    recipes = [(tmp_path / name / "recipe.yaml").read_text() for name in ("function", "command")]
+    assert recipes[0].replace(str(tmp_path / "function"), str(tmp_path / "command")) == recipes[1]
+
+
+def test_the_function_refuses_what_the_command_refuses(corpus: Path, model: Path, tmp_path: Path) -> None:
+    from bertpress import RequestError, pretrain
+
+    for fields, words in (
+        ({}, "needs --model, or --shape and --vocabulary"),
+        ({"model": str(model), "epochz": 3}, "epochz"),
+        ({"model": str(model), "objective": "guess"}, "got 'guess'"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            pretrain(str(corpus), tmp_path / "run", **fields)
+    with pytest.raises(RequestError, match="Name the text"):
+        pretrain([], tmp_path / "run", model=str(model))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -131,6 +208,113 @@ def test_requests_that_do_not_fit_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def edit(file: Path) -> None:
+    """Swap two words, and leave length and time of change as they were."""
+    before, text = file.stat(), file.read_text(encoding="utf-8")
+    file.write_text(text.replace("film", "road", 1), encoding="utf-8")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["--model", "--shape"])
+def test_a_run_does_not_go_on_with_edited_text(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, begin: str
+) -> None:
+    text = tmp_path / "text.txt"
+    shutil.copy(corpus, text)
+    start = {"--model": ["--model", model], "--shape": ["--shape", "2x16x2", "--vocabulary", "characters"]}[begin]
+    command = ["pretrain", "--corpus", text, *start, *QUICK, "--set", "training.max_steps=4", "--out", tmp_path / "run"]
+    assert bertpress(*command).code == 0
+    shutil.rmtree(tmp_path / "run" / "00-finetune")  # as if it had been killed
+    edit(text)
+    again = bertpress(*command)
+    assert again.code == 2
+    what = "The vocabulary of" if begin == "--shape" else f"{tmp_path / 'run'} was begun with other data"
+    assert what in again.err
+    assert f"{text} changed since" in again.err
+    assert not (tmp_path / "run" / "00-finetune").exists()
+    shutil.copy(corpus, text)
+    assert bertpress(*command).code == 0, "what was there is put back"
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a vocabulary is made of the text nor the text tokenised."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("the text was read")
+
+    monkeypatch.setattr("bertpress.corpus.store._write_store", fail)
+    monkeypatch.setattr("bertpress.corpus.vocabulary.build_tokenizer", fail)
+
+
+MASKED = ("pretrain", "--corpus", "CORPUS", "--model", "MODEL")
+NEW = ("pretrain", "--corpus", "CORPUS", "--shape", "2x16x2", "--vocabulary", "wordpiece")
+DISTILL = ("pretrain", "--corpus", "CORPUS", "--objective", "distill", "--teacher", "MODEL")
+TEXT = ("--task", "text", "--data-dir", "CORPUS")
+EARLY = {
+    "layers": ((*MASKED, "--set", "layers=9"), "between 1 and the model's 4, got 9"),
+    "layers of a new model": ((*NEW, "--set", "layers=9"), "between 1 and the model's 2, got 9"),
+    "split": ((*MASKED, "--limit", "test=5"), "the splits train and validation, not 'test'"),
+    "split of a new model": ((*NEW, "--limit", "test=5"), "the splits train and validation, not 'test'"),
+    "nothing held out": ((*MASKED, "--set", "task.corpus.validation=0"), "validation=0 holds nothing out"),
+    "idle field": (
+        (*MASKED, "--set", "task.corpus.format=lines", "--set", "task.corpus.next_sentence=random50"),
+        "next_sentence=random50 needs format=documents",
+    ),
+    "short rows": ((*MASKED, "--max-length", 6), "8 to 65535 tokens, got 6"),
+    "long rows": ((*MASKED, "--max-length", 65), "more than the 64 positions"),
+    "long rows of a new model": ((*NEW, "--max-length", 513), "more than the 512 positions"),
+    "tracker": ((*NEW, "--log", "tensorbord"), "no tracker 'tensorbord'"),
+    "device": ((*NEW, "--device", "gpu"), "no device 'gpu'"),
+    "heads": ((*DISTILL, "--shape", "2x12x2", "--set", "attention_loss=scores"), "needs equal numbers of heads"),
+    "weights": ((*DISTILL, "--set", "hidden_weight=[1,2]"), "hidden_weight: expected one number or 3, got 2"),
+    "map": ((*DISTILL, "--set", "layer_map=[[1,9]]"), "a teacher layer up to 4"),
+    "vocabulary": ((*DISTILL, "--model", "OTHER"), "have different vocabularies"),
+    "angle": (
+        ("tinybert", "--model", "MODEL", *TEXT, "--set", "shape={layers: 2, hidden_size: 12, heads: 2}", "--set",
+         "cosine_weight=1"),
+        "cosine_weight needs equal widths",
+    ),
+    "nothing to predict": (("theseus", "--model", "MODEL", *TEXT, "--kind", "encoder"), "asks nothing"),
+    "no head": (("theseus", "--model", "MODEL", *TEXT), "has no trained head for text"),
+    "no head to score": (("evaluate", "MODEL", *TEXT), "has no trained head for text"),
+    "nothing to score": (("evaluate", "MODEL", *TEXT, "--kind", "encoder"), "asks nothing"),
+    "no words to replace": (("augment", "--model", "MODEL", *TEXT), "has no texts whose words could be replaced"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EARLY)
+@pytest.mark.usefixtures("unread")
+def test_requests_are_refused_before_the_text_is_read(
+    what: str, bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    tokenizer = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(tokenizer.replace('"film"', '"movie"'), encoding="utf-8")
+    command, words = EARLY[what]
+    names = {"CORPUS": corpus, "MODEL": model, "OTHER": other}
+    more = [] if command[0] == "evaluate" else ["--out", tmp_path / "run"]
+    more += [] if command[0] == "augment" or "--max-length" in command else ["--max-length", 32]
+    done = bertpress(*(names.get(str(word), word) for word in command), "--quiet", *more)
+    assert done.code == 2, done.err
+    assert words in done.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("begin", [MASKED, NEW])
+@pytest.mark.usefixtures("unread")
+def test_a_folder_of_others_is_refused_before_the_text_is_read(
+    bertpress: Callable[..., Any], corpus: Path, model: Path, tmp_path: Path, begin: tuple[str, ...]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    command = [{"CORPUS": str(corpus), "MODEL": str(model)}.get(word, word) for word in begin]
+    done = bertpress(*command, *QUICK, "--out", tmp_path)
+    assert done.code == 2
+    assert "holds files that are not a run" in done.err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [(b"", "Expected text in"), (b"\n \n\n", "Expected text in"), (b"a\0b\n", "other bytes"), (b"\xff\xfe\n", "UTF-8")],
@@ -143,6 +327,7 @@ def test_text_that_is_none_is_refused(
     assert done.code == 2
     assert words in done.err
     assert "text.txt" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def test_rows_are_framed_as_the_tokenizer_does(tokenizer: Any) -> None:
         expected = tokenizer(*given, return_token_type_ids=True)
         assert frame.fill(*ids) == (expected["input_ids"], expected["token_type_ids"])
         assert frame.special(pair=len(ids) == 2) == tokenizer.num_special_tokens_to_add(pair=len(ids) == 2)
+        assert frame.begin(pair=len(ids) == 2) == expected.sequence_ids(0).index(0)
 
 
 def test_a_frame_by_hand() -> None:

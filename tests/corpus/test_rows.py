@@ -285,7 +285,6 @@ def test_the_same_rows_for_the_same_seed(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"pack": "off"}, "pack=off needs format=lines, but the text is read as format=documents"),
-        ({"next_sentence": "random50", "format": "lines"}, "next_sentence=random50 needs format=documents, .* set to"),
         ({"short_probability": 0.2}, "short_probability=0.2 needs format=documents and pairs"),
         ({"next_sentence": "random50", "overflow": "truncate"}, "overflow=truncate needs format=lines or"),
         ({"pair_probability": 0.0}, "pair_probability=0.0 needs format=lines"),
@@ -294,6 +293,11 @@ def test_the_same_rows_for_the_same_seed(tmp_path: Path) -> None:
 def test_fields_without_effect_are_refused(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=message):
         rows_of("the\nday\n\na house", tmp_path, **fields)
+
+
+def test_fields_without_effect_on_a_given_format_are_refused_before_the_text_is_read() -> None:
+    with pytest.raises(ValueError, match=r"next_sentence=random50 needs format=documents, but the text is set to"):
+        CorpusSpec(files="nowhere", format="lines", next_sentence="random50")
 
 
 def test_wrong_requests(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_model, without_dropout
+from conftest import kill_family, make_model, without_dropout
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
@@ -163,13 +162,12 @@ def test_a_hundred_steps_that_mostly_replace_nothing_end(command: Any, model: Pa
 def test_a_killed_run_of_two_goes_on_to_the_same_weights(command: Any) -> None:
     whole = run(*command(TWO, "whole", 8, "--epochs", "6", *RAMP))
     line, out = command(TWO, "killed", 8, "--epochs", "6", *RAMP)
-    killed = subprocess.Popen(line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while not list(out.glob("00-theseus/replacing/checkpoint-*/complete")) and killed.poll() is None:
         assert time.monotonic() < until
         time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    kill_family(killed)
     assert not (out / "00-theseus" / "result.json").exists()
     run(line, out)
     for name, value in weights(whole).items():

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import batch_of, make_config, make_model, make_tokenizer, without_dropout
+from conftest import batch_of, make_config, make_masked_task, make_model, make_tokenizer, without_dropout
 from pydantic import ValidationError
 
 from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
+from bertpress.methods.method import Training
 from bertpress.methods.tinybert import Shape, TinyBert
+from bertpress.methods.tinybert.checks import check_teacher, task_of_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, weights
 from bertpress.methods.tinybert.observing import Wanted, observe
 from bertpress.methods.tinybert.prediction import Prediction
 from bertpress.methods.tinybert.signals import bytes_needed, store
-from bertpress.methods.tinybert.steps import check_teacher
-from bertpress.teachers import check_vocabulary, find_teacher
+from bertpress.teachers import check_vocabulary
 
 # Layer maps
 
@@ -340,6 +341,17 @@ def test_stored_signals_are_those_of_the_teacher(task: Any, tmp_path: Path, fiel
     assert size == bytes_needed(teacher, task, ["train", "validation"], wanted)
 
 
+def test_stored_logits_alone_are_those_of_every_row(task: Any, tmp_path: Path) -> None:
+    """With nothing stored by token, several batches long."""
+    from bertpress.evaluation import logits_of
+
+    teacher = make_model(**without_dropout())
+    signals = store(tmp_path / "signals", teacher, task, ["train", "validation"], Wanted(logits=True))
+    for split in ("train", "validation"):
+        stored, expected = torch.from_numpy(signals[split].logits.copy()), logits_of(teacher, task, task.encoded(split))
+        torch.testing.assert_close(stored, torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
+
+
 def test_a_store_is_used_again(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertpress.methods.tinybert import signals
 
@@ -400,6 +412,41 @@ def test_vocabularies_have_to_agree() -> None:
         check_vocabulary(make_tokenizer(), make_tokenizer("roberta"), "a", "b")
 
 
+PREDICTIONS = {"intermediate": None, "teacher": "elsewhere"}
+
+
+def test_predictions_are_learnt_from_a_teacher_of_another_vocabulary(task: Any, tmp_path: Path) -> None:
+    teacher, student = make_model(family="roberta", **without_dropout("roberta")), make_model(**without_dropout())
+    method = TinyBert(**PREDICTIONS)
+    taught = task_of_teacher(method, task, make_tokenizer("roberta"))
+    assert task_of_teacher(method, task, make_tokenizer()) is task
+    signals = store(tmp_path / "signals", teacher, taught, ["train"], Wanted(logits=True))
+    numbers = [5, 90, 17]
+    own, other = (each.collate([each.encoded("train")[row] for row in numbers]) for each in (task, taught))
+    assert not torch.equal(own["input_ids"], other["input_ids"])
+    read = Prediction(student, task, method, None, signals).taught(own)
+    with torch.no_grad():
+        torch.testing.assert_close(read.logits, taught.forward(teacher, other).logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"intermediate": Training()}, "tokens cannot be compared; .* or compare predictions alone"),
+        ({"cosine_weight": 1.0}, "tokens cannot be compared"),
+        ({"signals": "none"}, "answers are stored before the training; signals none forbids that"),
+    ],
+)
+def test_what_needs_the_teacher_s_tokens_needs_its_vocabulary(task: Any, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        task_of_teacher(TinyBert(**{**PREDICTIONS, **fields}), task, make_tokenizer("roberta"))
+
+
+def test_masked_words_need_one_vocabulary() -> None:
+    with pytest.raises(RequestError, match=r"cannot be compared; give a student and a teacher that share one\.$"):
+        task_of_teacher(TinyBert(**PREDICTIONS), make_masked_task(), make_tokenizer("roberta"))
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "modernbert", "deberta-v2"])
 def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) -> None:
     from bertpress.encoders.surgery import reorder_outputs
@@ -415,13 +462,15 @@ def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) ->
 def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     stored = make_model(**without_dropout(id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1}))
     stored.save_pretrained(tmp_path / "teacher")
     make_tokenizer().save_pretrained(tmp_path / "teacher")
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
-    teacher = find_teacher(str(tmp_path / "teacher"), make_model(), task, run)
+    teacher, taught = find_teacher(TinyBert(teacher=str(tmp_path / "teacher")), make_model(), task, run)
+    assert taught is task
     batch = task.collate([task.encoded("train")[row] for row in range(4)])
     with torch.no_grad():
         expected = task.forward(stored, batch).logits[:, [1, 0]]
@@ -432,6 +481,7 @@ def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: P
 def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
@@ -443,7 +493,7 @@ def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None
         make_model(**fields).save_pretrained(tmp_path / name)
         make_tokenizer().save_pretrained(tmp_path / name)
         with pytest.raises(RequestError, match=words):
-            find_teacher(str(tmp_path / name), make_model(), task, run)
+            find_teacher(TinyBert(teacher=str(tmp_path / name)), make_model(), task, run)
 
 
 def test_a_student_of_another_architecture_takes_what_it_knows(task: Any, batch: Any) -> None:
@@ -465,6 +515,7 @@ def test_layers_above_the_compared_ones_may_stay_without_gradient(task: Any) -> 
 def test_labels_are_compared_but_for_their_spelling(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.methods.tinybert.student import find_teacher
     from bertpress.run import Runtime
 
     said: list[str] = []
@@ -473,7 +524,7 @@ def test_labels_are_compared_but_for_their_spelling(task: Any, tmp_path: Path) -
         fields = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
         make_model(**fields).save_pretrained(tmp_path / name)
         make_tokenizer().save_pretrained(tmp_path / name)
-        find_teacher(str(tmp_path / name), make_model(), task, run)
+        find_teacher(TinyBert(teacher=str(tmp_path / name)), make_model(), task, run)
     assert len(said) == 1
     assert "does not name its labels; they are taken to be bad, good, in this order" in said[0]
 

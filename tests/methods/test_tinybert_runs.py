@@ -158,6 +158,25 @@ def test_masked_language_models_are_distilled(
     assert torch.equal(model.cls.predictions.decoder.weight, model.bert.embeddings.word_embeddings.weight)
 
 
+@pytest.mark.parametrize("augmentation", [None, AUGMENTATION])
+def test_predictions_of_another_vocabulary(
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path, augmentation: Any
+) -> None:
+    from transformers import AutoTokenizer
+
+    fields = {"intermediate": None, "prediction": STEPS, "teacher": str(folder_of("roberta")), "teacher_check": False}
+    run = carry_out({"tinybert": {**fields, "layers": 2, "augmentation": augmentation}}, tmp_path / "run")
+    step = run / "00-tinybert"
+    assert json.loads((step / "result.json").read_text())["layers"] == 2
+    own = AutoTokenizer.from_pretrained(step / "model").get_vocab()
+    assert own == AutoTokenizer.from_pretrained(folder_of("bert")).get_vocab()
+    assert own != AutoTokenizer.from_pretrained(folder_of("roberta")).get_vocab()
+    assert bool(augmentation) == (step / "augmentation" / "train.parquet").is_file()
+    with pytest.raises(RequestError, match="have different vocabularies"):
+        carry_out({"tinybert": {**fields, "intermediate": STEPS}}, tmp_path / "inside")
+    assert not (tmp_path / "inside").exists()
+
+
 def test_the_original_s_means_are_the_same_with_stored_signals(carry_out: Callable[..., Path], tmp_path: Path) -> None:
     """They count padding, of which nothing is stored: the teacher is asked for it."""
     fields = {**FIELDS, "reduction": "upstream", "intermediate": {**STEPS, "max_steps": 30}}

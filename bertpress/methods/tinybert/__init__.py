@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from bertpress.augmentation import Augmentation
 from bertpress.config import Config
 from bertpress.errors import RequestError
-from bertpress.methods.method import Method, Training
+from bertpress.methods.method import Method, Situation, Training
 from bertpress.methods.tinybert.mapping import Pairs, Strategy, layer_pairs
 
 if TYPE_CHECKING:
@@ -173,6 +173,11 @@ class TinyBert(Method):
         if self.layers is not None and self.layers > depth:
             raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
         return with_layers(config, [(layer,) for layer in self.kept_layers(config)])
+
+    def check(self, situation: Situation) -> None:
+        from bertpress.methods.tinybert.checks import check_request
+
+        check_request(self, situation)
 
     def _planned_student(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.loading import load_config

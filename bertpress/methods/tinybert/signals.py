@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Array = np.memmap[Any, Any]
 
 KEY = "key.json"
-FORMAT = 1
+FORMAT = 2
 """Goes up when the same selection would be stored otherwise."""
 MOST_BYTES = 2 * 10**9
 """What `signals: auto` stores at most."""
@@ -161,13 +161,13 @@ def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wante
     lengths = np.asarray(encoded["length"], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     numbers = np.empty(len(encoded), np.int64)
-    fields: list[Field] = []
+    fields: list[Field] | None = None
     tokens = logits = None
     with torch.inference_mode(), fastest_kernels(device):
         for chosen, batch in batches_by_length(task, encoded, device, batch_size):
             seen = observe(teacher, task, batch, wanted)
             numbers[chosen] = batch["row"].cpu().numpy()
-            if not fields:
+            if fields is None:  # once: opening empties the files
                 fields = _fields(seen, wanted)
                 tokens, logits = _open(folder, split, seen, fields, int(offsets[-1]), len(encoded))
             if logits is not None and seen.logits is not None:
@@ -184,7 +184,7 @@ def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wante
     numbers.tofile(folder / f"{split}.rows")
     lengths.tofile(folder / f"{split}.lengths")
     outputs = 0 if logits is None else int(logits.shape[1])
-    write_json(folder / f"{split}.json", {"outputs": outputs, "fields": [asdict(field) for field in fields]})
+    write_json(folder / f"{split}.json", {"outputs": outputs, "fields": [asdict(field) for field in fields or ()]})
 
 
 def _fields(seen: Observed, wanted: Wanted) -> list[Field]:

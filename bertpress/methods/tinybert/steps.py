@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import disable_capture
-from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
+from bertpress.methods.tinybert.checks import check_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, rises
 from bertpress.methods.tinybert.observing import Wanted
 from bertpress.methods.tinybert.prediction import Prediction, wanted_of
 from bertpress.methods.tinybert.signals import MOST_BYTES, Signals, bytes_needed, store
-from bertpress.methods.tinybert.student import make_student
+from bertpress.methods.tinybert.student import find_teacher, make_student
 from bertpress.processes import barrier, is_first_process, world_size
-from bertpress.teachers import find_teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,22 +34,19 @@ SAMPLED_ROWS = 1000
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student after both steps; `model` is left unchanged."""
-    teacher: PreTrainedModel | None = find_teacher(
-        method.teacher, model, task, run, needs_head=method.prediction is not None
-    )
-    assert teacher is not None
+    teacher: PreTrainedModel | None
+    teacher, taught = find_teacher(method, model, task, run)
     student = make_student(method, model, task, run)
     comparison = Comparison(method, student.config, teacher.config) if method.intermediate is not None else None
-    check_widths(method, student, teacher)
     if method.teacher_check and method.prediction is not None and not run.has_begun("intermediate", "prediction"):
-        check_teacher(teacher, task)
+        check_teacher(teacher, taught)
     with run.timed("augmentation"):
-        task = augmented(method, teacher, task, run)
+        task, taught = augmented(method, teacher, task, taught, run)
     if method.shape is not None:
         say_untrained(student, task, run)
     run.enter(next((phase for phase in method.trainings() if not run.is_finished(phase)), None))
     with run.timed("signals"):
-        inside, answers = prepare_signals(method, teacher, task, comparison, run)
+        inside, answers = prepare_signals(method, teacher, taught, comparison, run, apart=taught is not task)
     if (inside or comparison is None) and (answers or method.prediction is None):
         teacher = None  # everything that it says is stored
     if comparison is not None and method.intermediate is not None:
@@ -67,52 +63,26 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
     return student
 
 
-def check_widths(method: TinyBert, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Refuse the angle between states of different widths.
+def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Task, run: StepRun) -> tuple[Task, Task]:
+    """The task, and as the teacher reads it, with more training texts, if the method asks for them.
 
-    Raises:
-        RequestError: names both widths.
+    They are made once and kept in the step.
     """
-    own, other = student.config.hidden_size, teacher.config.hidden_size
-    if method.prediction is not None and method.cosine_weight and own != other:
-        raise RequestError(f"cosine_weight needs equal widths, but the student has {own} and the teacher {other}.")
-
-
-def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
-    """Refuse a teacher that has learnt nothing of the task: one that was never fine-tuned, or with other labels.
-
-    Raises:
-        RequestError: names its score and that of the commonest answer.
-    """
-    from bertpress.evaluation import logits_of
-
-    split = task.dev_split
-    if not task.has_labels(split):
-        return
-    score = task.score(logits_of(teacher, task, task.encoded(split)), split)[task.primary]
-    chance = task.chance_score(split)
-    if not score > chance:
-        raise RequestError(
-            f"The teacher's {task.primary} on {split} is {100 * score:.1f}, no better than always giving the commonest "
-            f"answer ({100 * chance:.1f}); fine-tune it first, or set teacher_check to false."
-        )
-
-
-def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, run: StepRun) -> Task:
-    """The task with more training texts, if the method asks for them; they are made once and kept in the step."""
     from bertpress.augmentation.augmenting import augment
     from bertpress.augmentation.job import Job, Source
     from bertpress.tasks.tables import read_file
 
     if method.augmentation is None:
-        return task
+        return task, taught
     folder = run.folder / "augmentation"
     if not (folder / "manifest.json").is_file():
         run.enter("augmentation")
-    source = Source(weights_digest(teacher), task.tokenizer, lambda: embeddings_of(teacher))
+    source = Source(weights_digest(teacher), taught.tokenizer, lambda: embeddings_of(teacher))
     made = augment(Job.of(task, method.augmentation, source, run.runtime), folder)
     run.runtime.say(f"{made['rows']} training rows, {made['original_rows']} of them original")
-    return task.with_train(read_file(folder / "train.parquet"))
+    rows = read_file(folder / "train.parquet")
+    more = task.with_train(rows)
+    return more, more if taught is task else taught.with_train(rows)
 
 
 def embeddings_of(model: PreTrainedModel) -> np.ndarray:
@@ -122,12 +92,22 @@ def embeddings_of(model: PreTrainedModel) -> np.ndarray:
 
 
 def prepare_signals(
-    method: TinyBert, teacher: PreTrainedModel, task: Task, comparison: Comparison | None, run: StepRun
+    method: TinyBert,
+    teacher: PreTrainedModel,
+    task: Task,
+    comparison: Comparison | None,
+    run: StepRun,
+    apart: bool = False,
 ) -> tuple[dict[str, Signals], dict[str, Signals]]:
-    """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored."""
+    """What step 1 and step 2 can read instead of asking the teacher; empty where nothing is stored.
+
+    Args:
+        task: as the teacher reads it.
+        apart: the student reads it otherwise, so that the teacher cannot be asked about its batches.
+    """
     if method.signals == "none" or not task.repeats or all(map(run.is_finished, method.trainings())):
         return {}, {}
-    if method.signals == "auto" and _epochs(method, len(task.encoded("train"))) < 2:
+    if method.signals == "auto" and not apart and _epochs(method, len(task.encoded("train"))) < 2:
         return {}, {}  # computing what is read once gains nothing
     splits = ["train", task.dev_split]
     asked = wanted_of(method, teacher) if method.prediction is not None else Wanted()

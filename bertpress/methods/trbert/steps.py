@@ -11,6 +11,7 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.fingerprints import tokenizer_digest, weights_digest
+from bertpress.loading import load_tokenizer
 from bertpress.methods.trbert.artefacts import PerRow, stored
 from bertpress.methods.trbert.calibrating import change_settings, fit, settings_of
 from bertpress.methods.trbert.costs import RowCosts, even_shares
@@ -19,7 +20,7 @@ from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Phase, Reducing
 from bertpress.methods.trbert.reinforced import Reinforced
 from bertpress.methods.trbert.smooth import Smooth
-from bertpress.teachers import find_teacher
+from bertpress.teachers import check_vocabulary, find_teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -152,6 +153,9 @@ def answers_of(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun)
         return {}
     if not run.is_finished("logits"):
         run.enter("logits")
+    if method.teacher not in ("start", "input"):
+        tokenizer = load_tokenizer(method.teacher, run.runtime.trust_remote_code)
+        check_vocabulary(task.tokenizer, tokenizer, "the input model", method.teacher)
     teacher = find_teacher(method.teacher, model, task, run)
     if not task.repeats or task.head != "sequence-classification":
         return {"teacher": teacher}
