@@ -281,7 +281,7 @@ def _card(job: Job, method: Method, result: dict[str, Any], compact: bool) -> st
         f"(seed {job.recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
         f"{result['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
         f'{auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained("FOLDER"{code})\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("FOLDER")\n```\n{about}\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("FOLDER"{code})\n```\n{about}\n'
         "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
         f"```yaml\n{job.recipe.to_yaml()}```\n"
     )
