@@ -100,12 +100,12 @@ def own_ratios(model: PreTrainedModel, traces: list[Trace]) -> Tensor:
 
 
 def _threshold(scores: Tensor, share: float) -> float:
-    """What that share of the scores reaches."""
+    """What that share of the scores, which lie between 0 and 1, exceeds; between two of them, so that none is near."""
     if not len(scores):
         return 0.5
     kept = round(share * len(scores))
-    ordered = scores.sort(descending=True).values
-    return float(ordered[kept - 1]) if kept else float(ordered[0]) + 1.0
+    ordered = [1.0, *scores.sort(descending=True).values.tolist(), 0.0]
+    return float(ordered[kept] + ordered[kept + 1]) / 2
 
 
 def _own_ratio(settings: Settings, traces: list[Trace], step: int) -> float:

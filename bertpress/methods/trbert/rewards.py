@@ -38,12 +38,13 @@ def advantages(
         rewards: (K, B).
         baseline: mean of the other K - 1 rollouts, or of all K; the former is K / (K - 1) times the latter.
         normalise: divide by the row's standard deviation.
-        running: for one rollout, which has no others, what it is compared with, of shape (); nan: the batch's mean.
+        running: for one rollout, which has no others, what it is compared with, of shape (); nan: nothing came
+            yet, and nothing is learned.
     """
     count = rewards.shape[0]
     if count == 1:
         assert running is not None, "one rollout needs something to be compared with"
-        return rewards - torch.where(running.isnan(), rewards.mean(), running).to(rewards)
+        return rewards - torch.where(running.isnan(), rewards, running).to(rewards)
     result = rewards - rewards.mean(0)
     if baseline == "loo":
         result = result * count / (count - 1)
