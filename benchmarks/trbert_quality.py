@@ -27,17 +27,17 @@ from cells import Cell, Grid, Key, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
 from bertpress import Theseus, Training, TrBert, latency
+from bertpress.budget import fit, settings_of
 from bertpress.encoders.compact import compact
 from bertpress.evaluation import collect_logits
 from bertpress.files import write_json
 from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.measuring import latency_batches
 from bertpress.methods.method import Method
-from bertpress.methods.trbert.calibrating import fit, settings_of
-from bertpress.methods.trbert.costs import RowCosts
 from bertpress.models.walks import Trace
 from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec
+from bertpress.row_costs import RowCosts
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
 
@@ -135,7 +135,7 @@ def point(model: Any, task: Task, budget: float) -> dict[str, Any]:
     costs, traces = None, []
     if budget < 1:
         costs = RowCosts.of(model.config)
-        fit(model, task, costs, budget, "validation", 1000)
+        fit(model, task, task.encoded("validation"), budget)
 
     def answer(batch: Any) -> torch.Tensor:
         traces.append(Trace())
@@ -168,7 +168,7 @@ def timed(protocol: Protocol) -> list[dict[str, Any]]:
         model = load_for_task(str(protocol.model(protocol.best(row, 1))), task)[0].eval()
         for budget in budgets(model):
             if budget < 1:
-                fit(model, task, RowCosts.of(model.config), budget, "validation", 1000)
+                fit(model, task, task.encoded("validation"), budget)
             padded = latency.latency_rows(start.eval(), model, batches, seconds=20, forward=task.forward)
             packed = latency.latency_rows(plain, model, batches, seconds=20, forward=task.forward)
             rows += [

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,31 @@ from bertpress.run import Runtime
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.calibration import Calibration
-    from bertpress.reduction_cost import ReductionCost
+    from bertpress.models.token_selection import Settings
 
+NEAR = 0.01
+"""A cost this near to the wanted one, as a share of the plain model's, counts as that one."""
 MOST_TRIES = 5
 """Thresholds are corrected at most so often by what was measured."""
 CLOSE_SPEED = 0.03
 """A measured speed-up this near to the wanted one, as a share of it, counts as that one."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a model that skips tokens costs at certain settings."""
+
+    settings: Settings
+    macs: float
+    """multiply-adds of the rows that were looked at, as a share of the plain model's"""
+    kept: list[float]
+    """share of all tokens that goes on at each decision"""
+
+    @property
+    def values(self) -> dict[str, list[float]]:
+        """What a profile stores."""
+        given = {"thresholds": self.settings.thresholds, "shares": self.settings.shares}
+        return {name: list(numbers) for name, numbers in given.items() if numbers is not None}
 
 
 def calibrate(
@@ -68,8 +87,6 @@ def calibrate(
         RequestError: the request was wrong; nothing was written.
         AnswerNo: no thresholds cost so; names the nearest cost that there is.
     """
-    from bertpress.reduction_cost import ReductionCost
-
     wanted = wanted_share(macs, speedup)
     if measured and speedup is None:
         raise RequestError("What is measured is a speed-up: give --speedup with --measured.")
@@ -77,25 +94,25 @@ def calibrate(
         raise RequestError("Name the profile with --profile, such as 3x.")
     folder = _folder_for(model, None if out is None else Path(out))
     loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels)
-    cost = ReductionCost(loaded, sample.task, sample.encoded)
     timing = None
     if measured:
-        found, timing = _timed_to(1 / wanted, cost, sample, batch_size)
-    elif not (found := cost.calibrated(wanted)).is_met:
-        raise AnswerNo(_unreachable(found, cost))
-    values = cost.values_at(found.value)
-    scores = _scores(loaded, sample, cost, found.value)
-    store(model, folder, profile, values)
+        found, timing = _timed_to(loaded, sample, 1 / wanted, batch_size)
+    else:
+        found = _fitted(loaded, sample, wanted)
+        if abs(found.macs - wanted) > NEAR:
+            raise AnswerNo(_unreachable(found, wanted, len(sample.encoded)))
+    scores = _scores(loaded, sample, found)
+    store(model, folder, profile, found.values)
     return {
         "profile": profile,
-        **values,
+        **found.values,
         "wanted": wanted,
-        "macs": found.cost,
-        "theoretical_speedup": 1 / found.cost,
-        "layers": list(cost.settings.layers),
-        "kept": cost.kept[found.value],
+        "macs": found.macs,
+        "theoretical_speedup": 1 / found.macs,
+        "layers": list(found.settings.layers),
+        "kept": found.kept,
         "measured": timing,
-        "rows": len(cost.lengths),
+        "rows": len(sample.encoded),
         "primary_metric": sample.task.primary,
         "scores": scores,
         "folder": str(folder),
@@ -165,10 +182,27 @@ def _folder_for(model: str, out: Path | None) -> Path:
     return folder
 
 
-def _timed_to(
-    wanted: float, cost: ReductionCost, sample: Sample, batch_size: int
-) -> tuple[Calibration, dict[str, Any]]:
-    """Thresholds with which the model is measured to be so many times as fast, and a fresh measurement of them.
+def _fitted(model: PreTrainedModel, sample: Sample, share: float) -> Fitted:
+    """The speed of a model once it was fitted to a budget, in place."""
+    import torch
+
+    from bertpress.budget import fit, settings_of
+    from bertpress.evaluation import batches_by_length
+    from bertpress.skipping import Counting, plain_config, speedups
+
+    fit(model, sample.task, sample.encoded, share)
+    counting = Counting(sample.task)
+    with torch.inference_mode():
+        for _, batch in batches_by_length(sample.task, sample.encoded, model.device):
+            counting(model, batch)
+    ratio = speedups(model.config, plain_config(model, None), counting.batches, sample.task)["theoretical_speedup"]
+    rows = [row for batch in counting.batches for row in batch.kept]
+    tokens = sum(sum(batch.lengths) for batch in counting.batches)
+    return Fitted(settings_of(model), 1 / ratio, [sum(column) / tokens for column in zip(*rows, strict=True)])
+
+
+def _timed_to(model: PreTrainedModel, sample: Sample, wanted: float, batch_size: int) -> tuple[Fitted, dict[str, Any]]:
+    """Settings with which the model is measured to be so many times as fast, and a fresh measurement of them.
 
     Time follows multiply-adds, but is no fixed share of them: the wanted share is corrected by what is measured.
 
@@ -178,54 +212,49 @@ def _timed_to(
     from bertpress.encoders.compact import without_decisions
     from bertpress.latency import latency_rows
     from bertpress.measuring import latency_batches
-    from bertpress.reduction_cost import with_settings
 
-    plain = without_decisions(cost.model)
-    batches = latency_batches(sample.task, (batch_size,), cost.model.device, rows=sample.encoded)
+    plain = without_decisions(model)
+    batches = latency_batches(sample.task, (batch_size,), model.device, rows=sample.encoded)
 
-    def timed(found: Calibration, seconds: float) -> dict[str, Any]:
-        with with_settings(cost.model, cost.settings_at(found.value)):
-            return latency_rows(plain, cost.model, batches, seconds=seconds, forward=sample.task.forward)[0]
+    def timed(seconds: float) -> dict[str, Any]:
+        return latency_rows(plain, model, batches, seconds=seconds, forward=sample.task.forward)[0]
 
     share = 1 / wanted
     for _ in range(MOST_TRIES):
-        found = cost.calibrated(share)
-        ratio = timed(found, 3)["speedup"] / wanted
-        if abs(ratio - 1) <= CLOSE_SPEED or (ratio < 1 and not found.is_met):
+        found = _fitted(model, sample, share)
+        ratio = timed(3)["speedup"] / wanted
+        if abs(ratio - 1) <= CLOSE_SPEED or (ratio < 1 and abs(found.macs - share) > NEAR):
             break
         share = min(1.0, share * ratio)
-    row = timed(found, 6)
+    row = timed(6)
     if row["speedup_high"] < wanted * (1 - CLOSE_SPEED):
         raise AnswerNo(
             f"A measured speed-up of {wanted:.2f} was not reached: it is {row['speedup']:.2f} "
-            f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f}) at batch {row['batch']}, with {found.cost:.3f} of "
+            f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f}) at batch {row['batch']}, with {found.macs:.3f} of "
             "the plain model's multiply-adds; ask for less, or measure with another --batch-size."
         )
     return found, row
 
 
-def _unreachable(found: Calibration, cost: ReductionCost) -> str:
-    what = "thresholds" if cost.settings.shares is None else "shares"
-    lowest = found.value == cost.ends[1]
-    only, other = (" (with the first token of each row alone)", "more") if lowest else ("", "give more rows")
+def _unreachable(found: Fitted, wanted: float, rows: int) -> str:
     return (
-        f"No {what} bring these {len(cost.lengths)} rows to {found.target:.3f} of the plain model's multiply-adds; the "
-        f"nearest that can be reached is {found.cost:.3f}{only}: ask for --macs {found.cost:.3f}, or {other}."
+        f"No {' or '.join(found.values)} bring these {rows} rows to {wanted:.3f} of the plain model's multiply-adds; "
+        f"the nearest that was reached is {found.macs:.3f}: ask for --macs {found.macs:.3f}, or give more rows."
     )
 
 
-def _scores(
-    model: PreTrainedModel, sample: Sample, cost: ReductionCost, number: float
-) -> dict[str, dict[str, float]] | None:
+def _scores(model: PreTrainedModel, sample: Sample, found: Fitted) -> dict[str, dict[str, float]] | None:
     """Every metric with all tokens and with what was found; None without labels."""
+    import dataclasses
+
+    from bertpress.budget import with_settings
     from bertpress.evaluation import logits_of
-    from bertpress.reduction_cost import keeping_all, with_settings
 
     if sample.split is None or not sample.has_labels:
         return None
     scores = {}
-    whole = keeping_all(cost.settings)
-    for name, settings in {"all_tokens": whole, "profile": cost.settings_at(number)}.items():
+    whole = dataclasses.replace(found.settings, layers=(), thresholds=None, shares=None)
+    for name, settings in {"all_tokens": whole, "profile": found.settings}.items():
         with with_settings(model, settings):
             logits = logits_of(model, sample.task, sample.encoded)
         scores[name] = sample.task.score(logits, sample.split)

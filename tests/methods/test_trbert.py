@@ -14,17 +14,17 @@ from reduced import made, reinforced
 from torch import Tensor
 
 from bertpress import losses
+from bertpress.budget import change_settings, fit, settings_of, spread
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.methods.method import Training
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import PerRow
-from bertpress.methods.trbert.calibrating import change_settings, fit, settings_of, spread
-from bertpress.methods.trbert.costs import RowCosts
 from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Reducing
 from bertpress.methods.trbert.steps import freeze, objective_of, prepared, reduce_tokens
 from bertpress.models.walks import Trace
+from bertpress.row_costs import RowCosts
 
 # Settings
 
@@ -384,9 +384,7 @@ def test_thresholds_are_fitted_to_the_budget_without_labels(task: Any, macs: flo
     reduced, _ = made(task, alpha=None, macs=macs)
     unlabelled = copy.copy(task)
     unlabelled._encoded = {"validation": task.encoded("validation").remove_columns("labels")}
-    assert fit(reduced, unlabelled, RowCosts.of(reduced.config), macs, "validation", 500) == pytest.approx(
-        macs, abs=0.01
-    )
+    assert fit(reduced, unlabelled, unlabelled.encoded("validation"), macs) == pytest.approx(macs, abs=0.01)
     assert reduced.config.token_reduction["thresholds"] == list(settings_of(reduced).thresholds or ())
 
 
@@ -397,7 +395,7 @@ def test_fitted_thresholds_depend_on_the_weights_alone(task: Any) -> None:
         reduced, _ = made(task, alpha=None)
         if before:
             change_settings(reduced, thresholds=before)
-        fit(reduced, task, RowCosts.of(reduced.config), 0.5, "validation", 500)
+        fit(reduced, task, task.encoded("validation"), 0.5)
         found.append(settings_of(reduced).thresholds)
     assert found[0] == found[1] == found[2]
 
@@ -490,11 +488,11 @@ def test_every_selector_meets_the_budget(task: Any, fields: dict[str, Any]) -> N
     if fields["selector"] == "threshold":
         change_settings(reduced, thresholds=(0.05, 0.06, 0.07))
     for macs in (0.9, 0.5):
-        reached = fit(reduced, task, RowCosts.of(reduced.config), macs, "validation", 500)
+        reached = fit(reduced, task, task.encoded("validation"), macs)
         assert reached == pytest.approx(macs, abs=0.03)  # rows are short, and a token is a whole one
 
 
 def test_rows_too_short_for_any_decision_leave_thresholds_alone(task: Any) -> None:
     reduced, _ = made(task, alpha=None, min_tokens=64)
-    assert fit(reduced, task, RowCosts.of(reduced.config), 0.5, "validation", 500) >= 1
+    assert fit(reduced, task, task.encoded("validation"), 0.5) >= 1
     assert settings_of(reduced).thresholds == (0.5, 0.5)

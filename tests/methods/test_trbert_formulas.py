@@ -9,11 +9,19 @@ import pytest
 import torch
 from conftest import make_config
 
+from bertpress.budget import fitting_power
 from bertpress.encoders.compact import compact_config
-from bertpress.methods.trbert.calibrating import fitting_power
-from bertpress.methods.trbert.costs import RowCosts, even_shares, mean_shares, moved_price
 from bertpress.methods.trbert.importance import gradient_scores
-from bertpress.methods.trbert.rewards import action_losses, advantages, entropies, policy_loss, ranks_as_targets
+from bertpress.methods.trbert.rewards import (
+    action_losses,
+    advantages,
+    entropies,
+    mean_shares,
+    moved_price,
+    policy_loss,
+    ranks_as_targets,
+)
+from bertpress.row_costs import RowCosts, even_shares
 
 # Log-likelihood of actions
 

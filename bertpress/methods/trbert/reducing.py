@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from bertpress import losses
-from bertpress.methods.trbert.calibrating import fit, settings_of
-from bertpress.methods.trbert.costs import RowCosts, mean_shares, moved_price
+from bertpress.budget import fit, settings_of, spread
+from bertpress.methods.trbert.rewards import mean_shares, moved_price
 from bertpress.methods.trbert.sampling import uniform_draws
 from bertpress.models.token_selection import Decide
 from bertpress.models.walks import Trace
 from bertpress.objective import Means, Objective
 from bertpress.processes import mean_over_processes
+from bertpress.row_costs import RowCosts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -157,7 +158,7 @@ class Reducing(Objective):
         """The task's metrics, the share of multiply-adds, and the primary metric less what exceeds the budget."""
         method = self.method
         if self.draws and method.calibrate and method.alpha is None:
-            fit(self.model, self.task, self.costs, method.macs, split, FITTED_ROWS)
+            fit(self.model, self.task, spread(self.task.encoded(split), FITTED_ROWS), method.macs)
         self.judged = []
         found = super().scores(split, device)
         macs = float(torch.cat(self.judged).mean())

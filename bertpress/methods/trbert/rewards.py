@@ -76,3 +76,14 @@ def ranks_as_targets(scores: Tensor, lengths: Tensor) -> Tensor:
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, positions.expand_as(order).contiguous())
     return (1 - ranks / lengths[:, None]).masked_fill(~valid, 0)
+
+
+def mean_shares(lengths: Tensor, kept: Tensor, length_norm: str, width: int) -> Tensor:
+    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the padded length."""
+    divisor = lengths if length_norm == "valid" else torch.full_like(lengths, float(width))
+    return (kept / divisor[:, None]).mean(1)
+
+
+def moved_price(price: float, cost: float, target: float, rate: float) -> float:
+    """The price of the next step: it rises while more than the target is spent, and is never negative."""
+    return max(0.0, price + rate * (cost - target))

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from bertpress.methods.trbert.calibrating import change_settings
+from bertpress.budget import change_settings
 from bertpress.methods.trbert.reducing import Reducing
 from bertpress.methods.trbert.sampling import Relaxed, RelaxedPolicy, SoftThresholds
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bertpress.budget import change_settings, fit, settings_of, spread
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.loading import load_tokenizer
 from bertpress.methods.trbert.artefacts import PerRow, stored
-from bertpress.methods.trbert.calibrating import change_settings, fit, settings_of
-from bertpress.methods.trbert.costs import RowCosts, even_shares
 from bertpress.methods.trbert.importance import scores_of_rows
 from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Phase, Reducing
 from bertpress.methods.trbert.reinforced import Reinforced
 from bertpress.methods.trbert.smooth import Smooth
+from bertpress.row_costs import RowCosts, even_shares
 from bertpress.teachers import check_vocabulary, find_teacher
 
 if TYPE_CHECKING:
@@ -199,6 +199,5 @@ def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun
     """Move the thresholds or shares of a trained model until the development texts cost what was asked for."""
     if not method.calibrate or method.alpha is not None:
         return
-    costs = RowCosts.of(reduced.config)
-    reached = fit(reduced, task, costs, method.macs, task.dev_split, FITTED_ROWS)
+    reached = fit(reduced, task, spread(task.encoded(task.dev_split), FITTED_ROWS), method.macs)
     run.runtime.say(f"the development texts cost {100 * reached:.1f} % of the multiply-adds of the full model")

@@ -1,8 +1,9 @@
-"""Thresholds or shares of a reduced model, moved together until given texts cost what was asked for."""
+"""A budget for a model that skips tokens: its thresholds or shares are moved until given texts cost so much."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,12 +12,12 @@ from torch import Tensor
 from bertpress.evaluation import batches_by_length
 from bertpress.models.token_selection import Settings
 from bertpress.models.walks import Decision, Trace
+from bertpress.row_costs import RowCosts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.methods.trbert.costs import RowCosts
-    from bertpress.tasks.task import Task
+    from bertpress.tasks.task import Rows, Task
 
 CORRECTIONS, CLOSE = 3, 0.005
 """How often thresholds that miss a budget are fitted again, and how near to it is near enough, as a share of it."""
@@ -29,6 +30,17 @@ def settings_of(model: PreTrainedModel) -> Settings:
     return settings
 
 
+@contextmanager
+def with_settings(model: PreTrainedModel, settings: Settings) -> Iterator[None]:
+    """The model with other settings of its token reduction inside."""
+    encoder: Any = model.base_model
+    before, encoder.settings = encoder.settings, settings
+    try:
+        yield
+    finally:
+        encoder.settings = before
+
+
 def change_settings(model: PreTrainedModel, **fields: Any) -> None:
     """Change fields of a reduced model's settings, in the model and in its configuration."""
     encoder: Any = model.base_model
@@ -37,39 +49,40 @@ def change_settings(model: PreTrainedModel, **fields: Any) -> None:
     model.config.token_reduction = encoder.config.token_reduction = encoder.settings.to_dict()
 
 
-def fit(model: PreTrainedModel, task: Task, costs: RowCosts, target: float, split: str, rows: int) -> float:
-    """Let the model keep that share of the multiply-adds on texts of a split, in place.
+def fit(model: PreTrainedModel, task: Task, encoded: Rows, target: float) -> float:
+    """Let a reduced model keep that share of the multiply-adds of its layers on encoded rows, in place.
 
-    Shares are scaled. Of thresholds, each is moved so that it keeps a share of the tokens that it sees: the one that it
-    keeps by itself (of policies, by their mean probability), raised to a power that is the same for all decisions and
-    makes the whole cost what it should. That supposes rows alike; where they are not, the goal is corrected by how far
-    the last one was missed.
-
-    Args:
-        rows: of the split, at most, evenly spread.
+    Its thresholds are moved so that each decision keeps a share of the tokens that it sees: the one that it keeps by
+    itself (of policies, by their mean probability), raised to a power that is the same for all decisions and makes the
+    whole cost what it should; shares are raised to a power likewise. That supposes rows alike and no tokens that are
+    always kept; so the goal is corrected by how far the last one was missed. Labels are not looked at.
 
     Returns:
         the share that it keeps now.
     """
-    encoded = spread(task.encoded(split), rows)
+    costs = RowCosts.of(model.config)
     batches = [batch for _, batch in batches_by_length(task, encoded, model.device)]
     lengths = torch.tensor(encoded["length"], dtype=torch.float64)
     settings = settings_of(model)
-    if settings.shares is not None:
-        shares = torch.tensor(settings.shares, dtype=torch.float64)
-        power = fitting_power(lambda power: costs.mean(lengths, _whole(lengths[:, None] * shares**power)), target)
-        change_settings(model, shares=(shares**power).tolist())
-        return mean_share(model, task, batches, costs)
-    if settings.selector == "policy":  # so that what is found depends on the weights alone
+    if settings.selector == "policy" and settings.shares is None:  # what is found depends on the weights alone
         change_settings(model, thresholds=None)
-    ratios, goal, reached = own_ratios(model, traced(model, task, batches)), target, 1.0
+    own = None if settings.shares is not None else own_ratios(model, traced(model, task, batches))
+    goal, reached = target, 1.0
     for _ in range(CORRECTIONS + 1):
-        _set_thresholds(model, task, batches, ratios ** _power(costs, lengths, ratios, goal))
+        if own is None:
+            shares = torch.tensor(settings.shares, dtype=torch.float64)
+            change_settings(model, shares=(shares ** _power_of_shares(costs, lengths, shares, goal)).tolist())
+        else:
+            _set_thresholds(model, task, batches, own ** _power(costs, lengths, own, goal))
         reached = mean_share(model, task, batches, costs)
         if abs(reached - target) <= CLOSE * target:
             break
         goal = max(0.0, goal + target - reached)
     return reached
+
+
+def _power_of_shares(costs: RowCosts, lengths: Tensor, shares: Tensor, target: float) -> float:
+    return fitting_power(lambda power: costs.mean(lengths, _whole(lengths[:, None] * shares**power)), target)
 
 
 def _whole(tokens: Tensor) -> Tensor:

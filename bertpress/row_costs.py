@@ -90,14 +90,3 @@ def even_shares(share: float, decisions: int, like: Tensor | None = None) -> Ten
     """(decisions,): what is left of a row after each decision if every one keeps `share` of what it sees."""
     dtype = torch.float64 if like is None else like.dtype
     return torch.tensor([share ** (step + 1) for step in range(decisions)], dtype=dtype)
-
-
-def mean_shares(lengths: Tensor, kept: Tensor, length_norm: str, width: int) -> Tensor:
-    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the padded length."""
-    divisor = lengths if length_norm == "valid" else torch.full_like(lengths, float(width))
-    return (kept / divisor[:, None]).mean(1)
-
-
-def moved_price(price: float, cost: float, target: float, rate: float) -> float:
-    """The price of the next step: it rises while more than the target is spent, and is never negative."""
-    return max(0.0, price + rate * (cost - target))
