@@ -108,7 +108,7 @@ def test_calibrating_again_gives_the_same(bertpress: Call, reduced: Path, data: 
 
 
 def test_calibrate_on_texts_without_labels(bertpress: Call, reduced: Path, tmp_path: Path) -> None:
-    words = "an awful plot with a very bad end that was good in the film".split()
+    words = ["an", "awful", "plot", "with", "a", "very", "bad", "end", "that", "was", "good", "in", "the", "film"]
     texts = [" ".join(words[start : start + 4 + start % 7]) for start in range(10)] * 4
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     flags = ("--input", tmp_path / "texts.txt", "--macs", 0.7, "--profile", "x", "--max-length", 32, *CPU)
