@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bertpress.errors import RequestError
 from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,24 @@ class RowCosts:
         return float(self.share(lengths, lengths[:, None] * even_shares(share, len(self.layers), lengths)))
 
 
+def check_reachable(target: float, config: PretrainedConfig, first: int) -> None:
+    """Refuse a share of the multiply-adds that the layers below the first decision exceed by themselves.
+
+    Args:
+        first: the layer before which it is made.
+
+    Raises:
+        RequestError: names their share.
+    """
+    costs = [layer.macs(128) for layer in shape_of(config).layers]
+    least = sum(costs[:first]) / sum(costs)
+    if target <= least:
+        raise RequestError(
+            f"macs {target:g} cannot be reached: {first} of {len(costs)} layers always see all tokens, which is "
+            f"{least:.2f} of the multiply-adds; give more, or decide earlier (reduction_layers)."
+        )
+
+
 def even_shares(share: float, decisions: int, like: Tensor | None = None) -> Tensor:
     """(decisions,): what is left of a row after each decision if every one keeps `share` of what it sees."""
     dtype = torch.float64 if like is None else like.dtype
@@ -93,7 +112,7 @@ def even_shares(share: float, decisions: int, like: Tensor | None = None) -> Ten
 
 
 def mean_shares(lengths: Tensor, kept: Tensor, length_norm: str, width: int) -> Tensor:
-    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the padded length."""
+    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the `width` padded to."""
     divisor = lengths if length_norm == "valid" else torch.full_like(lengths, float(width))
     return (kept / divisor[:, None]).mean(1)
 
