@@ -38,6 +38,7 @@ _HOME = {
     "Custom": "bertpress.methods.theseus.rates",
     "TinyBert": "bertpress.methods.tinybert",
     "Shape": "bertpress.methods.tinybert",
+    "TrBert": "bertpress.methods.trbert",
     "RequestError": "bertpress.errors",
     "AnswerNo": "bertpress.errors",
 }
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from bertpress.methods.theseus import Theseus
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
     from bertpress.methods.tinybert import Shape, TinyBert
+    from bertpress.methods.trbert import TrBert
     from bertpress.pretraining import pretrain
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime

@@ -58,7 +58,7 @@ class DataOptions(CommonOptions):
     columns: Annotated[str | None, _option("text columns of your own data: sentence1,sentence2")] = None
     label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
     kind: Annotated[str | None, _option("classification or regression; default: seen from the labels")] = None
-    unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert)", "--unlabelled")] = False
+    unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert, trbert)", "--unlabelled")] = False
     make_splits: Annotated[
         str | None, _option("make missing splits of the training rows; percentages, such as 80/10/10")
     ] = None
@@ -196,7 +196,9 @@ class TrainOptions(DataOptions):
     accumulation: Annotated[int | None, _option("micro-batches per optimizer step, first phase")] = None
     precision: Annotated[str | None, _option("fp32, bf16 or fp16")] = None
     phases: Annotated[str | None, _option("run only these phases: replacing,finetuning")] = None
-    teacher: Annotated[str | None, _option("the model to learn from: start, input, or a folder (tinybert)")] = None
+    teacher: Annotated[str | None, _option("the model to learn from: start, input, or a folder (tinybert, trbert)")] = (
+        None
+    )
     signals: Annotated[Path | None, _option("folder of stored teacher signals, kept for other students")] = None
     no_baseline: Annotated[bool, _option("leave out the truncated baseline", "--no-baseline")] = False
     log: Annotated[str, _option("also log to a tracker: tensorboard")] = "none"

@@ -116,7 +116,7 @@ def _check_fits(method: Method, task: Task) -> None:
         )
     if task.head is not None and method.needs_labels and not task.has_labels("train"):
         raise RequestError(
-            f"{method.name} needs labels, but the training rows have none; tinybert learns from a teacher."
+            f"{method.name} needs labels, but the training rows have none; tinybert and trbert learn from a teacher."
         )
 
 

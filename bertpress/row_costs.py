@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bertpress.errors import RequestError
 from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
@@ -84,6 +85,24 @@ class RowCosts:
 
     def _even(self, lengths: Tensor, share: float) -> float:
         return float(self.share(lengths, lengths[:, None] * even_shares(share, len(self.layers), lengths)))
+
+
+def check_reachable(target: float, config: PretrainedConfig, first: int) -> None:
+    """Refuse a share of the multiply-adds that the layers below the first decision exceed by themselves.
+
+    Args:
+        first: the layer before which it is made.
+
+    Raises:
+        RequestError: names their share.
+    """
+    costs = [layer.macs(128) for layer in shape_of(config).layers]
+    least = sum(costs[:first]) / sum(costs)
+    if target <= least:
+        raise RequestError(
+            f"macs {target:g} cannot be reached: {first} of {len(costs)} layers always see all tokens, which is "
+            f"{least:.2f} of the multiply-adds; give more, or decide earlier (reduction_layers)."
+        )
 
 
 def even_shares(share: float, decisions: int, like: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertpress.errors import AnswerNo, RequestError
-from bertpress.methods import METHODS, method_named
+from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.options import CommonOptions, OutOption, TaskOption, TrainOptions, split_list, with_options
 from bertpress.processes import is_first_process
@@ -140,10 +140,8 @@ def _train(
         before: makes what the recipe begins with, once it is known to be right.
     """
     from bertpress import api, sweeping
-    from bertpress.recipe import make_recipe
 
-    values = _with_flags(values, prefix, options)
-    recipe = make_recipe(values)
+    recipe, values = _recipe(values, prefix, options)
     _check_phases(options.phases, recipe.steps)
     grid = _grid(options, prefix)
     if grid and options.print_recipe:
@@ -168,20 +166,26 @@ def _train(
             print(f"{out}/report.html")
 
 
-def _with_flags(values: dict[str, Any], prefix: str, options: TrainOptions) -> dict[str, Any]:
-    """The plain values of a recipe with what was typed; paths of --set start at `prefix` or with `task`."""
-    from bertpress.recipe import override
+def _recipe(values: dict[str, Any], prefix: str, options: TrainOptions) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe that flags make of these values, and its plain values."""
+    from bertpress.recipe import make_recipe, override
 
-    values = override({**values, **options.recipe_fields()}, [])
-    training = options.training_fields()
-    if training:
-        ((name, fields),) = _only_step(values).items()
-        phase = next(iter(method_named(name)().trainings()))
-        fields[phase] = {**(fields.get(phase) or {}), **training}
     assignments = [*([f"teacher={options.teacher}"] if options.teacher else []), *(options.assignments or [])]
     of_task = [assignment for assignment in assignments if assignment.startswith("task.")]
-    values = override(values, of_task)
-    return override(values, [assignment for assignment in assignments if assignment not in of_task], prefix)
+    of_step = [assignment for assignment in assignments if assignment not in of_task]
+
+    def assigned(values: dict[str, Any]) -> dict[str, Any]:
+        return override(override(values, of_task), of_step, prefix)
+
+    values = override({**values, **options.recipe_fields()}, [])
+    if training := options.training_fields():
+        ((name, fields),) = _only_step(values).items()
+        (method,) = make_recipe(assigned(values)).steps  # which phase comes first depends on its settings
+        phase = next(iter(method.trainings()))
+        fields[phase] = {**(fields.get(phase) or {}), **training}
+        values["steps"] = [{name: fields}]
+    values = assigned(values)
+    return make_recipe(values), values
 
 
 def _only_step(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ UPSTREAM = {"baseline": "mean", "length_norm": "padded", "logprob_eps": 1e-6, "a
 
 def formula(objective: Any, batch: Any, actions: torch.Tensor, padded: bool, eps: float) -> tuple[Any, Any]:
     """(policies' loss, mean loss of the answers), by a loop over rows and rollouts with the baseline `mean`."""
-    count, width = objective.method.rollouts, batch["input_ids"].shape[1]
+    count, width = objective.method.rollouts, objective.task.max_length
     policies, answers = torch.zeros(()), torch.zeros(())
     for row in range(len(batch["input_ids"])):
         passes = [alone(objective.model, objective.task, batch, row, actions[rollout, row]) for rollout in range(count)]

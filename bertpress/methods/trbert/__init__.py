@@ -105,7 +105,7 @@ class TrBert(Method):
     """what the price is asked for: the mean share of tokens kept at the decisions, or of multiply-adds; auto: tokens
     with alpha, else macs"""
     length_norm: Literal["valid", "padded"] = "valid"
-    """shares of tokens are of a row's own, or of the padded length"""
+    """shares of tokens are of a row's own, or of the longest input, to which the original pads every row"""
     logprob_eps: float = Field(0, ge=0)
     """added to probabilities before their logarithm, as the original does with 1e-6"""
     control_rate: float = Field(0.1, gt=0)
@@ -221,6 +221,7 @@ class TrBert(Method):
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
         from bertpress.encoders.compact import compact_config
+        from bertpress.row_costs import check_reachable
 
         depth = encoder_of(config).depth(config)
         layers = self.layers_of(depth)
@@ -229,26 +230,9 @@ class TrBert(Method):
         if getattr(config, "token_reduction", None) is not None:
             raise RequestError("The model skips tokens already; start from the model that it was made of.")
         result = compact_config(config, token_reduction=self.settings(layers))
-        self._check_reachable(config, layers)
+        if self.alpha is None and layers:
+            check_reachable(self.macs, config, layers[0])
         return result
-
-    def _check_reachable(self, config: PretrainedConfig, layers: list[int]) -> None:
-        """Refuse a share of the multiply-adds that the layers below the first decision exceed by themselves.
-
-        Raises:
-            RequestError: names that share.
-        """
-        from bertpress.shapes import shape_of
-
-        if self.alpha is not None or not layers:
-            return
-        costs = [layer.macs(128) for layer in shape_of(config).layers]
-        least = sum(costs[: layers[0]]) / sum(costs)
-        if self.macs <= least:
-            raise RequestError(
-                f"macs {self.macs:g} cannot be reached: {layers[0]} of {len(costs)} layers always see all tokens, "
-                f"which is {least:.2f} of the multiply-adds; give more, or decide earlier (reduction_layers)."
-            )
 
     def settings(self, layers: list[int]) -> dict[str, object]:
         """What the result's configuration says about token reduction before anything is trained."""
@@ -286,7 +270,9 @@ class TrBert(Method):
         layers = self.layers_of(depth)
         if not layers:
             return [f"there is no layer (of {depth}) before which tokens are skipped, so nothing is trained."]
-        remarks = [f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"]
+        where = f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"
+        reached = self.alpha is None and (self.calibrate or self.selector in ("policy", "gumbel"))
+        remarks = [f"{where}, so that about {100 * self.macs:g} % of the multiply-adds are kept" if reached else where]
         if self.rollouts == 1 and self.selector == "policy":
             remarks.append("one rollout has no others to compare with: its reward is compared with a running mean.")
         return remarks

@@ -131,7 +131,7 @@ class Reducing(Objective):
         self.spent.add(macs=macs.mean(), kept=shares.mean())
         if not self.method.prices_tokens:
             return macs
-        return mean_shares(lengths, after, self.method.length_norm, batch["attention_mask"].shape[1])
+        return mean_shares(lengths, after, self.method.length_norm, self.task.max_length)
 
     def before_update(self) -> None:
         if spent := self.spent.take():

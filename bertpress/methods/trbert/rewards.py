@@ -79,7 +79,7 @@ def ranks_as_targets(scores: Tensor, lengths: Tensor) -> Tensor:
 
 
 def mean_shares(lengths: Tensor, kept: Tensor, length_norm: str, width: int) -> Tensor:
-    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the padded length."""
+    """(rows,): mean over the decisions of the tokens kept, as a share of the row's own or of the `width` padded to."""
     divisor = lengths if length_norm == "valid" else torch.full_like(lengths, float(width))
     return (kept / divisor[:, None]).mean(1)
 

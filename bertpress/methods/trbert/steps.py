@@ -44,6 +44,8 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
     reduced = prepared(method, model, task, run.seed)
     if not settings_of(reduced).layers:
         return reduced
+    if method.learns_from_teacher and method.teacher not in ("start", "input") and not run.has_begun("policy"):
+        find_teacher(method.teacher, model, task, run)  # refuses one that does not fit before anything is trained
     guide = important(method, model, task, run)
     trained = method.trainings()
     if "init" in trained and guide is not None:
