@@ -169,3 +169,34 @@ def test_anonymous_memory_is_seen(benchmark: Benchmark) -> None:
     assert 60 < high - low < 70
     with pytest.raises(Exception, match="exit status 3"):
         peak([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+# Token reduction
+
+
+def test_thresholds_keep_what_is_asked_for_of_all_rows_together(benchmark: Benchmark) -> None:
+    script = benchmark("trbert_speed")
+    shape = {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 16, "num_attention_heads": 2}
+    models = script.Models.of(**shape, vocab_size=100)
+    batches = [script.texts(lengths, 100) for lengths in ((50, 20, 37), (64, 9))]
+    thresholds = script.calibrated(models.reduced, batches)
+    traces = script.traces(models.reduced, batches, thresholds)
+    kept = sum(trace.kept().sum(0) for trace in traces) / 180
+    torch.testing.assert_close(kept, torch.tensor([0.4, 0.2]), atol=0.03, rtol=0)
+    assert all(decision.scores is not None for trace in traces for decision in trace.decisions), "the policies ran"
+    assert 1.5 < script.promised(models, batches, thresholds) < 3
+    assert script.promised(models, batches, [0.0, 0.0]) < 1
+    with torch.inference_mode():
+        expected = models.stock(**batches[0]).logits
+        for side in (models.packed, script.Side(models.reduced, token_threshold=0.0)):
+            torch.testing.assert_close(side(**batches[0]).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_break_even_is_where_it_stays_faster(benchmark: Benchmark) -> None:
+    script = benchmark("trbert_speed")
+    speedups = {8: (1.1, 1.05, 1.2), 16: (0.9, 0.8, 1.05), 32: (1.1, 0.9, 1.3), 64: (1.5, 1.4, 1.6)}
+    assert script.break_even(speedups) == (32, 8, 64)
+    assert script.break_even({8: (0.5, 0.4, 0.6)}) == (16, 16, 16)
+    first, second = (1, 0.9, 1.2), (1, 0.8, 1.1)
+    both = [dict.fromkeys(("reduction-keep-all", "reduction-latency"), value) for value in (first, second)]
+    assert script.worst(both) == {"reduction-keep-all": first, "reduction-latency": second}

@@ -111,6 +111,7 @@ class CompactEncoder:
         if length > most:
             raise ValueError(f"the input is {length} tokens long, the model has {most} positions")
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # looks at the mask
     def new_walk(
         self,
         valid: Tensor,

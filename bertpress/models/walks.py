@@ -120,6 +120,7 @@ class Walk(ABC):
         self._note()
         return self._result() if index == self.depth - 1 else hidden
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # what depends on the data is one pause per decision
     def _reduce(self, step: int) -> None:
         self.before_decision(step)
         received = None if self.received is None else self.received.share.flatten()[self.cells()]

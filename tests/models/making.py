@@ -10,7 +10,7 @@ from families import FAMILIES
 from torch import Tensor
 
 from bertpress.encoders.compact import compact_config
-from bertpress.models import COMPACT, module_of
+from bertpress.models import COMPACT, architecture_of, module_of
 from bertpress.models.compact import HEADS
 from bertpress.models.walks import BACKENDS, Trace
 
@@ -52,12 +52,14 @@ def centre(model: Any) -> None:
 
 
 def make_batch(model: Any, lengths: tuple[int, ...] = (12, 7, 3, 12, 1, 2), seed: int = 1) -> Batch:
-    """Rows of random tokens, padded on the right."""
-    pad = FAMILIES[model.config.model_type.removeprefix("compact_").replace("_", "-")].pad
+    """Rows of random tokens, padded on the right; two segments where the architecture knows some."""
+    family = FAMILIES[architecture_of(model.config)]
     generator = torch.Generator().manual_seed(seed)
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     ids = torch.randint(5, 100, mask.shape, generator=generator)
-    return {"input_ids": torch.where(mask.bool(), ids, pad), "attention_mask": mask}
+    batch = {"input_ids": torch.where(mask.bool(), ids, family.pad), "attention_mask": mask}
+    second = torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None] // 2
+    return {**batch, "token_type_ids": second * mask} if "token_type_ids" in family.inputs else batch
 
 
 def row_of(batch: Batch, row: int) -> Batch:

@@ -208,12 +208,11 @@ def test_some_hidden_states_can_be_asked_for() -> None:
 def test_tuples_and_positions_of_arguments_are_those_of_the_stock_class(kind: str) -> None:
     model = make_compact(kind=kind)
     batch = make_batch(model)
-    segments = (batch["input_ids"] % 2) * batch["attention_mask"]
-    named = model(**batch, token_type_ids=segments)
-    placed = model(batch["input_ids"], batch["attention_mask"], segments, return_dict=False)
+    named = model(**batch)
+    placed = model(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"], return_dict=False)
     assert isinstance(placed, tuple)
     assert torch.equal(placed[0], named[0])
-    assert not torch.equal(placed[0], model(**batch)[0])
+    assert not torch.equal(placed[0], model(batch["input_ids"], batch["attention_mask"])[0])
 
 
 def test_attention_maps_under_eager() -> None:
@@ -238,6 +237,7 @@ def test_embeddings_may_be_given_in_place_of_tokens() -> None:
     model = make_compact()
     batch = make_batch(model)
     states = model.get_input_embeddings()(batch["input_ids"])
+    del batch["token_type_ids"]
     expected = run(model, batch)[0]
     found, _ = run(model, {"inputs_embeds": states, "attention_mask": batch["attention_mask"]})
     torch.testing.assert_close(found, expected, **close)
@@ -246,6 +246,27 @@ def test_embeddings_may_be_given_in_place_of_tokens() -> None:
     model = make_compact(token_reduction={"layers": [1], "always_keep": [7]})
     with pytest.raises(ValueError, match="give input_ids instead of inputs_embeds"):
         model(inputs_embeds=states)
+
+
+def test_equal_words_are_decided_separately() -> None:
+    model = make_compact()
+    scores = run(model, {"input_ids": torch.full((1, 9), 7)})[1].scores()[0, :, 0]
+    assert len(set(scores.tolist())) == 9
+
+
+@each_family
+def test_an_answer_may_begin_and_end_at_skipped_tokens(family: str) -> None:
+    model = make_compact(family, "ForQuestionAnswering")
+    batch = make_batch(model, (12, 9))
+    gone = batch["attention_mask"].bool() & ~run(model, batch)[1].alive()[..., 0]
+    first, last = gone.int().argmax(1), 11 - gone.int().flip(1).argmax(1)
+    output = model(**batch, start_positions=first, end_positions=last)
+    assert output.loss.isfinite()
+    output.loss.backward()
+    assert model.qa_outputs.weight.grad.abs().sum() > 0
+    only_first = model(**batch, token_threshold=2.0)
+    assert only_first.start_logits.isfinite().all()
+    assert len(set(only_first.start_logits[0].tolist())) == 12
 
 
 def test_a_mask_of_pairs_is_refused() -> None:
