@@ -16,11 +16,12 @@ import yaml
 
 from bertpress import cli
 from bertpress.methods.tinybert import TinyBert
+from bertpress.methods.trbert import TrBert
 from bertpress.recipe import make_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "originals").glob("*.md"))}
-TRAIN = ("finetune", "theseus", "tinybert", "pretrain", "compress")
+TRAIN = ("finetune", "theseus", "tinybert", "trbert", "pretrain", "compress")
 
 
 def lines(page: str) -> Iterator[list[str]]:
@@ -74,6 +75,7 @@ def test_each_command_of_the_original_has_a_line_of_ours() -> None:
     programs = [name for name in sections("tinybert") if "`" in name or "fork" in name or "checkpoints" in name]
     assert len(programs) == 5
     assert [name for name in programs if "```bash\nbertpress " not in sections("tinybert")[name]] == []
+    assert "```bash\nbertpress " in sections("trbert")["`run_classification.py`"]
 
 
 PREGENERATE = """--train_corpus --output_dir --bert_model --do_lower_case --do_whole_word_mask --reduce_memory
@@ -86,6 +88,12 @@ GENERAL = f"{TRAINED} --local_rank --fp16 --continue_train"
 TASK = f"{TRAINED} --data_dir --cache_dir --aug_train --pred_distill --temperature"
 WORDS = "--pretrained_bert_model --glove_embs --N --M --p"
 FORK = "The fork for Chinese"
+CLASSIFICATION = """--data_dir --task_name --model_type --model_name_or_path --output_dir --max_seq_length --do_train
+    --do_eval --do_test --train_rl --train_both --train_init --train_teacher --do_eval_grad --do_eval_logits
+    --evaluate_during_training --do_lower_case --per_gpu_train_batch_size --per_gpu_eval_batch_size --learning_rate
+    --alpha --guide_rate --weight_decay --adam_epsilon --max_grad_norm --num_train_epochs --max_steps --warmup_steps
+    --no_cuda --local_rank --seed --gradient_accumulation_steps --fp16 --fp16_opt_level --logging_steps --save_steps
+    --overwrite_output_dir --overwrite_cache --config_name --tokenizer_name --cache_dir --eval_all_checkpoints"""
 PROGRAMS = {
     "pregenerate_training_data.py": (PREGENERATE, ()),
     "general_distill.py": (f"{GENERAL} --pregenerated_data --max_seq_length --reduce_memory", ()),
@@ -159,9 +167,69 @@ def test_the_fields_that_the_tables_of_tinybert_name_exist() -> None:
         make_recipe(override(recipe, [f"{path}={json.dumps(FIELDS[field])}"]))
 
 
-def test_the_tests_that_the_page_names_exist() -> None:
+def test_each_flag_of_the_program_of_trbert_has_its_row() -> None:
+    rows = "\n".join(line.split("|")[1] for line in PAGES["trbert"].splitlines() if line.startswith("|"))
+    assert [flag for flag in CLASSIFICATION.split() if f"`{flag}`" not in rows] == []
+
+
+def test_the_fields_that_the_tables_of_trbert_name_exist() -> None:
+    from bertpress.recipe import override
+
+    values = {"alpha": 1.0, "guide_rate": 0.5, "joint": None, "epochs": 3, "max_steps": 10, "batch_size": 8}
+    values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
+    rows = [line for line in PAGES["trbert"].splitlines() if line.startswith("|")]
+    named = {field for row in rows for field in re.findall(r"`--set ([\w.]+)=\w*`", row)}
+    assert len(named) > 8
+    recipe = {"model": "some/model", "task": "pydoc", "steps": [{"trbert": {}}]}
+    for field in named:
+        value = json.dumps(values[field.rpartition(".")[2]])
+        make_recipe(override(recipe, [f"steps.0.trbert.{field}={value}"]))
+
+
+def test_the_recipe_of_the_original_s_conventions_has_them() -> None:
+    from bertpress.recipe import read_recipe
+
+    (fields,) = (step["trbert"] for step in read_recipe("trbert-upstream")["steps"])
+    method = TrBert(**fields)
+    expected = {"baseline": "mean", "length_norm": "padded", "logprob_eps": 1e-6, "alpha": 1.0, "guide_rate": 0.5}
+    expected |= {"grad_through_skipped": False, "policy_dropout": True, "calibrate": False, "rollouts": 8}
+    assert {name: getattr(method, name) for name in expected} == expected
+    for training in method.trainings().values():
+        shape = (training.epochs, training.batch_size, training.accumulation, training.learning_rate, training.warmup)
+        assert shape == (3, 8, 4, 3e-5, 0.1)
+    assert method.prices_tokens
+    assert list(method.trainings()) == ["policy", "joint"]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "prices", "length"),
+    [
+        ("imdb", "imdb", (1, 1), 512),
+        ("yelp", "yelp_review_full", (2, 0.5), 512),
+        ("20news", "20newsgroups", (1, 1), 512),
+        ("hyperpartisan", "hyperpartisan", (0.01, 0.01), 1024),
+    ],
+)
+def test_recipes_of_the_original_s_data_have_its_prices(
+    name: str, task: str, prices: tuple[float, float], length: int
+) -> None:
+    from bertpress.recipe import read_recipe
+
+    recipe = make_recipe({"model": "some/model", **read_recipe(f"trbert-{name}")})
+    method = recipe.steps[1]
+    assert isinstance(method, TrBert)
+    assert (recipe.task.name, recipe.max_length) == (task, length)
+    assert (method.fixed_price("policy"), method.fixed_price("joint"), method.length_norm) == (*prices, "padded")
+    row = next(
+        line for line in (ROOT / "docs/methods/trbert.md").read_text().splitlines() if f"`trbert-{name}`" in line
+    )
+    assert [float(cell) for cell in row.split("|")[2:5]] == [length, *prices]
+
+
+@pytest.mark.parametrize("name", ["tinybert", "trbert"])
+def test_the_tests_that_the_page_names_exist(name: str) -> None:
     there = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", PAGES["tinybert"])
+    named = re.findall(r"`(test_\w+)`", PAGES[name])
     assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in there] == []
 

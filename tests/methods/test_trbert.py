@@ -39,6 +39,7 @@ from bertpress.row_costs import RowCosts
         ({"cost": "tokens"}, "give alpha to price tokens"),
         ({"temperature": (1.0, 0.0)}, "temperatures must be above 0"),
         ({"macs": 0}, "greater than 0"),
+        ({"min_keep": 4, "max_keep": 3}, "max_keep 3 is less than min_keep 4"),
         ({"alpha": (1.0, -1.0)}, "greater than or equal to 0"),
         ({"selector": "best"}, "'policy', 'gumbel', 'threshold', 'attention', 'random' or 'first'"),
     ],

@@ -181,6 +181,12 @@ def test_numbers_are_found_by_row(task: Any, tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_stored_is_single_precision(task: Any, tmp_path: Path) -> None:
+    found = stored(tmp_path, task, KEY, lambda rows: [np.full((2, 1), row, np.float64) for row in rows], "logits")
+    assert found.rows(torch.tensor([5]), torch.device("cpu")).dtype == torch.float32
+    assert found.values.dtype == np.float32
+
+
 def test_what_is_stored_is_not_computed_again(task: Any, tmp_path: Path) -> None:
     stored(tmp_path, task, KEY, compute_lengths(task), "importance")
     finish(tmp_path)

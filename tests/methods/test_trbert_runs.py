@@ -170,6 +170,41 @@ def test_phases_one_by_one_make_the_same_result(
     assert answers(whole) == answers(tmp_path / "run")
 
 
+def test_policies_that_know_the_order_only_are_kept_when_a_run_goes_on(
+    carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    fields = {**FIELDS, "init": {**STEPS, "learning_rate": 1e-2}, "policy": None}
+    whole = carry_out({"trbert": fields}, tmp_path / "whole")
+
+    def progress(phase: str, step: int, *_: Any) -> None:
+        if (phase, step) == ("joint", 2):
+            raise Killed
+
+    with pytest.raises(Killed):
+        carry_out({"trbert": fields}, tmp_path / "run", progress)
+    carry_out({"trbert": fields}, tmp_path / "run")
+    assert answers(whole) == answers(tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["regression", "pairs"])
+def test_scores_and_pairs_of_texts(carry_out: Callable[..., Path], tmp_path: Path, kind: str) -> None:
+    make_model(
+        **({"id2label": {0: "score"}, "label2id": {"score": 0}} if kind == "regression" else {})
+    ).save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    for split, rows in ROWS.items():
+        with (tmp_path / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(["first", "second", "label"])
+            for number, (text, label) in enumerate(rows):
+                half = len(text.split()) // 2 + 1
+                parts = " ".join(text.split()[:half]), " ".join(text.split()[half:])
+                csv.writer(file).writerow([*parts, label if kind == "pairs" else f"{number % 7}.5"])
+    task = {"files": str(tmp_path), "columns": ["first", "second"]}
+    run = carry_out({"trbert": FIELDS}, tmp_path / "run", task=task, model=str(tmp_path / "model"))
+    metrics = json.loads((run / "00-trbert" / "result.json").read_text())["metrics"]["validation"]
+    assert ("pearson" in metrics) == (kind == "regression")
+
+
 # Answers
 
 

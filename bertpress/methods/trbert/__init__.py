@@ -140,6 +140,8 @@ class TrBert(Method):
             raise ValueError("soft_weight and hard_weight are both 0, so the joint phase would learn no answers")
         if self.cost == "tokens" and self.alpha is None:
             raise ValueError("the share in macs is reached by pricing multiply-adds; give alpha to price tokens")
+        if self.max_keep is not None and self.max_keep < self.min_keep:
+            raise ValueError(f"max_keep {self.max_keep} is less than min_keep {self.min_keep}")
         if min(self.temperature) <= 0:
             raise ValueError(f"temperatures must be above 0, got {self.temperature}")
         return self

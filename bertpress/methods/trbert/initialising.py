@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 class Initialising(Reducing):
-    """Policies towards the order of importance, on rows of which nothing is skipped (an L1 distance to the rank)."""
+    """Policies towards the order of importance, on rows of which nothing is skipped (an L1 distance to the rank).
 
-    def __init__(self, model: PreTrainedModel, task: Task, method: TrBert, seed: int, guide: PerRow) -> None:
+    Args:
+        guide: importance of each token of each training row; None to take the weights of a finished training.
+    """
+
+    def __init__(self, model: PreTrainedModel, task: Task, method: TrBert, seed: int, guide: PerRow | None) -> None:
         super().__init__(model, task, method, seed, "init")
         self.guide = guide
 
@@ -32,6 +36,7 @@ class Initialising(Reducing):
         return self
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        assert self.guide is not None, "importance is needed to train"
         mask = batch["attention_mask"]
         encoder: Any = self.model.base_model
         everything = torch.ones(*mask.shape, self.decisions, dtype=torch.bool, device=mask.device)

@@ -48,7 +48,7 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
         find_teacher(method.teacher, model, task, run)  # refuses one that does not fit before anything is trained
     guide = important(method, model, task, run)
     trained = method.trainings()
-    if "init" in trained and guide is not None:
+    if "init" in trained:
         freeze(reduced)
         run.train(Initialising(reduced, task, method, run.seed, guide=guide), task, trained["init"], "init")
     taught: dict[str, Any] = {} if task.has_labels("train") else answers_of(method, model, task, run)
@@ -58,8 +58,7 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
         objective = objective_of(method, reduced, task, run, "policy", guide, **taught)
         run.train(objective, task, trained["policy"], "policy")
         price = objective.price
-        settle(objective, reduced)
-        calibrate(method, reduced, task, run)
+        settle(objective, method, task)
     if "joint" in trained:
         taught = taught or answers_of(method, model, task, run)
         reduced.requires_grad_(True)
@@ -67,7 +66,7 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
         if price is not None and method.alpha is None:
             joint.price.copy_(price)
         run.train(joint, task, trained["joint"], "joint")
-        calibrate(method, reduced, task, run)
+    calibrate(method, reduced, task, run)
     return reduced
 
 
@@ -191,10 +190,13 @@ def objective_of(
     return Reducing(reduced, task, method, run.seed, **given)
 
 
-def settle(objective: Reducing, reduced: PreTrainedModel) -> None:
-    """Let the model keep thresholds that were learned."""
-    if isinstance(objective, Smooth) and objective.thresholds is not None:
-        change_settings(reduced, thresholds=objective.thresholds.tolist(), shares=None)
+def settle(objective: Reducing, method: TrBert, task: Task) -> None:
+    """Let the model keep thresholds that were learned, and meet the budget: the joint phase trains it as they cut."""
+    if not isinstance(objective, Smooth) or objective.thresholds is None:
+        return
+    change_settings(objective.model, thresholds=objective.thresholds.tolist(), shares=None)
+    if method.calibrate and method.alpha is None:
+        fit(objective.model, task, objective.costs, method.macs, task.dev_split, FITTED_ROWS)
 
 
 def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun) -> None:
