@@ -114,7 +114,9 @@ def test_a_model_of_one_layer_stays_as_it_is(task: Any, tmp_path: Path) -> None:
 
 
 def test_warnings_tell_where_tokens_are_skipped() -> None:
-    assert TrBert().warnings(make_config(), {}) == ["tokens are skipped before layers 1, 2 of 4 (counted from 0)"]
+    where = "tokens are skipped before layers 1, 2 of 4 (counted from 0)"
+    assert TrBert().warnings(make_config(), {}) == [f"{where}, so that about 50 % of the multiply-adds are kept"]
+    assert TrBert(alpha=1.0).warnings(make_config(), {}) == [where]
     assert "running mean" in TrBert(rollouts=1).warnings(make_config(), {})[1]
 
 

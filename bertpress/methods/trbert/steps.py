@@ -196,7 +196,7 @@ def settle(objective: Reducing, method: TrBert, task: Task) -> None:
         return
     change_settings(objective.model, thresholds=objective.thresholds.tolist(), shares=None)
     if method.calibrate and method.alpha is None:
-        fit(objective.model, task, objective.costs, method.macs, task.dev_split, FITTED_ROWS)
+        fit(objective.model, task, spread(task.encoded(task.dev_split), FITTED_ROWS), method.macs)
 
 
 def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun) -> None:
