@@ -18,7 +18,7 @@ from bertpress.loading import AUTO_CLASSES, load_config, load_for_task, load_tok
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
-from bertpress.models import is_compact
+from bertpress.models import is_compact, is_reduced
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
@@ -96,9 +96,14 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
         RequestError: says which setting does not fit.
     """
     start = config
-    for method in recipe.steps:
+    for index, method in enumerate(recipe.steps):
         if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
+        if is_reduced(config) and not method.takes_reduced:
+            raise RequestError(
+                f"{index:02d}-{method.name}: the model skips tokens between its layers, and token reduction comes last; run "
+                f"{method.name} on the model that it was made of, and reduce the result."
+            )
         if task is not None:
             _check_fits(method, task)
         method.check(Situation(config, start, task, runtime.trust_remote_code))

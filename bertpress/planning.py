@@ -11,10 +11,8 @@ import numpy as np
 
 from bertpress import cost
 from bertpress.encoders import encoder_of
-from bertpress.errors import RequestError
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.models import is_reduced
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -69,11 +67,6 @@ def plan_steps(recipe: Recipe, config: PretrainedConfig, task: Task, processes: 
 
 
 def _plan(folder: str, method: Method, config: PretrainedConfig, task: Task, processes: int) -> StepPlan:
-    if is_reduced(config) and not method.takes_reduced:
-        raise RequestError(
-            f"{folder}: the model skips tokens between its layers, and token reduction comes last; run {method.name} "
-            "on the model that it was made of, and reduce the result."
-        )
     after = method.plan(config)
     trainings = method.trainings()
     rows = method.rows(task)

@@ -14,7 +14,7 @@ import torch
 from conftest import batch_of, make_model, make_tokenizer, without_dropout
 from models.making import SHAPES, make_batch, make_compact, run
 
-from bertpress import planning
+from bertpress import pipeline
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
 from bertpress.encoders.scores import capture, disable_capture, enable_capture
@@ -29,6 +29,7 @@ from bertpress.methods.tinybert.intermediate import Comparison
 from bertpress.models import COMPACT
 from bertpress.objective import Supervised, choose_attention
 from bertpress.recipe import make_recipe
+from bertpress.run import Runtime
 
 each_family = pytest.mark.parametrize("family", COMPACT)
 
@@ -104,8 +105,8 @@ def test_token_reduction_comes_last(step: dict[str, Any], task: Any) -> None:
     with pytest.raises(
         RequestError, match=f"00-{name}: the model skips tokens .* token reduction comes last; run {name}"
     ):
-        planning.plan_steps(recipe, make_compact().config, task)
-    planning.plan_steps(recipe, shaped().config, task)
+        pipeline.check_steps(recipe, make_compact().config, task, Runtime())
+    pipeline.check_steps(recipe, shaped().config, task, Runtime())
 
 
 def test_layers_under_decisions_are_not_changed() -> None:
