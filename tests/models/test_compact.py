@@ -69,7 +69,7 @@ def test_types_and_architectures() -> None:
         assert (architecture_of(stock), architecture_of(made)) == (family, family)
         assert (is_compact(stock), is_compact(made)) == (False, True)
         assert (is_reduced(stock), is_reduced(made), is_reduced(compact_config(stock))) == (False, True, False)
-    with pytest.raises(RequestError, match="There is no compact modernbert; there are: bert, roberta"):
+    with pytest.raises(RequestError, match=r"There is no compact modernbert \(its attention .*\); there are: bert, roberta"):
         compact_config(make_config("modernbert"))
 
 
