@@ -101,8 +101,8 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
         if is_reduced(config) and not method.takes_reduced:
             raise RequestError(
-                f"{index:02d}-{method.name}: the model skips tokens between its layers, and token reduction comes last; run "
-                f"{method.name} on the model that it was made of, and reduce the result."
+                f"{index:02d}-{method.name}: the model skips tokens between layers, and token reduction comes last; "
+                f"run {method.name} on the model that it was made of, and reduce the result."
             )
         if task is not None:
             _check_fits(method, task)

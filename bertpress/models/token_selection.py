@@ -268,10 +268,8 @@ class Decide:
         least, most = self.settings.min_keep, self.settings.max_keep
         if least <= 1 and most is None:
             return keep
-        if ranks is None:
-            ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
-        keep = keep | (ranks < least)
-        return keep if most is None else keep & (ranks < most)
+        places = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf)) if ranks is None else ranks
+        return (keep | (places < least)) & (places < (most or tokens.width))
 
     def scores(self, question: Question) -> Tensor:
         """(tokens,): the higher, the sooner a token goes on."""
@@ -288,8 +286,8 @@ class Decide:
     def _chosen(self, scores: Tensor, question: Question) -> Tensor:
         settings, tokens, step = self.settings, question.tokens, question.step
         if settings.shares is None:
-            thresholds = settings.thresholds or (0.5,) * len(settings.layers)
-            return self.limited(scores >= thresholds[step], scores, tokens)
+            threshold = settings.thresholds[step] if settings.thresholds else 0.5
+            return self.limited(scores >= threshold, scores, tokens)
         ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
         quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in tokens.lengths]
         return self.limited(ranks < tokens.per_token(quotas), scores, tokens, ranks)

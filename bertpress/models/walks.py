@@ -114,24 +114,20 @@ class Walk(ABC):
             self.enter(hidden)
             self._note()
         if index in self.layers:
-            self._reduce(self.layers.index(index))
+            self.reduce(self.layers.index(index))
         self.received = Received() if self.needs_received and index + 1 in self.layers else None
         self.run(layer, *args, received=self.received, **kwargs)
         self._note()
         return self._result() if index == self.depth - 1 else hidden
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # what depends on the data is one pause per decision
-    def _reduce(self, step: int) -> None:
-        self.before_decision(step)
+    def reduce(self, step: int) -> None:
+        """One decision, and what follows from it."""
         received = None if self.received is None else self.received.share.flatten()[self.cells()]
         keep, scores = self.decide(Question(step, self.states(), self.tokens, received))
         if self.trace is not None:
             self.trace.decisions.append(Decision(self.tokens, keep, scores))
         self.decided(keep, scores)
-
-    def before_decision(self, step: int) -> None:
-        """For passes that change something at decisions."""
-        return
 
     def decided(self, keep: Tensor, scores: Tensor | None) -> None:
         """Go on with the tokens of `keep`."""
@@ -216,10 +212,6 @@ class Packed(Walk):
         return torch.arange(len(self.packed), device=self.packed.device)
 
     def shrink(self, index: Tensor) -> None:
-        self.repack(index)
-
-    def repack(self, index: Tensor) -> None:
-        """Go on with these of the states, which `tokens` now describes."""
         self.packed = self.packed[index]
         self.spans = spans_of(self.tokens.counts)
 

@@ -105,10 +105,11 @@ class Rollouts(Packed):
     def enter(self, hidden: Tensor) -> None:
         super().enter(hidden[: len(hidden) // self.rollouts])
 
-    def before_decision(self, step: int) -> None:
+    def reduce(self, step: int) -> None:
         if step == 0 and self.rollouts > 1:
             self.tokens = self.tokens.repeated(self.rollouts)
-            self.repack(torch.arange(len(self.packed), device=self.packed.device).repeat(self.rollouts))
+            self.shrink(torch.arange(len(self.packed), device=self.packed.device).repeat(self.rollouts))
+        super().reduce(step)
 
     def skip(self, places: Tensor, states: Tensor) -> None:
         super().skip(places, states if self.keep_gradient else states.detach())
