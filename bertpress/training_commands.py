@@ -116,7 +116,7 @@ def demo(
     *,
     options: CommonOptions,
 ) -> None:
-    """Fine-tune the packaged MiniLM on docstrings of the standard library, press it to 3 layers, compare the two."""
+    """Fine-tune the packaged MiniLM on docstrings of the standard library, press it, compare the two."""
     from bertpress.console import print_table
     from bertpress.demo import run_demo
 
