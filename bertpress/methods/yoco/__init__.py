@@ -1,0 +1,1 @@
+"""YOCO-BERT: one elastic super-network, then any of its sub-networks."""

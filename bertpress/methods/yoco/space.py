@@ -1,0 +1,329 @@
+"""What a super-network can become: its sub-networks, and the options they are chosen from.
+
+Every part of the method speaks these types: the sampler, the costs, the search, the exporter. No torch here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from bertpress.config import Config
+from bertpress.errors import RequestError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Choice = tuple[int, ...]
+"""A sub-network as numbers of options: of the depth, then of each slot of the space; -1 where a slot has no layer."""
+UNUSED = -1
+
+
+@dataclass(frozen=True, order=True)
+class LayerShape:
+    """One layer of a sub-network."""
+
+    origin: int
+    """the super-network's layer that it is a part of, from 0"""
+    heads: int
+    intermediate_size: int
+
+
+@dataclass(frozen=True, order=True)
+class SubNetwork:
+    """The layers of a sub-network, from the bottom up; equal ones are equal and hash alike."""
+
+    layers: tuple[LayerShape, ...]
+
+    def __post_init__(self) -> None:
+        origins = [layer.origin for layer in self.layers]
+        if not origins or origins != sorted(set(origins)):
+            raise ValueError(f"expected at least one layer, their origins rising, got origins {origins}")
+
+    @classmethod
+    def of(cls, shapes: Sequence[Mapping[str, int]]) -> SubNetwork:
+        """From what `to_list` gives, which is also the field `layer_shapes` of a compact model's configuration."""
+        return cls(tuple(LayerShape(each["origin"], each["heads"], each["intermediate_size"]) for each in shapes))
+
+    def to_list(self) -> list[dict[str, int]]:
+        """A mapping for each layer, for JSON."""
+        return [
+            {"heads": layer.heads, "intermediate_size": layer.intermediate_size, "origin": layer.origin}
+            for layer in self.layers
+        ]
+
+    def __str__(self) -> str:
+        """Each layer as ORIGIN:HEADSxWIDTH."""
+        return " ".join(f"{layer.origin}:{layer.heads}x{layer.intermediate_size}" for layer in self.layers)
+
+
+def _as_amount(value: Any) -> Any:
+    """A number of units as an integer, a share of them as a float: 4, 0.25, 1/3 and 25 %."""
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            if text.endswith("%"):
+                return float(text[:-1]) / 100
+            return float(Fraction(text)) if "/" in text else int(text)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("expected a number such as 4 or a share such as 0.25, 1/3 or 25%") from None
+    return value
+
+
+Amount = Annotated[int | float, BeforeValidator(_as_amount)]
+"""Units: an integer counts them, anything else is a share of what the model has."""
+THIRDS: tuple[Amount, ...] = (1 / 3, 2 / 3, 1.0)
+WIDTHS: tuple[Amount, ...] = (1 / 6, 1 / 4, 1 / 3, 1.0)
+DEPTHS: tuple[Amount, ...] = (1 / 2, 2 / 3, 5 / 6, 1.0)
+
+
+class LayerOptions(Config):
+    """Options of one layer, in place of those of all."""
+
+    heads: tuple[Amount, ...] | None = None
+    """numbers of heads"""
+    widths: tuple[Amount, ...] | None = None
+    """widths inside of the feed-forward block"""
+
+
+class Options(Config):
+    """What may be chosen; an integer is a number of units, anything else (0.25, 1/3, 25%) a share of the model's."""
+
+    depth: tuple[Amount, ...] = DEPTHS
+    """numbers of layers"""
+    heads: tuple[Amount, ...] = THIRDS
+    """numbers of heads of a layer"""
+    widths: tuple[Amount, ...] = WIDTHS
+    """widths inside of a layer's feed-forward block"""
+    layers: dict[int, LayerOptions] = Field({})
+    """other options of single layers of the super-network, by their number from 0"""
+    uniform: bool = False
+    """every layer of a sub-network has the same shape"""
+    depth_policy: Literal["first", "uniform", "importance"] = "first"
+    """which layers a shallower sub-network has: the first ones, evenly spread ones, or the most important ones"""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The options of one super-network, as numbers.
+
+    A sub-network is a depth and, for each *slot*, one of its options, a pair of heads and width. A slot decides about
+    one layer; in a uniform space there is one slot, which decides about all.
+    """
+
+    layer_sets: tuple[tuple[int, ...], ...]
+    """for each depth option, from shallow to deep, the super-network's layers that are run"""
+    options: tuple[tuple[tuple[int, int], ...], ...]
+    """for each slot its pairs of heads and width; option ``heads * widths_index + heads_index``, each from few to many"""
+    uniform: bool
+    full: tuple[tuple[int, int], ...] = field(repr=False)
+    """for each layer of the super-network all of its heads and its width"""
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Numbers of layers that can be chosen, rising."""
+        return tuple(map(len, self.layer_sets))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of options of each variable: the depth, then the slots."""
+        return (len(self.layer_sets), *map(len, self.options))
+
+    def slots(self, depth: int) -> tuple[int, ...]:
+        """The slots that decide anything with depth option `depth`."""
+        return (0,) if self.uniform else self.layer_sets[depth]
+
+    def layers_of(self, depth: int, slot: int) -> tuple[int, ...]:
+        """The super-network's layers that a slot decides about with that depth option."""
+        return self.layer_sets[depth] if self.uniform else (slot,)
+
+    def sub_network(self, choice: Choice) -> SubNetwork:
+        """What a choice stands for."""
+        layers = []
+        for slot in self.slots(choice[0]):
+            heads, width = self.options[slot][choice[1 + slot]]
+            layers += [LayerShape(layer, heads, width) for layer in self.layers_of(choice[0], slot)]
+        return SubNetwork(tuple(sorted(layers)))
+
+    def choice_of(self, network: SubNetwork) -> Choice:
+        """The choice that stands for a sub-network.
+
+        Raises:
+            RequestError: it is not in this space; says what is wrong with it.
+        """
+        origins = tuple(layer.origin for layer in network.layers)
+        if origins not in self.layer_sets:
+            raise RequestError(f"The space has no sub-network of layers {_listed(origins)}; it has {self._sets()}.")
+        depth = self.layer_sets.index(origins)
+        choice = [depth, *[UNUSED] * len(self.options)]
+        for layer in network.layers:
+            slot = 0 if self.uniform else layer.origin
+            shape = (layer.heads, layer.intermediate_size)
+            if shape not in self.options[slot]:
+                raise RequestError(f"The space has no {shape[0]} heads and width {shape[1]} for layer {layer.origin}.")
+            index = self.options[slot].index(shape)
+            if choice[1 + slot] not in (UNUSED, index):
+                raise RequestError("Every sub-network of a uniform space has layers of one shape.")
+            choice[1 + slot] = index
+        return tuple(choice)
+
+    def _sets(self) -> str:
+        return " or ".join(_listed(layers) for layers in self.layer_sets)
+
+    @property
+    def largest(self) -> SubNetwork:
+        """The deepest and widest sub-network."""
+        return self.sub_network(self._extreme(-1))
+
+    @property
+    def smallest(self) -> SubNetwork:
+        """The shallowest and narrowest sub-network."""
+        return self.sub_network(self._extreme(0))
+
+    def _extreme(self, end: int) -> Choice:
+        depth = len(self.layer_sets) - 1 if end else 0
+        active = self.slots(depth)
+        picks = [len(options) - 1 if end else 0 for options in self.options]
+        return (depth, *(pick if slot in active else UNUSED for slot, pick in enumerate(picks)))
+
+    @property
+    def whole(self) -> SubNetwork:
+        """The super-network itself, whether or not it can be chosen."""
+        return SubNetwork(tuple(LayerShape(layer, *shape) for layer, shape in enumerate(self.full)))
+
+    def count(self) -> int:
+        """Number of different sub-networks."""
+        return sum(
+            math.prod(len(self.options[slot]) for slot in self.slots(depth)) for depth in range(len(self.layer_sets))
+        )
+
+    def restricted(self, heads: Sequence[int], widths: Sequence[int], depths: Sequence[int]) -> Space:
+        """This space with only these numbers of heads, widths and layers of those that it has."""
+        sets = tuple(layers for layers in self.layer_sets if len(layers) in depths)
+        kept = tuple(tuple(pair for pair in pairs if pair[0] in heads and pair[1] in widths) for pairs in self.options)
+        if not sets or not all(kept):
+            raise ValueError(f"nothing is left of the space for heads {heads}, widths {widths} and depths {depths}")
+        return replace(self, layer_sets=sets, options=kept)
+
+    def stock(self) -> Space:
+        """The sub-networks whose shape stock classes can hold: all heads everywhere, and one width.
+
+        Raises:
+            RequestError: the space has none.
+        """
+        if len(set(self.full)) > 1:
+            raise RequestError("The layers of this model differ in shape, so no stock class holds its sub-networks.")
+        shared = set.intersection(*(set(options) for options in self.options))
+        options = tuple(sorted((pair for pair in shared if pair[0] == self.full[0][0]), key=lambda pair: pair[1]))
+        if not options:
+            raise RequestError(
+                f"Stock classes need all {self.full[0][0]} heads in every layer, which the space does not have; add "
+                "them to its options, or leave out servable=stock."
+            )
+        return replace(self, options=(options,), uniform=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "layer_sets": [list(layers) for layers in self.layer_sets],
+            "options": [[list(pair) for pair in pairs] for pairs in self.options],
+            "uniform": self.uniform,
+            "full": [list(shape) for shape in self.full],
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Space:
+        """From what `to_dict` gives."""
+        return cls(
+            tuple(tuple(layers) for layers in values["layer_sets"]),
+            tuple(tuple((heads, width) for heads, width in pairs) for pairs in values["options"]),
+            values["uniform"],
+            tuple((heads, width) for heads, width in values["full"]),
+        )
+
+    def missing_from(self, other: Space) -> list[str]:
+        """What this space has and `other`, which was trained, does not; nothing if it is contained in it."""
+        found = [f"layers {_listed(layers)}" for layers in self.layer_sets if layers not in other.layer_sets]
+        for depth in range(len(self.layer_sets)):
+            for slot in self.slots(depth):
+                for layer in self.layers_of(depth, slot):
+                    own, trained = self.options[slot], other.options[0 if other.uniform else layer]
+                    found += [f"{heads} heads and width {width} in layer {layer}"
+                              for heads, width in own if (heads, width) not in trained]  # fmt: skip
+        if other.uniform and not self.uniform and len(self.full) > 1:
+            found.append("layers of unequal shape")
+        return list(dict.fromkeys(found))
+
+
+def resolve(options: Options, config: PretrainedConfig, ranking: Sequence[int] | None = None) -> Space:
+    """The space that options make of a model.
+
+    Args:
+        ranking: the model's layers from the most to the least important, for the depth policy `importance`; without
+            it, as long as it is not known, the first layers stand for them.
+
+    Raises:
+        RequestError: an option that the model cannot have; names the field and the legal range.
+    """
+    full = shapes_of(config)
+    depths = _counts("depth", options.depth, len(full))
+    if strange := sorted(set(options.layers) - set(range(len(full)))):
+        raise RequestError(f"space.layers: the model has layers 0 to {len(full) - 1}, got {_listed(strange)}.")
+    if options.uniform and (options.layers or len(set(full)) > 1):
+        raise RequestError(
+            "space.uniform: layers of one shape cannot have options of their own; leave out one of them."
+        )
+    pairs = []
+    for layer, (heads, width) in enumerate(full):
+        own, place = options.layers.get(layer, LayerOptions()), f"layers.{layer}." if layer in options.layers else ""
+        head_counts = _counts(f"{place}heads", own.heads or options.heads, heads)
+        widths = _counts(f"{place}widths", own.widths or options.widths, width)
+        pairs.append(tuple((count, inner) for inner in widths for count in head_counts))
+    sets = tuple(_layer_set(options.depth_policy, depth, len(full), ranking) for depth in depths)
+    return Space(sets, (pairs[0],) if options.uniform else tuple(pairs), options.uniform, full)
+
+
+def shapes_of(config: PretrainedConfig) -> tuple[tuple[int, int], ...]:
+    """Heads and inner width of each layer of a model."""
+    from bertpress.encoders import encoder_of
+
+    encoder = encoder_of(config)
+    shapes = getattr(config, "layer_shapes", None)
+    if shapes:
+        return tuple((shape["heads"], shape["intermediate_size"]) for shape in shapes)
+    return ((config.num_attention_heads, getattr(config, encoder.inner_width)),) * encoder.depth(config)
+
+
+def _counts(name: str, amounts: Sequence[int | float], whole: int) -> tuple[int, ...]:
+    """Options as numbers, rising, each once."""
+    if not amounts:
+        raise RequestError(f"space.{name} is empty; give at least one number from 1 to {whole}.")
+    counts = []
+    for amount in amounts:
+        count = amount if isinstance(amount, int) else max(1, math.floor(amount * whole + 0.5))
+        legal = 1 <= count <= whole if isinstance(amount, int) else 0 < amount <= 1
+        if not legal:
+            raise RequestError(
+                f"space.{name} must be numbers from 1 to {whole}, or shares above 0 and at most 1, got {amount}."
+            )
+        counts.append(count)
+    return tuple(sorted(set(counts)))
+
+
+def _layer_set(policy: str, depth: int, layers: int, ranking: Sequence[int] | None) -> tuple[int, ...]:
+    if policy == "uniform":
+        # DynaBERT (arXiv 2004.04037): to keep the share m of the layers, take layers floor(i / m).
+        return tuple(index * layers // depth for index in range(depth))
+    if policy == "importance" and ranking is not None:
+        return tuple(sorted(ranking[:depth]))
+    return tuple(range(depth))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return json.dumps(list(numbers))[1:-1]
