@@ -120,7 +120,7 @@ class Space:
     layer_sets: tuple[tuple[int, ...], ...]
     """for each depth option, from shallow to deep, the super-network's layers that are run"""
     options: tuple[tuple[tuple[int, int], ...], ...]
-    """for each slot its pairs of heads and width; option ``heads * widths_index + heads_index``, each from few to many"""
+    """for each slot its pairs of heads and width, from few to many: all heads of the first width, then of the next"""
     uniform: bool
     full: tuple[tuple[int, int], ...] = field(repr=False)
     """for each layer of the super-network all of its heads and its width"""
