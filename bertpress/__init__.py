@@ -25,6 +25,8 @@ _HOME = {
     "pretrain": "bertpress.pretraining",
     "report": "bertpress.api",
     "run_recipe": "bertpress.api",
+    "search": "bertpress.search_requests",
+    "sub_network": "bertpress.methods.yoco.super_network",
     "sweep": "bertpress.sweeping",
     "Result": "bertpress.api",
     "Recipe": "bertpress.recipe",
@@ -39,6 +41,7 @@ _HOME = {
     "TinyBert": "bertpress.methods.tinybert",
     "Shape": "bertpress.methods.tinybert",
     "TrBert": "bertpress.methods.trbert",
+    "Yoco": "bertpress.methods.yoco",
     "RequestError": "bertpress.errors",
     "AnswerNo": "bertpress.errors",
 }
@@ -69,9 +72,12 @@ if TYPE_CHECKING:
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
     from bertpress.methods.tinybert import Shape, TinyBert
     from bertpress.methods.trbert import TrBert
+    from bertpress.methods.yoco import Yoco
+    from bertpress.methods.yoco.super_network import sub_network
     from bertpress.pretraining import pretrain
     from bertpress.recipe import Recipe
     from bertpress.run import Runtime
+    from bertpress.search_requests import search
     from bertpress.sweeping import sweep
 
 

@@ -93,7 +93,7 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
 
     job = prepare(recipe, runtime or Runtime())
     model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    batch = next(iter(recipe.steps[0].trainings().values())).batch_size
+    batch = recipe.steps[0].baseline_training().batch_size
     seconds, tokens = planning.seconds_per_layer_pass(model, task, batch), mean_tokens(task)
     rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
     for row, plan in zip(rows, job.plans, strict=True):

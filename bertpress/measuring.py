@@ -89,7 +89,7 @@ def timed(
 
 def latency_batch(recipe: Recipe) -> int:
     """The batch size of the user's: that of the last step's training."""
-    training = next(iter(recipe.steps[-1].trainings().values()))
+    training = recipe.steps[-1].baseline_training()
     return max(2, training.batch_size)
 
 

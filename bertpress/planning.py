@@ -83,13 +83,17 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
     changing = [
         plan
         for plan in plans
-        if not isinstance(plan.method, Finetune) and plan.layers != encoder_of(plan.before).depth(plan.before)
+        if not isinstance(plan.method, Finetune)
+        and plan.method.truncated_layers(plan.before) != encoder_of(plan.before).depth(plan.before)
     ]
     if not recipe.baseline or not changing or not task.has_labels("train"):
         return None
     training = changing[-1].method.baseline_training()
     total = sum(sum(plan.steps.values()) for plan in changing)
-    method = Finetune(layers=plans[-1].layers, training=training.model_copy(update={"max_steps": total}))
+    if not total:  # something trained before is searched
+        return None
+    layers = changing[-1].method.truncated_layers(changing[-1].before)
+    method = Finetune(layers=layers, training=training.model_copy(update={"max_steps": total}))
     start = plans[0].after if isinstance(plans[0].method, Finetune) else plans[0].before
     return _plan("baseline", method, start, task, processes)
 

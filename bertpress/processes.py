@@ -7,6 +7,11 @@ one alone scores and measures results, stores and writes, and the others wait fo
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def world_size() -> int:
@@ -42,15 +47,23 @@ def join(device: str | None) -> None:
 
 def mean_over_processes(number: float) -> float:
     """The mean of a number that each process has; all of them ask for it."""
+    import numpy as np
+
+    return float(sum_over_processes(np.array(number))) / world_size()
+
+
+def sum_over_processes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of an array that each process has; all of them ask for it."""
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return number
-    total = torch.tensor(number, dtype=torch.float64)
+        return values
+    total = torch.from_numpy(values.copy())
     if torch.distributed.get_backend() == "nccl":
         total = total.cuda()
     torch.distributed.all_reduce(total)
-    return float(total) / world_size()
+    result: NDArray[np.float64] = total.cpu().numpy()
+    return result
 
 
 def barrier() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -144,15 +145,20 @@ def _with_start_in_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _recovered(rows: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Per step, the share won back of what truncation lost; None without a baseline of its depth that lost any."""
+    """Per step, the share won back of what truncation lost; None without a baseline that lost any.
+
+    A result is compared with a baseline of its depth, or, where its layers differ in shape, with one at least as large.
+    """
     named = {row["name"]: row for row in rows}
     start, truncated = number(named, "start", "score"), number(named, BASELINE, "score")
     recovered: dict[str, float | None] = {name: None for name in named if name not in ("start", BASELINE)}
     if start is None or truncated is None or start <= truncated:
         return recovered
     for name in recovered:
-        row, depths = named[name], {named[name]["layers"], named[BASELINE]["layers"]} - {None}
-        if row["score"] is not None and len(depths) < 2:
+        row, truncated_row = named[name], named[BASELINE]
+        depths = {row["layers"], truncated_row["layers"]} - {None}
+        sizes = [each["encoder_parameters"] or math.inf for each in (row, truncated_row)]
+        if row["score"] is not None and (len(depths) < 2 or sizes[0] <= sizes[1] < math.inf):
             recovered[name] = (row["score"] - truncated) / (start - truncated)
     return recovered
 

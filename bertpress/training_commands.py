@@ -39,7 +39,7 @@ def _method_command(method: type[Method]) -> Any:
     def command(model: ModelOption = None, task: TaskOption = None, out: OutOption = None,
                 *, options: TrainOptions) -> None:  # fmt: skip
         values = {"model": model, "task": options.task_values(task), "steps": [{method.name: {}}]}
-        _train(values, f"steps.0.{method.name}", out, options)
+        carry_out(values, f"steps.0.{method.name}", out, options)
 
     return command
 
@@ -71,7 +71,7 @@ def compress(
     if model is not None:
         values["model"] = model
     values["task"] = options.task_values(task, values.get("task"))
-    _train(values, "", out, options)
+    carry_out(values, "", out, options)
 
 
 def pretrain(
@@ -107,7 +107,7 @@ def pretrain(
         raise RequestError("With --shape the model is made under --out first, so it needs --out and no --dry-run.")
     values, prefix = asked.values(out)
     options = dataclasses.replace(options, teacher=None)  # it stands in the recipe
-    _train(values, prefix, out, options, asked.make_model if asked.makes_model else None)
+    carry_out(values, prefix, out, options, asked.make_model if asked.makes_model else None)
 
 
 def demo(
@@ -127,7 +127,7 @@ def demo(
         raise AnswerNo(" ".join(failures))
 
 
-def _train(
+def carry_out(
     values: dict[str, Any],
     prefix: str,
     out: Path | None,

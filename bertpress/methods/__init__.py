@@ -8,8 +8,9 @@ from bertpress.methods.method import Method
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.tinybert import TinyBert
 from bertpress.methods.trbert import TrBert
+from bertpress.methods.yoco import Yoco
 
-METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert, TrBert)
+METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert, TrBert, Yoco)
 
 
 def method_named(name: str) -> type[Method]:

@@ -125,6 +125,12 @@ class Method(Config, ABC):
         """What the truncated baseline is trained like, but for its number of steps."""
         return next(iter(self.trainings().values()))
 
+    def truncated_layers(self, config: PretrainedConfig) -> int:
+        """Layers of the truncated baseline that the result is compared with; all of them: there is none."""
+        from bertpress.encoders import encoder_of
+
+        return encoder_of(config).depth(self.plan(config))
+
     def rows(self, task: Task) -> int:
         """Number of rows that a task's training rows become, at most."""
         return len(task.splits["train"])

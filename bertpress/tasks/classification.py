@@ -138,6 +138,14 @@ class Classification(Task):
         result._encoded = {split: encoded for split, encoded in self._encoded.items() if split != "train"}
         return result
 
+    def divided(self, splits: Mapping[str, Sequence[int]]) -> Classification:
+        train, encoded = self.splits["train"], self.encoded("train")
+        chosen = {name: train.select(rows) for name, rows in splits.items()}
+        data = dataclasses.replace(self.data, splits={**self.splits, **chosen})
+        result = Classification(data, self.tokenizer, self.max_length)
+        result._encoded = {**self._encoded, **{name: encoded.select(rows) for name, rows in splits.items()}}
+        return result
+
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Classification:
         return Classification(self.data, tokenizer, self.max_length)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from abc import ABC, abstractmethod
@@ -33,6 +34,28 @@ class Rows(Protocol):
 
     @overload
     def __getitem__(self, key: list[int]) -> Mapping[str, Sequence[Any]]: ...
+
+
+class SomeRows:
+    """Some of other rows, in the order in which they are named, read when they are asked for."""
+
+    def __init__(self, rows: Rows, numbers: Sequence[int]) -> None:
+        self.rows, self.numbers = rows, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            column = self.rows[key]
+            return [column[number] for number in self.numbers]
+        if isinstance(key, int):
+            return self.rows[self.numbers[key]]
+        return self.rows[[self.numbers[place] for place in key]]
+
+    def __getitems__(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
+        """Several rows; what a DataLoader asks for."""
+        return [self[int(place)] for place in places]
 
 
 class Task(ABC):
@@ -106,6 +129,16 @@ class Task(ABC):
             RequestError: a task without texts.
         """
         raise RequestError(f"The training rows of {self.name} are no texts, so there is nothing to put in their place.")
+
+    def divided(self, splits: Mapping[str, Sequence[int]]) -> Task:
+        """This task with splits that hold these of its training rows; `train` is to be one of them.
+
+        Rows keep their numbers, by which what is drawn for them is drawn.
+        """
+        encoded = self.encoded("train")
+        result = copy.copy(self)
+        result.splits = {**self.splits, **{name: SomeRows(encoded, rows) for name, rows in splits.items()}}
+        return result
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Task:
         """The same rows, encoded by another tokenizer.

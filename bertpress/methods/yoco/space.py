@@ -173,6 +173,14 @@ class Space:
             choice[1 + slot] = index
         return tuple(choice)
 
+    def has(self, network: SubNetwork) -> bool:
+        """True for a sub-network of this space."""
+        try:
+            self.choice_of(network)
+        except RequestError:
+            return False
+        return True
+
     def _sets(self) -> str:
         return " or ".join(_listed(layers) for layers in self.layer_sets)
 
@@ -203,13 +211,25 @@ class Space:
             math.prod(len(self.options[slot]) for slot in self.slots(depth)) for depth in range(len(self.layer_sets))
         )
 
-    def restricted(self, heads: Sequence[int], widths: Sequence[int], depths: Sequence[int]) -> Space:
-        """This space with only these numbers of heads, widths and layers of those that it has."""
-        sets = tuple(layers for layers in self.layer_sets if len(layers) in depths)
-        kept = tuple(tuple(pair for pair in pairs if pair[0] in heads and pair[1] in widths) for pairs in self.options)
-        if not sets or not all(kept):
-            raise ValueError(f"nothing is left of the space for heads {heads}, widths {widths} and depths {depths}")
-        return replace(self, layer_sets=sets, options=kept)
+    def described(self) -> str:
+        """What can be chosen, in words."""
+        depths = ", ".join(map(str, self.depths))
+        shapes = sorted({pair for pairs in self.options for pair in pairs})
+        heads, widths = (", ".join(map(str, sorted({shape[axis] for shape in shapes}))) for axis in (0, 1))
+        return f"{depths} layers, {heads} heads, widths {widths}{', the same in every layer' if self.uniform else ''}"
+
+    def opened(self, heads: int, widths: int, depths: int) -> Space:
+        """This space with at most so many options of each kind, the largest ones."""
+        return replace(
+            self,
+            layer_sets=self.layer_sets[-depths:],
+            options=tuple(_largest(pairs, heads, widths) for pairs in self.options),
+        )
+
+    @property
+    def is_stock(self) -> bool:
+        """True if stock classes can hold every sub-network."""
+        return self.uniform and all(heads == self.full[0][0] for heads, _ in self.options[0])
 
     def stock(self) -> Space:
         """The sub-networks whose shape stock classes can hold: all heads everywhere, and one width.
@@ -323,6 +343,12 @@ def _layer_set(policy: str, depth: int, layers: int, ranking: Sequence[int] | No
     if policy == "importance" and ranking is not None:
         return tuple(sorted(ranking[:depth]))
     return tuple(range(depth))
+
+
+def _largest(pairs: Sequence[tuple[int, int]], heads: int, widths: int) -> tuple[tuple[int, int], ...]:
+    """Of a slot's options those with the most heads and the largest widths."""
+    head_counts, inner = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+    return tuple(pair for pair in pairs if pair[0] in head_counts[-heads:] and pair[1] in inner[-widths:])
 
 
 def _listed(numbers: Sequence[int]) -> str:

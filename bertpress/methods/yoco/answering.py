@@ -1,0 +1,218 @@
+"""From a super-network and a budget to the sub-network that answers it, with everything worth knowing beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.errors import AnswerNo
+from bertpress.files import write_json
+from bertpress.fingerprints import weights_digest
+from bertpress.measuring import mean_tokens
+from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
+from bertpress.methods.yoco.budget import HALF, Budget
+from bertpress.methods.yoco.cells import cells_of_front, cells_within
+from bertpress.methods.yoco.costs import Additive, Limit, check, limits, mac_costs, parameter_costs
+from bertpress.methods.yoco.evaluating import Evaluator
+from bertpress.methods.yoco.front import points_of, scored
+from bertpress.methods.yoco.opening import narrowed
+from bertpress.methods.yoco.searching import Search
+from bertpress.methods.yoco.space import SubNetwork
+from bertpress.methods.yoco.super_network import find_super_network
+from bertpress.processes import barrier, is_first_process
+
+if TYPE_CHECKING:
+    from bertpress.methods.yoco import Yoco
+    from bertpress.methods.yoco.latency_table import LatencyTable
+    from bertpress.methods.yoco.space import Space
+    from bertpress.methods.yoco.steps import Trained
+    from bertpress.run import StepRun
+    from bertpress.tasks.task import Task
+
+FOUND = "found.json"
+ROUNDS, ROUNDS_OF_FRONT, SHARE_OF_POINT = 6, 3, 3
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What sub-networks cost, and what the answer may cost."""
+
+    costs: dict[str, Additive]
+    """by name, what is noted of every sub-network"""
+    limits: list[Limit]
+
+
+def answer(method: Yoco, trained: Trained, task: Task, run: StepRun) -> SubNetwork:
+    """The best sub-network within the method's budget; searched once, then read.
+
+    Raises:
+        AnswerNo: no sub-network is within the budget.
+    """
+    folder = run.folder / "search"
+    if not run.is_finished("search"):
+        run.enter("search")
+        prices = priced(method, trained, task, run)
+        for line in check(prices.limits, trained.space):
+            run.runtime.say(line)
+        folder.mkdir(parents=True, exist_ok=True)
+        with run.timed("search"):
+            found = searched(method, trained, prices, folder, run)
+            chosen = best(found, prices.limits)
+            shown = points_of(found) | {"chosen": chosen}
+            if is_first_process():
+                write_json(folder / FOUND, summary(found, prices, scored(shown, trained, task, run), trained))
+            barrier()
+    return SubNetwork.of(json.loads((folder / FOUND).read_text(encoding="utf-8"))["chosen"]["network"])
+
+
+def priced(method: Yoco, trained: Trained, task: Task, run: StepRun) -> Prices:
+    """Costs in closed form, and those of time from a table that is measured where they are limited."""
+    config, space, tokens = trained.model.config, trained.space, mean_tokens(task)
+    positions = task.positions(tokens)
+    costs = {
+        "parameters": parameter_costs(space, config, task.head),
+        "encoder_parameters": parameter_costs(space, config, task.head, "encoder"),
+        "macs": mac_costs(space, config, task.head, tokens, positions),
+    }
+    table = measured_table(method, trained, task, run) if "latency_ms" in method.given() else None
+    if table is not None:
+        from bertpress.methods.yoco.latency_table import latency_costs
+
+        costs["latency_ms"] = latency_costs(space, table)
+    budget: Budget = method if method.given() else HALF
+    return Prices(costs, limits(budget, space, config, task.head, tokens, positions, table))
+
+
+def measured_table(method: Yoco, trained: Trained, task: Task, run: StepRun) -> LatencyTable:
+    """The table of latencies on this machine, measured once for a run, compared with whole sub-networks.
+
+    Raises:
+        RequestError: the run has one that was measured under other settings.
+    """
+    from bertpress.methods.yoco import timing
+    from bertpress.methods.yoco.latency_table import check_table, load_table
+
+    file, model = run.folder / "search" / "latency_table.json", trained.model.eval()
+    size, tokens = method.search.latency_batch, method.search.latency_tokens or mean_tokens(task)
+    settings = timing.settings_of(model, task, size, tokens)
+    if not file.is_file() and is_first_process():
+        run.runtime.say(f"timing layers at batch {size}, {tokens} tokens")
+        table = timing.build(model, task, trained.space, size, tokens)
+        timing.validate(table, model, task, trained.space).save(file)
+    barrier()
+    table = load_table(file)
+    check_table(table, settings)
+    run.runtime.say(table.remark())
+    return table
+
+
+def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: StepRun) -> Search:
+    """The search, carried out: for the budget, or for the whole front where there is none."""
+    settings, space = method.search, trained.space
+    evaluator = Evaluator(
+        trained.model.eval(), trained.task, trained.split, settings.rungs, space.largest, trained.about.held_out["seed"]
+    )
+    key = {
+        "super-network": weights_digest(trained.model),
+        "rows": trained.about.held_out["rows"],
+        "rungs": evaluator.ends,
+    }
+    archive = Archive(folder, key)
+    earlier = earlier_entries(method, key)
+    archive.take([entry for entry in earlier if entry.network not in archive.entries])
+    theta = theta_for(trained)
+    if method.given():
+        cells = cells_within(method, space, prices.limits, theta)
+        rounds, candidates = settings.rounds, settings.candidates
+        if rounds is None:
+            rounds = 0 if answers_already(archive, evaluator, space, prices.limits) else ROUNDS
+    else:
+        cells = cells_of_front(method, space, prices.costs["encoder_parameters"], theta)
+        rounds = ROUNDS_OF_FRONT if settings.rounds is None else settings.rounds
+        candidates = -(-settings.candidates // SHARE_OF_POINT)
+    if is_first_process():
+        archive.begin()
+    barrier()
+    search = Search(
+        space, *cells, prices.costs, evaluator, archive, run.seed, rounds, candidates,
+        lambda done, total: run.runtime.progress("search", done, total, {}),
+    )  # fmt: skip
+    if not method.given():
+        search.look_at([space.smallest, space.largest])
+    search.run()
+    return search
+
+
+def theta_for(trained: Trained) -> Any:
+    """What the training learned about the space that is searched; None if that has other variables."""
+    about, space = trained.about, trained.space
+    if space.uniform != about.space.uniform:
+        return None
+    return narrowed(about.distribution.theta, about.space, space)
+
+
+def earlier_entries(method: Yoco, key: Mapping[str, Any]) -> list[Entry]:
+    """What the search in the super-network's own run has found out, if it was of the same rows."""
+    if method.super_network is None:
+        return []
+    return matching_entries(find_super_network(method.super_network).parents[1] / "search", key)
+
+
+def answers_already(archive: Archive, evaluator: Evaluator, space: Space, limited: Sequence[Limit]) -> bool:
+    """True if something within the limits has seen all rows."""
+    last = len(evaluator.ends) - 1
+    return any(entry.reached == last and within(entry.network, space, limited) for entry in archive.entries.values())
+
+
+def within(network: SubNetwork, space: Space, limited: Sequence[Limit]) -> bool:
+    """True for a sub-network of the space that meets all limits."""
+    if not space.has(network):
+        return False
+    choice = space.choice_of(network)
+    return all(limit.cost.of(space, choice) <= limit.most for limit in limited)
+
+
+def best(search: Search, limited: Sequence[Limit]) -> Entry:
+    """What loses least on all rows of those within the limits.
+
+    Raises:
+        AnswerNo: nothing that was looked at is within them.
+    """
+    for entry in search.judged:
+        if within(entry.network, search.space, limited):
+            return entry
+    asked = " and ".join(map(str, limited))
+    raise AnswerNo(f"The search looked at no sub-network within {asked}; give it rounds (--rounds), or candidates.")
+
+
+def summary(search: Search, prices: Prices, shown: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
+    """Everything worth knowing about a search, as plain values."""
+    return {
+        "schema": 1,
+        "limits": [{"name": limit.cost.name, "most": limit.most, "asked": limit.asked} for limit in prices.limits],
+        "chosen": shown["chosen"],
+        "points": [shown[name] for name in shown if name != "chosen"],
+        "evaluated": len(search.archive.entries),
+        "forwards": search.evaluator.forwards,
+        "rows": search.evaluator.ends[-1],
+        "rungs": search.evaluator.ends,
+        "sub_networks": trained.space.count(),
+        "distribution": {
+            "space": trained.about.space.to_dict(),
+            "theta": trained.about.distribution.theta.tolist(),
+        },
+        "searched": searched_distributions(search),
+    }
+
+
+def searched_distributions(search: Search) -> list[dict[str, Any]]:
+    """What strategies that learn have learned, cell by cell."""
+    found = []
+    for cell in search.cells:
+        theta = cell.strategy.state().get("theta")
+        if theta is not None:
+            found.append({"group": cell.group, "depth": search.space.depths[cell.depth], "theta": theta})
+    return found

@@ -1,0 +1,36 @@
+"""What can be said of a request before any data are read or anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bertpress.encoders import check_length, encoder_of
+from bertpress.errors import RequestError
+from bertpress.loading import load_config
+from bertpress.methods.yoco.opening import check_lengths, phases
+from bertpress.methods.yoco.super_network import About, find_super_network
+
+if TYPE_CHECKING:
+    from bertpress.methods.method import Situation
+    from bertpress.methods.yoco import Yoco
+
+
+def check_request(method: Yoco, situation: Situation) -> None:
+    """Refuse what cannot be searched or trained.
+
+    Raises:
+        RequestError: says which setting does not fit.
+    """
+    space = method.space_of(situation.given)
+    if method.strategy == "progressive":
+        check_lengths(method.phase_lengths, len(phases(space, method.progression)))
+    if method.super_network is not None:
+        folder = find_super_network(method.super_network)
+        About.read(folder)
+        config = load_config(str(folder), situation.trust_remote_code)
+        if situation.task is not None:
+            check_length(situation.task.max_length, encoder_of(config).positions(config))
+    elif method.teacher not in ("start", "input", "none"):
+        load_config(method.teacher, situation.trust_remote_code)
+    if situation.task is not None and situation.task.head is None:
+        raise RequestError("yoco needs a task that asks something; text of kind encoder asks nothing.")

@@ -1,0 +1,75 @@
+"""Where a search looks: within a budget, or around budgets that are spread over the whole front; depth by depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bertpress.methods.yoco.costs import Additive, Limit, extremes
+from bertpress.methods.yoco.distribution import Floats
+from bertpress.methods.yoco.sampling import Draws, Window
+from bertpress.methods.yoco.searching import Cell
+from bertpress.methods.yoco.strategies import EeSng, Evolution, RandomFeasible, Strategy
+
+if TYPE_CHECKING:
+    from bertpress.methods.yoco import Yoco
+    from bertpress.methods.yoco.space import Choice, Space
+
+NEAR = 0.85
+"""The search of a budget looks at networks that use at least this share of it: with more, a network loses less."""
+REACH = 0.6
+"""Around a point of the front the search looks down so much of the way to the next one."""
+
+Cells = tuple[list[Cell], set["Choice"]]
+"""The cells, and what their strategies leave out."""
+
+
+def cells_within(method: Yoco, space: Space, limits: Sequence[Limit], theta: Floats | None) -> Cells:
+    """A cell for each depth that has networks within all limits; they compete with each other."""
+    seen: set[Choice] = set()
+    cells = []
+    for depth in range(len(space.layer_sets)):
+        for low in (NEAR, 0.0):
+            windows = [(limit.cost, Window(-1.0, limit.most)) for limit in limits]
+            if low and limits:
+                most = min(limits[0].most, _dearest(space, limits[0].cost, depth))
+                windows[0] = (limits[0].cost, Window(low * most, limits[0].most))
+            draws = Draws(space, windows, theta)
+            if draws.mass(depth) > 0:
+                cells.append(Cell(0, depth, strategy_of(method, draws, seen, theta)))
+                break
+    return cells, seen
+
+
+def _dearest(space: Space, cost: Additive, depth: int) -> float:
+    """The most that a network of a depth costs."""
+    return cost.fixed + sum(max(cost.layers[layer]) for layer in space.layer_sets[depth])
+
+
+def cells_of_front(method: Yoco, space: Space, cost: Additive, theta: Floats | None) -> Cells:
+    """For each of some costs between the smallest and the largest, a cell for each depth that can be had for it."""
+    seen: set[Choice] = set()
+    low, high = (cost.of(space, choice) for choice in extremes(space, cost))
+    gap = (high - low) / method.search.points
+    cells = []
+    for point in range(1, method.search.points + 1):
+        most = low + gap * point
+        draws = Draws(space, [(cost, Window(most - REACH * gap, most))], theta)
+        strategies = [
+            (depth, strategy_of(method, draws, seen, theta))
+            for depth in range(len(space.layer_sets))
+            if draws.mass(depth) > 0
+        ]
+        cells += [Cell(point, depth, strategy) for depth, strategy in strategies]
+    return cells, seen
+
+
+def strategy_of(method: Yoco, draws: Draws, seen: set[Choice], theta: Floats | None) -> Strategy:
+    """Who proposes candidates within the limits of `draws`."""
+    name = method.search.strategy
+    if name == "random":
+        return RandomFeasible(draws, seen)
+    if name == "evolution":
+        return Evolution(draws, seen, population=method.search.candidates)
+    adapt = method.learning != "fixed"
+    return EeSng(draws, seen, theta, method.exploit, adapt=adapt, step=method.learning_step)

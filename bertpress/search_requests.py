@@ -1,0 +1,73 @@
+"""What `search` asks for, as a recipe: one yoco step that searches a super-network instead of training one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.recipe import make_recipe, read_recipe, task_values
+
+if TYPE_CHECKING:
+    from bertpress.api import Result
+    from bertpress.run import Runtime
+
+CARRIED = ("max_length", "limit", "precision", "head_labels")
+"""Fields of the recipe that trained a super-network which a search of it goes on with."""
+
+
+def recipe_values(run: str, task: Any = None, **fields: Any) -> dict[str, Any]:
+    """The plain values of the recipe that searches a run's super-network.
+
+    Args:
+        run: a run with a yoco step, or the folder of a super-network.
+        task: plain values; default the task of the run.
+        fields: of the yoco step.
+
+    Raises:
+        RequestError: there is no super-network.
+    """
+    from bertpress.methods.yoco.super_network import find_super_network
+
+    folder = find_super_network(run)
+    step = {"yoco": {"super_network": run, **fields}}
+    own = folder.parents[2] / "recipe.yaml"  # RUN/NN-yoco/supernet/model
+    if not own.is_file():
+        return {"model": str(folder), "task": task, "steps": [step]}
+    trained = read_recipe(str(own))
+    number = int(folder.parents[1].name[:2])
+    model = trained["model"]
+    if number:
+        (before,) = trained["steps"][number - 1]
+        model = str(folder.parents[2] / f"{number - 1:02d}-{before}" / "model")
+    carried = {name: trained[name] for name in CARRIED if trained.get(name)}
+    return {**carried, "model": model, "task": trained["task"] if task is None else task, "steps": [step]}
+
+
+def search(
+    run: str | Path,
+    out: str | Path,
+    *,
+    task: str | Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    seed: int = 1,
+    **fields: Any,
+) -> Result:
+    """Find the best sub-network of a trained super-network within a budget, and make it a model of its own.
+
+    Args:
+        run: a run with a yoco step, or the folder of a super-network.
+        out: the new run's folder; resumed if it holds the same search.
+        task: a task's name, or a mapping that says where your own data are; default the task of the run.
+        runtime: device, threads, progress.
+        **fields: of the method: the budget (``parameters="15M"``, ``macs="40%"``, ``flops``, ``latency_ms``; none of
+            them: the whole front), ``servable``, ``search={"rounds": 0}`` and so on.
+
+    Raises:
+        RequestError: the request was wrong; nothing was written.
+        AnswerNo: no sub-network is within the budget; names the nearest that is.
+    """
+    from bertpress import api
+
+    values = recipe_values(str(run), None if task is None else task_values(task), **fields)
+    return api.run_recipe(make_recipe({**values, "seed": seed}), out, runtime)
