@@ -7,10 +7,18 @@ from typing import Any
 
 from families import FAMILIES
 
+from bertpress.methods.yoco.drawing import Drawn
+from bertpress.methods.yoco.space import LayerShape, SubNetwork
 from bertpress.models import COMPACT
 
 # 96 training rows in batches of 16: 6 steps an epoch, 18 steps, a checkpoint every second step.
 TRAINING = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}
+
+SHAPES = ((1, 8), (2, 8), (1, 16), (2, 16), (1, 24), (2, 24))
+YOCO_DRAWS = tuple(
+    tuple(LayerShape(layer, *SHAPES[option]) for layer, option in enumerate(options))
+    for options in ((0, 1, 2, 3), (5, 4, 3, 2))
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Case:
     """what the tiny model has on its layers, which decides the task"""
     families: tuple[str, ...] = tuple(FAMILIES)
     """architectures that the method takes"""
+    bounded: bool = False
+    """the plan is the most that the result can be; a search decides what it is"""
 
     @property
     def id(self) -> str:
@@ -91,6 +101,23 @@ CASES = (
         stops=(("init", 8), ("policy", 9), ("joint", 8)),
         one_step={"init": None, "joint": None},  # draws are of each row, so they need not be imposed
         families=tuple(COMPACT),
+    ),
+    Case(
+        name="yoco",
+        fields={
+            "parameters": "70%",
+            "space": {"depth": [4], "heads": [1, 2], "widths": [8, 16, 24]},
+            "supernet": TRAINING,
+            "search": {"rounds": 2, "candidates": 4, "rungs": [8]},
+            "export": {**TRAINING, "epochs": 2},
+        },
+        layers=4,
+        training="supernet",
+        stops=(("supernet", 9), ("search", 1), ("export", 7)),
+        imposed=Drawn(((0, 0, 1, 2, 3), (0, 5, 4, 3, 2)), tuple(map(SubNetwork, YOCO_DRAWS))),
+        one_step={"export": None, "teacher": "input"},
+        families=tuple(COMPACT),
+        bounded=True,
     ),
 )
 

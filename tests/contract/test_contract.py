@@ -150,16 +150,17 @@ def test_a_fresh_process_gives_the_same_answers(
 
 @pytest.mark.slow
 @each_pair
-def test_the_plan_is_the_shape_of_the_result(case: Case, finished: Callable[[Case], Path]) -> None:
+def test_the_plan_is_the_shape_of_the_result_or_bounds_it(case: Case, finished: Callable[[Case], Path]) -> None:
     before = make_config(case.family)
     planned = build(method_named(case.name), case.fields).plan(before)
     result = load_config(str(result_of(finished(case), case) / "model"))
     encoder = encoder_of(before)
     assert encoder.depth(planned) == encoder.depth(result) == case.layers
-    assert cost.parameters(planned, head=case.head) == cost.parameters(result, head=case.head)
+    most, own = (cost.parameters(config, head=case.head) for config in (planned, result))
+    assert own.total < most.total if case.bounded else own == most
     saved = json.loads((result_of(finished(case), case) / "result.json").read_text())
     assert saved["layers"] == case.layers
-    assert saved["cost"]["parameters"]["total"] == cost.parameters(planned, head=case.head).total
+    assert saved["cost"]["parameters"]["total"] == own.total
 
 
 @pytest.mark.slow

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
-CALIBRATION = 1024
-"""Training rows by which heads and neurons are put in order."""
+CALIBRATION, CALIBRATION_BATCH = 1024, 32
+"""Training rows by which heads and neurons are put in order, and how many stand in a batch of them."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def check_teacher(method: Yoco, model: PreTrainedModel, teacher: PreTrainedModel
 def in_order(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> tuple[PreTrainedModel, Ordering]:
     """A trainable copy of the model with its heads and neurons in order, and where they stood."""
     result = copy.deepcopy(model).requires_grad_(True)
-    batches = calibration_batches(task, CALIBRATION, method.supernet.batch_size, run.seed, model.device)
+    batches = calibration_batches(task, CALIBRATION, CALIBRATION_BATCH, run.seed, model.device)
     scores = equal_scores(model.config)
     if method.order_by == "importance":
         run.runtime.say(f"importance of heads and neurons on {min(CALIBRATION, len(task.encoded('train')))} rows")
