@@ -233,9 +233,17 @@ def test_a_request_that_contradicts_itself_is_refused(fields: Any, message: str)
 
 @pytest.mark.parametrize(
     ("budget", "layers"),
-    [({}, 6), ({"parameters": "50%"}, 6), ({"parameters": "34%"}, 4), ({"parameters": 66_955_008 + 1538}, 6),
-     ({"parameters": 66_955_008 + 1537}, 5), ({"macs": "51%"}, 6), ({"latency_ms": 7.5}, 12), ({"parameters": "1%"}, 1)],
-)  # fmt: skip
+    [
+        ({}, 6),
+        ({"parameters": "50%"}, 6),
+        ({"parameters": "34%"}, 4),
+        ({"parameters": "1%"}, 1),
+        ({"parameters": 66_955_008 + 1538}, 6),
+        ({"parameters": 66_955_008 + 1537}, 5),
+        ({"macs": "51%"}, 6),
+        ({"latency_ms": 7.5}, 12),
+    ],
+)
 def test_the_truncated_baseline_has_as_many_layers_as_the_budget_has_room_for(budget: Any, layers: int) -> None:
     assert truncated_layers(Yoco(**budget), bert_base()) == layers
 
