@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from test_two_processes import ONE, TWO, model, run  # noqa: F401  (a fixture)
+from conftest import make_model, make_tokenizer, without_dropout
+from test_two_processes import ONE, TWO, run
 
 pytestmark = pytest.mark.slow
 STRATEGIES = {"sandwich": [], "single": ["--set", "strategy=single"]}
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_two_processes_train_and_search_as_one_does(
-    strategy: str, model: Path, tiny_data_folder: Path, tmp_path: Path
-) -> None:
+def test_two_processes_train_and_search_as_one_does(strategy: str, tiny_data_folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    make_model(**without_dropout()).save_pretrained(model)
+    make_tokenizer().save_pretrained(model)
+
     def started(start: list[str], batch: int) -> Path:
         out = tmp_path / str(batch)
         flags = [
