@@ -203,6 +203,11 @@ def test_a_lower_limit_on_a_real_cost_is_kept() -> None:
     truth = Truth(space, limits, theta_of(space))
     assert len(truth.fitting()) > 3
     compare(Draws(space, limits, truth.theta), truth)
+    cost = limits[0][0]
+    for choice in truth.fitting():  # rounded up, what lies a little below the limit is above it
+        just_above = Window(low=value(space, cost, choice) + 1e-6)
+        found = Draws(space, [(cost, just_above)], truth.theta).many(300, np.random.default_rng(0))
+        assert min(value(space, cost, each) for each in found) > just_above.low
 
 
 @pytest.mark.parametrize("integral", [True, False])
