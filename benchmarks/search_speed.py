@@ -131,8 +131,8 @@ def main() -> None:
         other = {"forwards": forwards, "seconds": seconds, "score": both.score(found.network)}
         front, seconds = both.ours(seed)
         whole = {"forwards": front.evaluator.forwards, "seconds": seconds, "score": "-"}
-        rows += [{"side": side, "seed": seed, **values}
-                 for side, values in (("bertpress", own), ("published", other), ("bertpress, whole front", whole))]  # fmt: skip
+        sides = {"bertpress": own, "published": other, "bertpress, whole front": whole}
+        rows += [{"side": side, "seed": seed, **values} for side, values in sides.items()]
         ratios.append((own, other, whole))
         print(rows[-3:], flush=True)
     claims = {

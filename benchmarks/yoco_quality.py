@@ -2,9 +2,9 @@
 
 MiniLM on MRPC and on 10,000 rows of SST-2. The predecessor is the best on dev of `TRIED`. A super-network is trained
 once per seed (a sandwich of four networks per step) and searched for each of `BUDGETS`, shares of the encoder's
-parameters, on training rows that were held out; the score is that on dev. From the same super-network come `random` (the
-median of five random networks that cost nearly the budget) and `uniform` (the dearest network within the budget whose
-layers are alike). `truncated` trains the bottom layers of the predecessor and `theseus` replaces them (linear
+parameters, on training rows that were held out; the score is that on dev. From the same super-network come `random`,
+the median of five random networks that cost nearly the budget, and `uniform`, the dearest network within it whose
+layers are alike. `truncated` trains the bottom layers of the predecessor and `theseus` replaces them (linear
 curriculum), each at the depth that the budget has room for and for as many optimizer steps. Learning rates are the best
 of `RATES` on dev on seed 1, further seeds run with them.
 

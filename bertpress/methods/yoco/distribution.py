@@ -61,14 +61,14 @@ def _tie(one: float, other: float) -> bool:
 def natural_gradient(theta: Floats, choices: Sequence[Choice], utilities: Floats) -> Floats:
     """(variables, options): mean over samples of weight * (one-hot choice - probabilities).
 
-    A variable learns from the samples in which it is used, whose utilities less their mean are the weights; with fewer
-    than two of them it does not move.
+    A variable learns from the samples in which it is used, whose utilities less their mean are the weights; so with one
+    of them, as with none, it does not move.
     """
     picks = np.asarray(choices)  # (samples, variables)
     used = picks != UNUSED
     counts = used.sum(0)
     means = np.where(used, utilities[:, None], 0.0).sum(0) / np.maximum(counts, 1)
-    weights = np.where(used & (counts > 1), utilities[:, None] - means, 0.0)
+    weights = np.where(used, utilities[:, None] - means, 0.0)
     chosen = picks[..., None] == np.arange(theta.shape[1])
     return np.asarray((weights[..., None] * (chosen - theta)).sum(0) / len(picks))
 

@@ -50,7 +50,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self, depth: int, count: int, generator: np.random.Generator) -> list[Choice]:
-        """Different networks of a depth option, none of them seen; fewer where there are no others, or none is found."""
+        """Different networks of a depth option, none of them seen; fewer where no others exist or are found."""
 
     @abstractmethod
     def tell(self, depth: int, choices: Sequence[Choice], losses: Sequence[float]) -> None:

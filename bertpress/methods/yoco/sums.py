@@ -31,8 +31,8 @@ def pick(weights: Floats, numbers: Floats) -> Numbers:
     marks = numbers * sums[..., -1]
     last = weights.shape[-1] - 1 - np.argmax(weights[..., ::-1] > 0, axis=-1)
     if weights.ndim == 1:
-        return np.minimum(np.searchsorted(sums, marks, side="right"), last)
-    return np.minimum((sums <= marks[:, None]).sum(-1), last)
+        return np.asarray(np.minimum(np.searchsorted(sums, marks, side="right"), last))
+    return np.asarray(np.minimum((sums <= marks[:, None]).sum(-1), last))
 
 
 @dataclass(frozen=True)
