@@ -24,6 +24,7 @@ from sub_networks import (
     network,
     run,
 )
+from torch.overrides import TorchFunctionMode
 
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
@@ -199,6 +200,47 @@ def test_models_that_cannot_be_elastic_are_refused() -> None:
         choosing(make_super(), WHOLE).__enter__()
     with pytest.raises(ValueError, match="the execution slice or mask, got gather"):
         choosing(elastic(make_super()), WHOLE, "gather").__enter__()  # type: ignore[arg-type]
+
+
+def test_masks_need_no_compiling_anew() -> None:
+    stock = make_super(num_hidden_layers=1)
+    made, batch, compiled = elastic(stock), make_batch(stock), []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    fast = torch.compile(made, backend=backend)
+    for heads, neurons in ((4, 24), (3, 24), (3, 7), (1, 1)):
+        chosen = network((0, heads, neurons))
+        with choosing(made, chosen, "mask"):
+            torch.testing.assert_close(run(fast, batch), run(by_hand(stock, chosen), batch), atol=1e-5, rtol=1e-5)
+    assert len(compiled) == 1
+
+
+class Weights(TorchFunctionMode):
+    """Remembers the weights of linear maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[torch.Tensor] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.nn.functional.linear:
+            self.found.append(args[1])
+        return function(*args, **(kwargs or {}))
+
+
+@each_family
+def test_products_are_small_and_without_gaps(family: str) -> None:
+    """oneDNN is far slower where rows of a weight do not lie behind each other."""
+    made = elastic(make_super(family))
+    with choosing(made, network((1, 3, 5))), Weights() as weights:
+        run(made.base_model, make_batch(made))
+    shapes = [tuple(weight.shape) for weight in weights.found]
+    start = shapes.index((12, 16))
+    assert shapes[start : start + 6] == [(12, 16)] * 3 + [(16, 12), (5, 16), (16, 5)]
+    assert all(weight.is_contiguous() for weight in weights.found)
 
 
 # Training
