@@ -124,7 +124,7 @@ class ElasticLinear(nn.Linear):
             masked: compute all, and hide the inputs that are not in use.
         """
         self.used, self.masked = used, masked
-        self.limit = torch.tensor(used)  # for `mask`: code would be compiled anew for every integer
+        self.limit = torch.tensor(used, device="cpu")  # for `mask`: code would be compiled anew for each integer
 
     def forward(self, input: Tensor) -> Tensor:
         if self.masked:
