@@ -4,6 +4,7 @@ A sub-network is some of the layers, and of each of these the first heads and th
 block. Linear layers look at their own parameters in each forward pass, so nothing is copied and nothing can be stale.
 A sub-network is carried out in one of two ways that agree where nothing is dropped out: `slice` multiplies by parts of
 the parameters, `mask` by all of them, with zeros in place of what the heads and neurons that are left out would give.
+So shapes stay the same there, and code is compiled once for each set of layers.
 """
 
 from __future__ import annotations
@@ -114,20 +115,27 @@ class ElasticLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self.train(linear.training)
         self.side = side
-        self.used = linear.out_features if side == "outputs" else linear.in_features
-        """number of outputs or inputs in use"""
-        self.masked = False
-        """compute all outputs, and hide inputs that are not in use"""
+        self.choose(linear.out_features if side == "outputs" else linear.in_features)
+
+    def choose(self, used: int, masked: bool = False) -> None:
+        """Use so many outputs or inputs from now on.
+
+        Args:
+            masked: compute all, and hide the inputs that are not in use.
+        """
+        self.used, self.masked = used, masked
+        self.limit = torch.tensor(used, device="cpu")  # for `mask`: code would be compiled anew for each integer
 
     def forward(self, input: Tensor) -> Tensor:
         if self.masked:
             return super().forward(self._hidden(input) if self.side == "inputs" else input)
         if self.side == "inputs":
-            return functional.linear(input, self.weight[:, : self.used], self.bias)
+            # oneDNN takes a hundred times as long for columns with gaps between them
+            return functional.linear(input, self.weight[:, : self.used].contiguous(), self.bias)
         return functional.linear(input, self.weight[: self.used], None if self.bias is None else self.bias[: self.used])
 
     def _hidden(self, input: Tensor) -> Tensor:
-        unused = torch.arange(self.in_features, device=input.device) >= self.used
+        unused = torch.arange(self.in_features, device=input.device) >= self.limit
         return input.masked_fill(unused, 0.0)
 
 
@@ -151,7 +159,7 @@ class ElasticLayers(nn.ModuleList):
         for shape in network.layers:
             for cut in self.cuts:
                 linear: Any = self[shape.origin].get_submodule(cut.path)
-                linear.used, linear.masked = cut.features(shape, self.head_size), execution == "mask"
+                linear.choose(cut.features(shape, self.head_size), execution == "mask")
         self.network, self.execution = network, execution
 
 

@@ -76,9 +76,9 @@ def padded(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
 
 
 def _config(config: PretrainedConfig, network: SubNetwork, compact_only: bool = False) -> PretrainedConfig:
-    own = getattr(config, "layer_shapes", None)
+    own = getattr(config, "layer_shapes", None) or []
     shapes = network.to_list()
-    for shape in shapes if own else ():
+    for shape in shapes if own else []:
         shape["origin"] = own[shape["origin"]].get("origin", shape["origin"])
     made = compact_config(with_layers(config, [(layer.origin,) for layer in network.layers]), layer_shapes=shapes)
     heads, widths = ({shape[name] for shape in shapes} for name in ("heads", "intermediate_size"))

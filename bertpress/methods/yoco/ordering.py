@@ -140,7 +140,8 @@ def unit_scores(model: PreTrainedModel, task: Task, batches: Sequence[Batch]) ->
     """
     places, shapes = places_of(model.config), shapes_of(model.config)
     layers = list(encoder_of(model.config).layer_list(model).children())
-    units, modules = [], []
+    units: list[int] = []
+    modules: list[nn.Module] = []
     for layer, counts in zip(layers, shapes, strict=True):
         modules += [layer.get_submodule(path) for path in (places.attention_output, places.outer)]
         units += counts
