@@ -1,0 +1,189 @@
+"""A table of measured latencies: what it holds, what it was measured under, and what sub-networks cost by it.
+
+The layers of an encoder run one after the other, so a sub-network takes as long as what stands below and above its
+layers and each of its layers: a sum, of which every term is measured once (`timing.build`). No torch here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bertpress.config import Config, build
+from bertpress.errors import RequestError, beside
+from bertpress.files import write_json
+from bertpress.methods.yoco.costs import Additive, by_option, shapes_in
+from bertpress.methods.yoco.space import Space
+
+TOLERATED = 0.1
+"""Mean error above which a correction is fitted."""
+LEAST_NETWORKS = 6
+"""A correction is fitted to half of so many networks at least."""
+
+
+class Settings(Config):
+    """What measured times depend on."""
+
+    device: str
+    machine: str
+    """name of the processor or of the accelerator"""
+    threads: int
+    dtype: str
+    batch_size: int
+    tokens: int
+    """length of the batch's longest text"""
+    attention: str
+    torch: str
+    transformers: str
+    architecture: str
+    hidden_size: int
+    head_size: int
+    head: str | None
+    """kind of head of the model"""
+
+
+class Timing(Config):
+    """Median and the ends of its 95 % interval, in milliseconds."""
+
+    median: float = Field(ge=0, allow_inf_nan=False)
+    low: float = Field(ge=0, allow_inf_nan=False)
+    high: float = Field(ge=0, allow_inf_nan=False)
+
+
+class Correction(Config):
+    """What a sum of the table becomes: ``intercept_ms + slope * sum``."""
+
+    intercept_ms: float = Field(allow_inf_nan=False)
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    error: float = Field(ge=0, allow_inf_nan=False)
+    """mean relative error with it, on networks that it was not fitted to"""
+
+
+class Validation(Config):
+    """Exported sub-networks that were timed from end to end."""
+
+    predicted_ms: tuple[float, ...]
+    measured_ms: tuple[float, ...]
+    error: float = Field(ge=0, allow_inf_nan=False)
+    """mean of |predicted / measured - 1|"""
+    correction: Correction | None = None
+    """where the error is above 10 % and the correction lessens it"""
+
+
+class LatencyTable(Config):
+    """Times of the parts of sub-networks, as they were measured under these settings."""
+
+    settings: Settings
+    base_ms: Timing
+    """the model without layers: embeddings and head"""
+    layers_ms: dict[str, Timing]
+    """a layer of each shape, HEADSxWIDTH"""
+    rounds: int
+    """how often each was timed"""
+    validation: Validation | None = None
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, in one step."""
+        write_json(path, self.model_dump(mode="json"))
+
+    def remark(self) -> str:
+        """What a user should know of its accuracy."""
+        found = self.validation
+        if found is None:
+            return "The table of latencies was not compared with measured sub-networks."
+        text = f"Latencies by the table are off by {found.error:.1%} on average over {len(found.measured_ms)} networks"
+        if found.correction is not None:
+            made = found.correction
+            text += f"; as {made.intercept_ms:.3g} ms + {made.slope:.3g} x the sum, which is used, by {made.error:.1%}"
+        elif found.error > TOLERATED:
+            text += f", more than {TOLERATED:.0%}, and no linear correction helps; measure it anew on an idle machine"
+        return f"{text}."
+
+
+def load_table(path: Path) -> LatencyTable:
+    """A table from its file.
+
+    Raises:
+        RequestError: there is none, or it is something else.
+    """
+    if not path.is_file():
+        raise RequestError(f"There is no table of latencies {path}{beside(path)}.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise RequestError(f"{path} is no table of latencies: expected a mapping in JSON.")
+    return build(LatencyTable, values, where=str(path))
+
+
+def check_table(table: LatencyTable, settings: Settings, force: bool = False) -> list[str]:
+    """Refuse a table that was measured under other settings than these; if forced, say so in a line instead.
+
+    Raises:
+        RequestError: lists the differences.
+    """
+    now = settings.model_dump()
+    differing = [f"{name} {value}, now {now[name]}" for name, value in table.settings if value != now[name]]
+    if not differing:
+        return []
+    text = f"The table of latencies was measured under other settings ({'; '.join(differing)})"
+    if not force:
+        raise RequestError(f"{text}; measure it anew, or force its use.")
+    return [f"{text}."]
+
+
+def latency_costs(space: Space, table: LatencyTable) -> Additive:
+    """Milliseconds of a batch, with the correction if the table has one.
+
+    Raises:
+        RequestError: the table lacks an option of the space.
+    """
+    if missing := [key for key in map(key_of, shapes_in(space)) if key not in table.layers_ms]:
+        raise RequestError(
+            f"The table of latencies has layers of HEADSxWIDTH {', '.join(table.layers_ms)}, but none of "
+            f"{', '.join(missing)}; measure it anew for this space."
+        )
+    made = table.validation.correction if table.validation else None
+    intercept, slope = (made.intercept_ms, made.slope) if made else (0.0, 1.0)
+    layers = by_option(space, lambda heads, width: slope * table.layers_ms[key_of((heads, width))].median)
+    return Additive("latency_ms", intercept + slope * table.base_ms.median, layers, integral=False)
+
+
+def key_of(shape: tuple[int, int]) -> str:
+    """What a table calls layers of these heads and this width."""
+    return f"{shape[0]}x{shape[1]}"
+
+
+def validation_of(predicted_ms: Sequence[float], measured_ms: Sequence[float]) -> Validation:
+    """How far predictions are off; above 10 %, with the linear correction of them if that helps.
+
+    The correction is fitted to every other network, and judged on the rest.
+    """
+    predicted, measured = np.asarray(predicted_ms, dtype=np.float64), np.asarray(measured_ms, dtype=np.float64)
+    values = {"predicted_ms": tuple(predicted.tolist()), "measured_ms": tuple(measured.tolist())}
+    error = mean_error(predicted, measured)
+    if error <= TOLERATED or len(measured) < LEAST_NETWORKS:
+        return Validation(**values, error=error)
+    intercept, slope = linear_fit(predicted[::2], measured[::2])
+    rest = mean_error(intercept + slope * predicted[1::2], measured[1::2])
+    helps = slope > 0 and rest < mean_error(predicted[1::2], measured[1::2])
+    correction = Correction(intercept_ms=intercept, slope=slope, error=rest) if helps else None
+    return Validation(**values, error=error, correction=correction)
+
+
+def mean_error(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
+    """Mean of |predicted / measured - 1|."""
+    return float(np.mean(np.abs(predicted / measured - 1)))
+
+
+def linear_fit(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> tuple[float, float]:
+    """Intercept and slope with the least sum of squares of ``(intercept + slope * predicted) / measured - 1``."""
+    columns = np.stack([1 / measured, predicted / measured], axis=1)
+    intercept, slope = np.linalg.lstsq(columns, np.ones(len(measured)), rcond=None)[0]
+    return float(intercept), float(slope)

@@ -1,0 +1,285 @@
+"""Measuring a table of latencies, and how far it is off for sub-networks that are timed from end to end."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bertpress import latency
+from bertpress.encoders import encoder_of
+from bertpress.encoders.compact import compact_config, stock_class
+from bertpress.errors import RequestError
+from bertpress.methods.yoco.costs import shapes_in
+from bertpress.methods.yoco.latency_table import (
+    LatencyTable,
+    Settings,
+    Timing,
+    check_table,
+    key_of,
+    latency_costs,
+    validation_of,
+)
+from bertpress.methods.yoco.space import UNUSED, Choice, LayerShape, Space, SubNetwork
+from bertpress.models import COMPACT, architecture_of, module_of
+from bertpress.objective import choose_attention
+from bertpress.statistics import median_interval
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+Batch = Mapping[str, Tensor]
+COPIES = 3
+"""Layers of one shape that are timed one after the other, so that weights come from as far away as in a model."""
+GROUP = 5
+"""Whole sub-networks that are held at once, and take turns."""
+FEWEST = 7
+"""Rounds that are timed however long they take; the 95 % interval of a median needs 6."""
+
+
+def settings_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int) -> Settings:
+    """The settings under which sub-networks of a model are timed here and now.
+
+    The model gets the attention that is deployed, in place.
+    """
+    choose_attention(model, training=False)
+    config = model.config
+    return Settings(
+        device=model.device.type,
+        machine=_machine(model.device),
+        threads=torch.get_num_threads(),
+        dtype=str(model.dtype).removeprefix("torch."),
+        batch_size=batch_size,
+        tokens=tokens,
+        attention=config._attn_implementation,
+        torch=version("torch"),
+        transformers=version("transformers"),
+        architecture=architecture_of(config),
+        hidden_size=config.hidden_size,
+        head_size=config.hidden_size // config.num_attention_heads,
+        head=task.head,
+    )
+
+
+def build(
+    model: PreTrainedModel,
+    task: Task,
+    space: Space,
+    batch_size: int,
+    tokens: int,
+    repeats: int = 50,
+    seconds: float = 40,
+) -> LatencyTable:
+    """Time the model without layers, and layers of each shape of the space, as they are run when deployed.
+
+    All take turns in rounds, so that noise of the machine hits them alike. Layers are called with what the model itself
+    hands to its first one. Their weights are random, as they do not matter.
+
+    Args:
+        model: the super-network, where it is to be run; left as it was but for its attention.
+        tokens: length of the batch's longest text.
+        repeats: rounds.
+        seconds: fewer rounds are timed if they would take longer, but at least 7.
+
+    Raises:
+        RequestError: the texts are longer than the model takes.
+    """
+    settings = settings_of(model, task, batch_size, tokens)
+    batch = batch_of(model, task, batch_size, tokens)
+    shapes = shapes_in(space)
+    args, options = _first_call(model, task, batch)
+    stacks = [Stack(layers, args, options) for layers in _layers(model, shapes)]
+    with _without_layers(model):
+        times = _timed([Whole(model, task), *stacks], batch, repeats, seconds)
+    return LatencyTable(
+        settings=settings,
+        base_ms=_timing(times[0]),
+        layers_ms={key_of(shape): _timing(row / COPIES) for shape, row in zip(shapes, times[1:], strict=True)},
+        rounds=times.shape[1],
+    )
+
+
+def validate(
+    table: LatencyTable,
+    model: PreTrainedModel,
+    task: Task,
+    space: Space,
+    count: int = 20,
+    seed: int = 0,
+    repeats: int = 25,
+    seconds: float = 60,
+) -> LatencyTable:
+    """The table with what random sub-networks take from end to end, built as they would be exported.
+
+    Args:
+        count: sub-networks; every depth and every option is equally likely.
+        repeats: rounds.
+        seconds: fewer rounds are timed if all would take longer, but at least 7.
+
+    Raises:
+        RequestError: the table was measured under other settings, or lacks an option.
+    """
+    batch_size, tokens = table.settings.batch_size, table.settings.tokens
+    check_table(table, settings_of(model, task, batch_size, tokens))
+    costs = latency_costs(space, table.model_copy(update={"validation": None}))
+    choices = random_choices(space, count, seed)
+    batch = batch_of(model, task, batch_size, tokens)
+    measured: list[float] = []
+    for start in range(0, len(choices), GROUP):
+        group = choices[start : start + GROUP]
+        models = [Whole(standalone(model, space.sub_network(choice)), task) for choice in group]
+        times = _timed(models, batch, repeats, seconds * len(group) / len(choices))
+        measured += [_timing(row).median for row in times]
+    predicted = [costs.of(space, choice) for choice in choices]
+    return table.model_copy(update={"validation": validation_of(predicted, measured)})
+
+
+class Stack(nn.Module):
+    """Layers on each other, called as the encoder calls its own; the batch is that of which the call was taken.
+
+    Args:
+        args: what the first layer is called with, the states first.
+        options: by name.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.args, self.options = args, options
+
+    def forward(self, batch: Batch) -> Any:
+        states, *others = self.args
+        for layer in self.layers:
+            states = layer(states, *others, **self.options)
+        return states
+
+
+class Whole(nn.Module):
+    """A model, run as its task runs it."""
+
+    def __init__(self, model: PreTrainedModel, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, batch: Batch) -> Any:
+        return self.task.forward(self.model, batch)
+
+
+def batch_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int) -> dict[str, Tensor]:
+    """Rows of the development split, cut or repeated: one of `tokens`, the others down to half as long, and padding.
+
+    Raises:
+        RequestError: the model does not take as many tokens.
+    """
+    positions = encoder_of(model.config).positions(model.config)
+    if not 0 < tokens <= positions:
+        raise RequestError(f"Latency was asked for at {tokens} tokens, but the model takes 1 to {positions}.")
+    rows = task.encoded(task.dev_split)
+    lengths = np.linspace(tokens, max(1, tokens // 2), batch_size).round().astype(int).tolist()
+    made = [_stretched(rows[index % len(rows)], length) for index, length in enumerate(lengths)]
+    return {name: value.to(model.device) for name, value in task.collate(made).items()}
+
+
+def _stretched(row: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """A row of that many tokens: its own ones, again and again."""
+    own = len(row["input_ids"])
+    listed = {name for name, value in row.items() if hasattr(value, "__len__") and len(value) == own}
+    again = {name: [row[name][index % own] for index in range(length)] for name in listed}
+    return {**row, **again, "length": length}
+
+
+def random_choices(space: Space, count: int, seed: int) -> list[Choice]:
+    """Sub-networks whose depth and options are drawn with equal chances."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        depth = int(generator.integers(len(space.layer_sets)))
+        picks = [int(generator.integers(len(options))) for options in space.options]
+        active = space.slots(depth)
+        found.append((depth, *(pick if slot in active else UNUSED for slot, pick in enumerate(picks))))
+    return found
+
+
+def standalone(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
+    """A model of random weights with the layers of a sub-network and the head, device and precision of `model`."""
+    return _made(model, f"Compact{stock_class(model).__name__}", network)
+
+
+def _layers(model: PreTrainedModel, shapes: Sequence[tuple[int, int]]) -> list[list[nn.Module]]:
+    """For each shape some layers of random weights."""
+    each = [LayerShape(index, *shapes[index // COPIES]) for index in range(COPIES * len(shapes))]
+    made = _made(model, f"Compact{COMPACT[architecture_of(model.config)]}Model", SubNetwork(tuple(each)))
+    layers = list(encoder_of(made.config).layer_list(made).children())
+    return [layers[start : start + COPIES] for start in range(0, len(layers), COPIES)]
+
+
+def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedModel:
+    """A model of the compact class of that name with these layers; the random state stays as it was."""
+    config = compact_config(model.config, layer_shapes=network.to_list(), token_reduction=None)
+    setattr(config, encoder_of(config).depth_field, len(network.layers))
+    cls = getattr(module_of(architecture_of(config)), name)
+    with torch.random.fork_rng(devices=[]):
+        made = cls._from_config(config, attn_implementation=model.config._attn_implementation)
+    result: PreTrainedModel = made.to(device=model.device, dtype=model.dtype)
+    return result
+
+
+def _first_call(model: PreTrainedModel, task: Task, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a model's first layer is called with in a forward pass."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    first = next(encoder_of(model.config).layer_list(model).children())
+    hook = first.register_forward_pre_hook(lambda _, args, options: calls.append((args, options)), with_kwargs=True)
+    try:
+        with torch.inference_mode():
+            task.forward(model, batch)
+    finally:
+        hook.remove()
+    return calls[0]
+
+
+@contextmanager
+def _without_layers(model: PreTrainedModel) -> Iterator[None]:
+    """The model with no layers inside."""
+    encoder = encoder_of(model.config)
+    layers = encoder.layer_list(model)
+    encoder.set_layer_list(model, nn.ModuleList())
+    try:
+        yield
+    finally:
+        encoder.set_layer_list(model, layers)
+
+
+def _timed(modules: Sequence[nn.Module], batch: Batch, repeats: int, seconds: float) -> NDArray[np.float64]:
+    """Seconds of each module on the batch, taking turns; of shape (modules, rounds)."""
+
+    def rounds(count: int) -> NDArray[np.float64]:
+        return latency.measure(modules, [batch], count, warmup=1, forward=lambda module, given: module(given))
+
+    affordable = seconds / float(rounds(1).sum())
+    return rounds(int(min(repeats, max(FEWEST, affordable))))
+
+
+def _timing(seconds: NDArray[np.float64]) -> Timing:
+    """Of the seconds of each round."""
+    median, low, high = median_interval(1000 * seconds)
+    return Timing(median=median, low=low, high=high)
+
+
+def _machine(device: torch.device) -> str:
+    """Name of the accelerator or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
