@@ -114,8 +114,8 @@ def test_the_backbone_is_all_but_the_layer_that_gives_the_logits(family: str) ->
 
 
 def test_a_compact_super_network_costs_what_its_layers_do() -> None:
-    shapes = [{"heads": 2, "intermediate_size": 24, "origin": 0}, {"heads": 1, "intermediate_size": 40, "origin": 1},
-              {"heads": 2, "intermediate_size": 8, "origin": 1}, {"heads": 1, "intermediate_size": 16, "origin": 3}]  # fmt: skip
+    sizes = ((2, 24), (1, 40), (2, 8), (1, 16))
+    shapes = [{"heads": heads, "intermediate_size": width, "origin": 0} for heads, width in sizes]
     config = compact_config(make_config("bert"), layer_shapes=shapes)
     space = resolve(Options(depth=(4,), heads=(1.0,), widths=(0.5, 1.0)), config)
     largest = extremes(space, parameter_costs(space, config, CLASSIFIER))[1]
@@ -135,7 +135,11 @@ def test_bert_base_by_the_specification() -> None:
     encoder = parameter_costs(BERT_BASE, BASE, CLASSIFIER, "encoder")
     multiplied = mac_costs(BERT_BASE, BASE, CLASSIFIER, 128)
     whole, half, smallest = base_choice(3, 11), base_choice(0, 11), base_choice(0, 0)
-    assert [backbone.of(BERT_BASE, choice) for choice in (whole, half, smallest)] == [109_482_240, 66_955_008, 33_900_288]
+    assert [backbone.of(BERT_BASE, choice) for choice in (whole, half, smallest)] == [
+        109_482_240,
+        66_955_008,
+        33_900_288,
+    ]
     assert [multiplied.of(BERT_BASE, choice) for choice in (whole, half, smallest)] == [
         11_174_217_216, 5_587_404_288, 1_258_882_560,
     ]  # fmt: skip
@@ -143,7 +147,9 @@ def test_bert_base_by_the_specification() -> None:
     assert parameter_costs(BERT_BASE, BertConfig(num_labels=3), CLASSIFIER).of(BERT_BASE, whole) == 109_484_547
     assert encoder.of(BERT_BASE, whole) == 12 * 7_087_872
     assert (backbone.fixed, encoder.fixed) == (23_837_184 + 590_592, 0)
-    by_length = {tokens: mac_costs(BERT_BASE, BASE, CLASSIFIER, tokens).of(BERT_BASE, whole) for tokens in (64, 256, 512)}
+    by_length = {
+        tokens: mac_costs(BERT_BASE, BASE, CLASSIFIER, tokens).of(BERT_BASE, whole) for tokens in (64, 256, 512)
+    }
     assert by_length == {64: 5_511_906_816, 256: 22_951_822_848, 512: 48_318_973_440}
 
 
@@ -274,7 +280,9 @@ def test_limits_that_only_fail_together() -> None:
     first = Additive("parameters", 0, ((1.0, 3.0),) * 4, integral=True)
     second = Additive("latency_ms", 0.5, ((2.5, 1.0),) * 4, integral=False)
     assert check([Limit(first, 4, "4"), Limit(second, 4.0, "4")], space) == []  # one layer of each at depth 2
-    with pytest.raises(AnswerNo, match="Each limit can be met alone, but no network .* limit 3 param.* limit 3 ms: sm"):
+    with pytest.raises(
+        AnswerNo, match=r"Each limit can be met alone, but no network .* limit 3 param.* limit 3 ms: sm"
+    ):
         check([Limit(first, 3, "3"), Limit(second, 3.0, "3")], space)
 
 
