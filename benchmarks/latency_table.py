@@ -29,7 +29,9 @@ SHAPES = {
 BATCHES, TOKENS = (1, 32), 64
 
 
-def measured(model: PreTrainedModel, task: Task, batch_size: int, networks: int, seed: int) -> tuple[float, LatencyTable]:
+def measured(
+    model: PreTrainedModel, task: Task, batch_size: int, networks: int, seed: int
+) -> tuple[float, LatencyTable]:
     """Seconds that a table took, and the table with its validation."""
     space = resolve(Options(), model.config)
     began = time.perf_counter()

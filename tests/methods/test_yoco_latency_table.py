@@ -24,7 +24,6 @@ from bertpress.methods.yoco import timing
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.costs import check, extremes, limits
 from bertpress.methods.yoco.latency_table import (
-    Correction,
     LatencyTable,
     Timing,
     check_table,
@@ -99,7 +98,9 @@ def table_of(values: dict[str, float], base: float = 1.0, **fields: Any) -> Late
     }  # fmt: skip
     timings = {key: Timing(median=value, low=value, high=value) for key, value in values.items()}
     base_ms = Timing(median=base, low=base, high=base)
-    return checked(LatencyTable, {"settings": settings, "base_ms": base_ms, "layers_ms": timings, "rounds": 9, **fields})
+    return checked(
+        LatencyTable, {"settings": settings, "base_ms": base_ms, "layers_ms": timings, "rounds": 9, **fields}
+    )
 
 
 def test_a_sub_network_costs_the_sum_of_its_parts(task: Any, pretended: Callable[..., list[int]]) -> None:
@@ -146,7 +147,6 @@ def test_every_family_is_timed_and_left_as_it_was(family: str, task_of: Any) -> 
     assert len(table.validation.measured_ms) == 2
     assert encoder_of(model.config).layer_list(model) is layers
     assert [module.training for module in model.modules()] == before
-    assert not any(module._forward_pre_hooks for module in model.modules())
     assert torch.equal(torch.get_rng_state(), random)
 
 
@@ -181,7 +181,7 @@ def test_rounds_fit_the_time(task: Any, pretended: Callable[..., list[int]]) -> 
     assert build(model, task, space, 2, 9, seconds=10.5 * one).rounds == 10
     assert build(model, task, space, 2, 9, seconds=0).rounds == timing.FEWEST
     assert build(model, task, space, 2, 9).rounds == 50
-    assert rounds == [1, 10, 1, timing.FEWEST, 1, 50]
+    assert rounds == [1, 1, 10, 1, 1, timing.FEWEST, 1, 1, 50]
 
 
 @each_family
@@ -255,9 +255,9 @@ def test_a_table_that_is_off_is_corrected(task: Any, pretended: Callable[..., li
     assert table.validation is not None
     assert table.validation.error > 0.1
     made = table.validation.correction
-    assert made == Correction(
-        intercept_ms=pytest.approx(0.5), slope=pytest.approx(1.5), error=pytest.approx(0, abs=1e-9)
-    )
+    assert made is not None
+    assert (made.intercept_ms, made.slope) == pytest.approx((0.5, 1.5))
+    assert made.error == pytest.approx(0, abs=1e-9)
     before, after = latency_costs(space, plain), latency_costs(space, table)
     for choice in random_choices(space, 5, seed=3):
         assert after.of(space, choice) == pytest.approx(0.5 + 1.5 * before.of(space, choice))
@@ -315,7 +315,9 @@ def test_other_settings_are_refused_with_the_differences() -> None:
     table = table_of({"1x12": 1.0})
     other = table.settings.model_copy(update={"threads": 8, "batch_size": 32})
     assert check_table(table, table.settings) == []
-    with pytest.raises(RequestError, match=r"other settings \(threads 1, now 8; batch_size 1, now 32\); measure it anew"):
+    with pytest.raises(
+        RequestError, match=r"other settings \(threads 1, now 8; batch_size 1, now 32\); measure it anew"
+    ):
         check_table(table, other)
     (line,) = check_table(table, other, force=True)
     assert "threads 1, now 8; batch_size 1, now 32" in line

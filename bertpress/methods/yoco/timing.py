@@ -99,7 +99,7 @@ def build(
     shapes = shapes_in(space)
     args, options = _first_call(model, task, batch)
     stacks = [Stack(layers, args, options) for layers in _layers(model, shapes)]
-    with _without_layers(model):
+    with _with_layers(model, []):
         times = _timed([Whole(model, task), *stacks], batch, repeats, seconds)
     return LatencyTable(
         settings=settings,
@@ -162,6 +162,14 @@ class Stack(nn.Module):
         for layer in self.layers:
             states = layer(states, *others, **self.options)
         return states
+
+
+class Recorder(nn.Module):
+    """In place of a layer: remembers what it was called with, and changes nothing."""
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        self.args, self.options = args, options
+        return args[0]
 
 
 class Whole(nn.Module):
@@ -236,37 +244,33 @@ def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedM
 
 def _first_call(model: PreTrainedModel, task: Task, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a model's first layer is called with in a forward pass."""
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    first = next(encoder_of(model.config).layer_list(model).children())
-    hook = first.register_forward_pre_hook(lambda _, args, options: calls.append((args, options)), with_kwargs=True)
-    try:
-        with torch.inference_mode():
-            task.forward(model, batch)
-    finally:
-        hook.remove()
-    return calls[0]
+    recorder = Recorder()
+    with _with_layers(model, [recorder]):
+        _seconds([Whole(model, task)], batch, 1)
+    return recorder.args, recorder.options
 
 
 @contextmanager
-def _without_layers(model: PreTrainedModel) -> Iterator[None]:
-    """The model with no layers inside."""
+def _with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator[None]:
+    """The model with these layers, or none, inside."""
     encoder = encoder_of(model.config)
-    layers = encoder.layer_list(model)
-    encoder.set_layer_list(model, nn.ModuleList())
+    own = encoder.layer_list(model)
+    encoder.set_layer_list(model, nn.ModuleList(layers))
     try:
         yield
     finally:
-        encoder.set_layer_list(model, layers)
+        encoder.set_layer_list(model, own)
 
 
 def _timed(modules: Sequence[nn.Module], batch: Batch, repeats: int, seconds: float) -> NDArray[np.float64]:
+    """`_seconds` of as many rounds as there is time for."""
+    affordable = seconds / float(_seconds(modules, batch, 1).sum())
+    return _seconds(modules, batch, int(min(repeats, max(FEWEST, affordable))))
+
+
+def _seconds(modules: Sequence[nn.Module], batch: Batch, rounds: int) -> NDArray[np.float64]:
     """Seconds of each module on the batch, taking turns; of shape (modules, rounds)."""
-
-    def rounds(count: int) -> NDArray[np.float64]:
-        return latency.measure(modules, [batch], count, warmup=1, forward=lambda module, given: module(given))
-
-    affordable = seconds / float(rounds(1).sum())
-    return rounds(int(min(repeats, max(FEWEST, affordable))))
+    return latency.measure(modules, [batch], rounds, warmup=1, forward=lambda module, given: module(given))
 
 
 def _timing(seconds: NDArray[np.float64]) -> Timing:
