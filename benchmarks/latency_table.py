@@ -2,7 +2,8 @@
 
 Classifiers of MiniLM's and of BERT-base's shape with random weights, on rows of MRPC cut or repeated to 64 tokens, at
 batch 1 and 32 on 2 threads. In every round the table is measured anew, and other random sub-networks of the default
-space, built as they are exported, are timed from end to end afterwards. Needs BERTPRESS_DATA.
+space, built as they are exported, are timed from end to end afterwards, in multiples of what layers of the table take
+by then (`drift`: how many times as long as in the table). Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def row(shape: str, batch_size: int, seconds: float, table: LatencyTable) -> dic
         "base_ms": table.base_ms.median,
         "full_layer_ms": list(table.layers_ms.values())[-1].median,
         "networks": len(found.measured_ms),
+        "drift": found.drift,
         "mean_error": found.error,
         "bias": statistics.mean(a / b - 1 for a, b in zip(found.predicted_ms, found.measured_ms, strict=True)),
         "corrected": "-" if correction is None else correction.error,
