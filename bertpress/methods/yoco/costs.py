@@ -99,7 +99,7 @@ def upstream_flops(config: PretrainedConfig, tokens: int) -> int:
     """
     from bertpress.encoders import encoder_of
 
-    norms = (2 * encoder_of(config).depth(config) + 1) * tokens * config.hidden_size
+    norms: int = (2 * encoder_of(config).depth(config) + 1) * tokens * config.hidden_size
     return 2 * (macs(config, tokens) + norms + tokens)
 
 

@@ -69,6 +69,9 @@ class Validation(Config):
 
     predicted_ms: tuple[float, ...]
     measured_ms: tuple[float, ...]
+    """had the machine been as fast as it was for the table"""
+    drift: float = Field(gt=0, allow_inf_nan=False)
+    """how many times as long the table's own layers took by then"""
     error: float = Field(ge=0, allow_inf_nan=False)
     """mean of |predicted / measured - 1|"""
     correction: Correction | None = None
@@ -102,6 +105,8 @@ class LatencyTable(Config):
             text += f"; as {made.intercept_ms:.3g} ms + {made.slope:.3g} x the sum, which is used, by {made.error:.1%}"
         elif found.error > TOLERATED:
             text += f", more than {TOLERATED:.0%}, and no linear correction helps; measure it anew on an idle machine"
+        if abs(found.drift - 1) > TOLERATED:
+            text += f"; the machine itself then took {found.drift:.2f} times as long as for the table"
         return f"{text}."
 
 
@@ -160,21 +165,24 @@ def key_of(shape: tuple[int, int]) -> str:
     return f"{shape[0]}x{shape[1]}"
 
 
-def validation_of(predicted_ms: Sequence[float], measured_ms: Sequence[float]) -> Validation:
+def validation_of(predicted_ms: Sequence[float], measured_ms: Sequence[float], drift: float = 1) -> Validation:
     """How far predictions are off; above 10 %, with the linear correction of them if that helps.
 
     The correction is fitted to every other network, and judged on the rest.
     """
     predicted, measured = np.asarray(predicted_ms, dtype=np.float64), np.asarray(measured_ms, dtype=np.float64)
-    values = {"predicted_ms": tuple(predicted.tolist()), "measured_ms": tuple(measured.tolist())}
     error = mean_error(predicted, measured)
+    found = Validation(
+        predicted_ms=tuple(predicted.tolist()), measured_ms=tuple(measured.tolist()), drift=drift, error=error
+    )
     if error <= TOLERATED or len(measured) < LEAST_NETWORKS:
-        return Validation(**values, error=error)
+        return found
     intercept, slope = linear_fit(predicted[::2], measured[::2])
     rest = mean_error(intercept + slope * predicted[1::2], measured[1::2])
     helps = slope > 0 and rest < mean_error(predicted[1::2], measured[1::2])
-    correction = Correction(intercept_ms=intercept, slope=slope, error=rest) if helps else None
-    return Validation(**values, error=error, correction=correction)
+    if not helps:
+        return found
+    return found.model_copy(update={"correction": Correction(intercept_ms=intercept, slope=slope, error=rest)})
 
 
 def mean_error(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> float:

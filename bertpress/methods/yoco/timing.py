@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 Batch = Mapping[str, Tensor]
-COPIES = 3
+COPIES = 2
 """Layers of one shape that are timed one after the other, so that weights come from as far away as in a model."""
 GROUP = 5
 """Whole sub-networks that are held at once, and take turns."""
-FEWEST = 7
-"""Rounds that are timed however long they take; the 95 % interval of a median needs 6."""
+FEWEST, FEWEST_WHOLE = 7, 5
+"""Rounds of parts, and of whole sub-networks, however long they take; the 95 % interval of a median needs 6."""
 
 
 def settings_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int) -> Settings:
@@ -77,8 +77,7 @@ def build(
     space: Space,
     batch_size: int,
     tokens: int,
-    repeats: int = 50,
-    seconds: float = 40,
+    seconds: float = 20,
 ) -> LatencyTable:
     """Time the model without layers, and layers of each shape of the space, as they are run when deployed.
 
@@ -88,8 +87,7 @@ def build(
     Args:
         model: the super-network, where it is to be run; left as it was but for its attention.
         tokens: length of the batch's longest text.
-        repeats: rounds.
-        seconds: fewer rounds are timed if they would take longer, but at least 7.
+        seconds: rounds go on for so long; there are at least 7.
 
     Raises:
         RequestError: the texts are longer than the model takes.
@@ -97,10 +95,9 @@ def build(
     settings = settings_of(model, task, batch_size, tokens)
     batch = batch_of(model, task, batch_size, tokens)
     shapes = shapes_in(space)
-    args, options = _first_call(model, task, batch)
-    stacks = [Stack(layers, args, options) for layers in _layers(model, shapes)]
-    with _without_layers(model):
-        times = _timed([Whole(model, task), *stacks], batch, repeats, seconds)
+    parts = _stacks(model, task, batch, shapes)
+    with _with_layers(model, []):
+        times = _seconds([Whole(model, task), *parts], batch, FEWEST, seconds)
     return LatencyTable(
         settings=settings,
         base_ms=_timing(times[0]),
@@ -116,15 +113,16 @@ def validate(
     space: Space,
     count: int = 20,
     seed: int = 0,
-    repeats: int = 25,
-    seconds: float = 60,
+    seconds: float = 40,
 ) -> LatencyTable:
     """The table with what random sub-networks take from end to end, built as they would be exported.
 
+    A machine may be faster or slower than when the table was measured. So some of the table's own layers take turns
+    with the sub-networks, and times are told in multiples of theirs: what is off then is the sum of parts.
+
     Args:
         count: sub-networks; every depth and every option is equally likely.
-        repeats: rounds.
-        seconds: fewer rounds are timed if all would take longer, but at least 7.
+        seconds: rounds go on for so long, of all groups together; there are at least 5 of each.
 
     Raises:
         RequestError: the table was measured under other settings, or lacks an option.
@@ -134,14 +132,20 @@ def validate(
     costs = latency_costs(space, table.model_copy(update={"validation": None}))
     choices = random_choices(space, count, seed)
     batch = batch_of(model, task, batch_size, tokens)
-    measured: list[float] = []
+    shapes = shapes_in(space)
+    shapes = sorted({shapes[0], shapes[len(shapes) // 2], shapes[-1]})
+    parts = _stacks(model, task, batch, shapes)
+    expected = COPIES * sum(table.layers_ms[key_of(shape)].median for shape in shapes)
+    measured, speeds = [], []
     for start in range(0, len(choices), GROUP):
         group = choices[start : start + GROUP]
         models = [Whole(standalone(model, space.sub_network(choice)), task) for choice in group]
-        times = _timed(models, batch, repeats, seconds * len(group) / len(choices))
-        measured += [_timing(row).median for row in times]
+        times = _seconds([*models, *parts], batch, FEWEST_WHOLE, seconds * len(group) / len(choices))
+        yardstick = times[len(group) :].sum(0)
+        measured += (expected * np.median(times[: len(group)] / yardstick, axis=1)).tolist()
+        speeds.append(1000 * float(np.median(yardstick)) / expected)
     predicted = [costs.of(space, choice) for choice in choices]
-    return table.model_copy(update={"validation": validation_of(predicted, measured)})
+    return table.model_copy(update={"validation": validation_of(predicted, measured, float(np.median(speeds)))})
 
 
 class Stack(nn.Module):
@@ -162,6 +166,14 @@ class Stack(nn.Module):
         for layer in self.layers:
             states = layer(states, *others, **self.options)
         return states
+
+
+class Recorder(nn.Module):
+    """In place of a layer: remembers what it was called with, and changes nothing."""
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        self.args, self.options = args, options
+        return args[0]
 
 
 class Whole(nn.Module):
@@ -215,12 +227,16 @@ def standalone(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
     return _made(model, f"Compact{stock_class(model).__name__}", network)
 
 
-def _layers(model: PreTrainedModel, shapes: Sequence[tuple[int, int]]) -> list[list[nn.Module]]:
-    """For each shape some layers of random weights."""
+def _stacks(model: PreTrainedModel, task: Task, batch: Batch, shapes: Sequence[tuple[int, int]]) -> list[Stack]:
+    """For each shape some layers of random weights, called as the model's first one is in a forward pass."""
+    recorder = Recorder()
+    with _with_layers(model, [recorder]):
+        _seconds([Whole(model, task)], batch, 1)
     each = [LayerShape(index, *shapes[index // COPIES]) for index in range(COPIES * len(shapes))]
     made = _made(model, f"Compact{COMPACT[architecture_of(model.config)]}Model", SubNetwork(tuple(each)))
     layers = list(encoder_of(made.config).layer_list(made).children())
-    return [layers[start : start + COPIES] for start in range(0, len(layers), COPIES)]
+    groups = [layers[start : start + COPIES] for start in range(0, len(layers), COPIES)]
+    return [Stack(group, recorder.args, recorder.options) for group in groups]
 
 
 def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedModel:
@@ -234,39 +250,23 @@ def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedM
     return result
 
 
-def _first_call(model: PreTrainedModel, task: Task, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a model's first layer is called with in a forward pass."""
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    first = next(encoder_of(model.config).layer_list(model).children())
-    hook = first.register_forward_pre_hook(lambda _, args, options: calls.append((args, options)), with_kwargs=True)
-    try:
-        with torch.inference_mode():
-            task.forward(model, batch)
-    finally:
-        hook.remove()
-    return calls[0]
-
-
 @contextmanager
-def _without_layers(model: PreTrainedModel) -> Iterator[None]:
-    """The model with no layers inside."""
+def _with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator[None]:
+    """The model with these layers, or none, inside."""
     encoder = encoder_of(model.config)
-    layers = encoder.layer_list(model)
-    encoder.set_layer_list(model, nn.ModuleList())
+    own = encoder.layer_list(model)
+    encoder.set_layer_list(model, nn.ModuleList(layers))
     try:
         yield
     finally:
-        encoder.set_layer_list(model, layers)
+        encoder.set_layer_list(model, own)
 
 
-def _timed(modules: Sequence[nn.Module], batch: Batch, repeats: int, seconds: float) -> NDArray[np.float64]:
+def _seconds(modules: Sequence[nn.Module], batch: Batch, fewest: int, seconds: float = 0) -> NDArray[np.float64]:
     """Seconds of each module on the batch, taking turns; of shape (modules, rounds)."""
-
-    def rounds(count: int) -> NDArray[np.float64]:
-        return latency.measure(modules, [batch], count, warmup=1, forward=lambda module, given: module(given))
-
-    affordable = seconds / float(rounds(1).sum())
-    return rounds(int(min(repeats, max(FEWEST, affordable))))
+    return latency.measure(
+        modules, [batch], fewest, warmup=1, seconds=seconds, forward=lambda module, given: module(given)
+    )
 
 
 def _timing(seconds: NDArray[np.float64]) -> Timing:
