@@ -55,9 +55,9 @@ def table(report: Report) -> rich.table.Table:
 
 
 def search_tables(report: Report) -> list[rich.table.Table]:
-    """What the searches found for the terminal, a row per sub-network."""
-    tables = map(brief_table, report["searches"])
-    return [_table(brief.caption, brief.head, brief.rows) for brief in tables if brief.rows]
+    """What the searches found for the terminal, a row per sub-network; heads on two lines leave room for numbers."""
+    tables = [brief for brief in map(brief_table, report["searches"]) if brief.rows]
+    return [_table(brief.caption, [head.replace(" ", "\n") for head in brief.head], brief.rows) for brief in tables]
 
 
 def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> rich.table.Table:

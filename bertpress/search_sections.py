@@ -13,8 +13,8 @@ Search = dict[str, Any]
 """What `searches.search_of` gives, with the name of its step."""
 READING = (
     "Points of a search are its sub-networks that no cheaper one matches in loss on rows held out for it; their "
-    "scores, with 95 % intervals, are on the development split, which chose nothing; encoder % and MACs % are shares of "
-    "the largest sub-network's."
+    "scores, with 95 % intervals, are on the development split, which chose nothing; encoder % and MACs % are of the "
+    "largest sub-network."
 )
 
 
