@@ -103,8 +103,8 @@ def _front(search: dict[str, Any], cost: str) -> Front | None:
         return None
     points.sort(key=lambda point: float(point[cost]))
     name, unit = AXES[cost]
-    budgets = [limit["most"] for limit in search["limits"] if limit["name"] == cost and limit["most"] is not None]
-    x_values = [unit * value for value in (*(point[cost] for point in points), *budgets[:1])]
+    budgets = [unit * most for most in _limits(search, cost)]
+    x_values = [*(unit * point[cost] for point in points), *budgets]
     ends = [scale * end for point in points for end in _interval(point, measure)]
     y_values = [*(scale * point[measure] for point in points), *ends]
     if not all(map(math.isfinite, (max(x_values), max(y_values) - min(y_values)))):
@@ -127,10 +127,17 @@ def _front(search: dict[str, Any], cost: str) -> Front | None:
         name,
         marks,
         " ".join(f"{'L' if place else 'M'}{mark.x:g} {mark.y:g}" for place, mark in enumerate(marks)),
-        across(unit * budgets[0]) if budgets else None,
+        across(min(budgets)) if budgets else None,
         [(across(tick), f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
         [(up(tick), f"{tick:.4g}") for tick in ticks(y_low, y_high, 6)],
     )
+
+
+def _limits(search: dict[str, Any], cost: str) -> list[float]:
+    """What the budget allows of a cost; half as many multiply-adds as floating-point operations."""
+    counted = {cost: 1.0, **({"flops": 0.5} if cost == "macs" else {})}
+    limits = [limit for limit in search["limits"] if limit["name"] in counted and limit["most"] is not None]
+    return [counted[limit["name"]] * limit["most"] for limit in limits]
 
 
 def _measure(search: dict[str, Any], measure: str) -> str:

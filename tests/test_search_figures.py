@@ -56,6 +56,14 @@ def test_marks_stand_where_their_numbers_are() -> None:
     assert front.path.count("L") == 2
 
 
+def test_a_budget_of_flops_is_one_of_half_as_many_multiply_adds() -> None:
+    first = found()["points"][0]["costs"]
+    limits = [{"name": "flops", "most": first["flops"]}, {"name": "macs", "most": 2 * first["macs"]}]
+    of_parameters, of_macs, _ = search_figures.fronts(search(limits=limits))
+    assert of_macs.limit == of_macs.marks[0].x
+    assert of_parameters.limit is None
+
+
 def test_losses_are_drawn_where_there_are_no_scores() -> None:
     points = [
         {key: value for key, value in each.items() if key in ("network", "costs", "loss")} for each in found()["points"]
