@@ -12,9 +12,11 @@ from bertpress import rendering
 
 
 def print_table(report: dict[str, Any]) -> None:
-    """A report's table on standard output."""
+    """A report's tables on standard output."""
     console = Console(highlight=False)
     console.print(rendering.table(report))
+    for table in rendering.search_tables(report):
+        console.print("", table)
     for note in report.get("notes", []):
         console.print(note, markup=False)
 

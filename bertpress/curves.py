@@ -26,6 +26,8 @@ class Chart(NamedTuple):
 
     title: str
     description: str
+    width: float
+    height: float
     path: str
     dots: list[tuple[float, float]]
     x_ticks: list[tuple[float, str]]
@@ -82,7 +84,7 @@ def chart(name: str, points: Points) -> Chart:
     """The chart of one series of at least one point."""
     title, best, best_word, scale = SERIES[name]
     points = [[float(step), scale * float(value)] for step, value in points]
-    (x_low, x_high), (y_low, y_high) = (_range([point[axis] for point in points]) for axis in (0, 1))
+    (x_low, x_high), (y_low, y_high) = (span([point[axis] for point in points]) for axis in (0, 1))
 
     def place(step: float, value: float) -> tuple[float, float]:
         across, up = (step - x_low) / (x_high - x_low), (value - y_low) / (y_high - y_low)
@@ -100,6 +102,8 @@ def chart(name: str, points: Points) -> Chart:
     return Chart(
         title,
         f"{title} by step: " + ", ".join(f"{word} {value:.3g} at step {step:g}" for word, (step, value) in named),
+        WIDTH,
+        HEIGHT,
         path,
         [place(*dot) for dot in dots],
         [(place(tick, y_low)[0], f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
@@ -107,8 +111,8 @@ def chart(name: str, points: Points) -> Chart:
     )
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    """Lowest and highest, kept apart where they are one."""
+def span(values: list[float]) -> tuple[float, float]:
+    """Lowest and highest, kept apart where they are one: the ends of an axis."""
     low, high = min(values), max(values)
     if high - low > 1e-9 * max(abs(low), abs(high)) + 1e-300:
         return low, high

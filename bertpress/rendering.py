@@ -1,12 +1,14 @@
-"""A report shown: as Markdown, as HTML and as a table for the terminal, all from the same sentences and tables."""
+"""A report shown: as Markdown, as HTML and as tables for the terminal, all from the same sentences and tables."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertpress import curves
+from bertpress import curves, search_figures
 from bertpress.pages import page
+from bertpress.search_sections import brief_table
 from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
 from bertpress.values import lines, words
 
@@ -30,21 +32,42 @@ def html(*reports: Report) -> str:
     """One or more reports as one self-contained page."""
     shown = (figures, findings, sections, environment, lines, words)
     context: dict[str, Any] = {function.__name__: function for function in shown}
-    context |= {"reports": reports, "reading": max(map(reading, reports), key=len), "curves": curves}
+    context |= {"reports": reports, "reading": reading(*reports), "curves": curves, "drawn": search_figures}
     return page("report.html.jinja", context)
+
+
+def drawings(search: dict[str, Any]) -> dict[str, str]:
+    """The figures of a search as SVG files of their own, by name; those of which there is something to draw."""
+    name = words(search["name"])
+    fronts, heats = search_figures.fronts(search), search_figures.heats(search)
+    sheets: dict[str, dict[str, Any]] = {
+        "front": {"title": f"What the search of {name} found", "charts": fronts, "columns": 3, "size": curves},
+        "choices": {"title": f"What was learned about {name}", "charts": heats, "columns": 2, "size": search_figures},
+    }
+    return {file: page("sheet.svg.jinja", sheet) for file, sheet in sheets.items() if sheet["charts"]}
 
 
 def table(report: Report) -> rich.table.Table:
     """The results for the terminal, a column per model: so they fit a narrow one."""
+    summary = overview(report)
+    names, *values = zip(summary.head, *summary.rows, strict=True)
+    return _table(summary.caption, names, values, "\n".join(findings(report)))
+
+
+def search_tables(report: Report) -> list[rich.table.Table]:
+    """What the searches found for the terminal, a row per sub-network; heads on two lines leave room for numbers."""
+    tables = [brief for brief in map(brief_table, report["searches"]) if brief.rows]
+    return [_table(brief.caption, [head.replace(" ", "\n") for head in brief.head], brief.rows) for brief in tables]
+
+
+def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> rich.table.Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    summary = overview(report)
-    names, *values = zip(summary.head, *summary.rows, strict=True)
     columns = [Column(Text(name), justify="right" if n else "left", overflow="fold") for n, name in enumerate(names)]
-    shown = Table(*columns, title=Text(summary.caption), caption=Text("\n".join(findings(report)), justify="left"))
-    for line in values:
-        shown.add_row(*map(Text, line))
+    shown = Table(*columns, title=Text(title), caption=Text(caption, justify="left") if caption else None)
+    for row in rows:
+        shown.add_row(*map(Text, row))
     return shown
 
 

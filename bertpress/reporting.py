@@ -15,7 +15,8 @@ from bertpress import curves
 from bertpress.comparing import NotComparable, changed_rows, paired_test, read_predictions
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
-from bertpress.rendering import html, markdown
+from bertpress.rendering import drawings, html, markdown
+from bertpress.searches import search_of
 from bertpress.sections import Report
 from bertpress.values import mapping, number, words
 
@@ -34,7 +35,8 @@ def build(run_folder: str | Path) -> Report:
         raise RequestError(f"{folder / 'summary.json'} names no best cell: run the sweep until a cell has finished")
     report = _build_run(folder / best)
     rows = [{**row, "folder": f"{best}/{row['folder']}"} for row in report["rows"]]
-    return {**report, "run": words(folder.resolve().name), "rows": rows, "sweep": sweep}
+    searches = [{**search, "folder": f"{best}/{search['folder']}"} for search in report["searches"]]
+    return {**report, "run": words(folder.resolve().name), "rows": rows, "searches": searches, "sweep": sweep}
 
 
 def _build_run(folder: Path) -> Report:
@@ -53,6 +55,7 @@ def _build_run(folder: Path) -> Report:
     rows = _with_start_in_turns([_row(name, place, result, split, primary) for name, place, result in named])
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
     compared = _compared(folder, named, split, primary)
+    searches, unread = _searches(folder, named)
     for row in rows:
         row["retention"] = row["score"] / start if row["score"] is not None and start and start > 0 else None
     return {
@@ -68,11 +71,13 @@ def _build_run(folder: Path) -> Report:
         "comparisons": compared["comparisons"],
         "changes": compared["changes"],
         "curves": _curves(folder, named, planned, primary),
+        "searches": searches,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
         "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
-        + compared["notes"],
+        + compared["notes"]
+        + unread,
     }
 
 
@@ -199,16 +204,32 @@ def _curves(folder: Path, named: Named, planned: list[str], primary: str | None)
     return drawn
 
 
+def _searches(folder: Path, named: Named) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the searches of steps found, and notes on those that cannot be read."""
+    found, notes = [], []
+    for name, place, _ in named:
+        if not (file := folder / place / "search" / "found.json").is_file():
+            continue
+        try:
+            found.append({"name": name, "folder": place, **search_of(_read(file))})
+        except RequestError as reason:
+            notes.append(f"the search of {name} is not shown: {reason}")
+    return found, notes
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def write(run_folder: str | Path) -> Report:
-    """Write report.json, report.md and report.html into the run and return the report."""
+    """Write report.json, report.md and report.html into the run, figures into its searches, and return the report."""
     report = build(run_folder)
     write_json(Path(run_folder) / "report.json", report)
     write_text(Path(run_folder) / "report.md", markdown(report))
     write_text(Path(run_folder) / "report.html", html(report))
+    for search in report["searches"]:
+        for name, drawing in drawings(search).items():
+            write_text(Path(run_folder) / search["folder"] / "search" / f"{name}.svg", drawing)
     return report
 
 

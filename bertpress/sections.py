@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from bertpress import search_sections
+from bertpress.tables import Figure, Section
 from bertpress.values import number, shown, words
 
 Report = dict[str, Any]
@@ -33,28 +35,10 @@ FIT = {"classification": "probability of label", "regression": "absolute error",
 """Kind of task to how well a row was answered."""
 
 
-class Section(NamedTuple):
-    """A table; the first column names its row."""
-
-    caption: str
-    head: list[str]
-    rows: list[list[str]]
-    numeric: bool = True
-    folded: bool = False
-    """opened by whoever wants to read it"""
-
-
-class Figure(NamedTuple):
-    """One number of the last step that says most."""
-
-    value: str
-    label: str
-    detail: str
-
-
-def reading(report: Report) -> str:
-    """How to read the numbers of a report."""
-    return " ".join((READING, *SPEEDUPS)) if _reduced(report) else READING
+def reading(*reports: Report) -> str:
+    """How to read the numbers of reports."""
+    parts = [READING, *(SPEEDUPS if any(map(_reduced, reports)) else ())]
+    return " ".join([*parts, *([search_sections.READING] if any(report["searches"] for report in reports) else [])])
 
 
 def findings(report: Report) -> list[str]:
@@ -73,7 +57,8 @@ def findings(report: Report) -> list[str]:
             kept += f"; {shown(share, scale=100)} % of what plain truncation loses recovered"
         own = [test for test in report["comparisons"] if test["name"] == row["name"]]
         tested = [f"{name} against {words(test['against'])}: {_verdict(test)}." for test in own]
-        said = [*_speed(row), *_tokens_kept(row)]
+        searches = [search for search in report["searches"] if search["name"] == row["name"]]
+        said = [*_speed(row), *_tokens_kept(row), *map(search_sections.finding, searches)]
         sentences += [f"{name}: {kept}.", *tested, *(f"{name}: {sentence}." for sentence in said)]
     return sentences
 
@@ -143,7 +128,8 @@ def sections(report: Report) -> list[Section]:
     """The tables of results, in reading order; empty ones are left out."""
     notes = [["run", words(note)] for note in report["notes"]]
     notes += [[words(row["name"]), words(note)] for row in report["rows"] for note in row["notes"]]
-    tables = [_results(report), _tests(report), _costs(report), *_skipping(report), _sweep(report.get("sweep", {}))]
+    tables = [_results(report), _tests(report), _costs(report), *_skipping(report)]
+    tables += [*map(search_sections.table, report["searches"]), _sweep(report.get("sweep", {}))]
     tables += [*_changes(report), _metrics(report), Section("Notes", ["about", "note"], notes, False)]
     return [section for section in tables if section.rows]
 

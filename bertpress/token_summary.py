@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bertpress.sections import Figure, Section
+from bertpress.tables import Figure, Section
 
 if TYPE_CHECKING:
     from bertpress.explaining import Explanation

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import rich.text
 
     from bertpress.explaining import Explanation
-    from bertpress.sections import Section
+    from bertpress.tables import Section
 
 MOST_ROWS = 100
 """More are counted, but not shown."""

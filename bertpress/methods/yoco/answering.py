@@ -17,7 +17,7 @@ from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
 from bertpress.methods.yoco.costs import Additive, Limit, check, limits, mac_costs, parameter_costs
 from bertpress.methods.yoco.evaluating import Evaluator
-from bertpress.methods.yoco.front import points_of, scored
+from bertpress.methods.yoco.front import points_of, scored, with_flops
 from bertpress.methods.yoco.opening import narrowed
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import SubNetwork
@@ -190,11 +190,13 @@ def best(search: Search, limited: Sequence[Limit]) -> Entry:
 
 def summary(search: Search, prices: Prices, shown: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
     """Everything worth knowing about a search, as plain values."""
+    largest = trained.space.largest
     return {
         "schema": 1,
         "limits": [{"name": limit.cost.name, "most": limit.most, "asked": limit.asked} for limit in prices.limits],
         "chosen": shown["chosen"],
         "points": [shown[name] for name in shown if name != "chosen"],
+        "largest": {"network": largest.to_list(), "costs": with_flops(search.costs_of(largest))},
         "evaluated": len(search.archive.entries),
         "forwards": search.evaluator.forwards,
         "rows": search.evaluator.ends[-1],
@@ -204,15 +206,17 @@ def summary(search: Search, prices: Prices, shown: Mapping[str, Any], trained: T
             "space": trained.about.space.to_dict(),
             "theta": trained.about.distribution.theta.tolist(),
         },
+        "space": trained.space.to_dict(),
         "searched": searched_distributions(search),
     }
 
 
 def searched_distributions(search: Search) -> list[dict[str, Any]]:
-    """What strategies that learn have learned, cell by cell."""
+    """What strategies that learn have learned, cell by cell, as probabilities of the options of the searched space."""
     found = []
     for cell in search.cells:
-        theta = cell.strategy.state().get("theta")
-        if theta is not None:
-            found.append({"group": cell.group, "depth": search.space.depths[cell.depth], "theta": theta})
+        tables = cell.strategy.state().get("tables")
+        if tables is not None:
+            depth = search.space.depths[cell.depth]
+            found.append({"group": cell.group, "depth": depth, "theta": tables[cell.depth]["theta"]})
     return found

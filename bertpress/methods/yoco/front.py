@@ -74,9 +74,14 @@ def scored(shown: Mapping[str, Entry], trained: Trained, task: Task, run: StepRu
                 logits = logits_of(model, task, task.encoded(split)) if task.has_labels(split) else None
             by_network[entry.network] = _score(logits, task, split)
         losses = {"loss": entry.loss(entry.reached)} if entry.reached >= 0 else {}
-        costs = {**entry.costs, "flops": 2 * entry.costs["macs"]}
-        found[name] = {"network": entry.network.to_list(), "costs": costs, **losses, **by_network[entry.network]}
+        found[name] = {"network": entry.network.to_list(), "costs": with_flops(entry.costs), **losses}
+        found[name] |= by_network[entry.network]
     return found
+
+
+def with_flops(costs: Mapping[str, float]) -> dict[str, float]:
+    """Costs by name, with two floating-point operations for each multiply-add."""
+    return {**costs, "flops": 2 * costs["macs"]}
 
 
 def _score(logits: Any, task: Task, split: str) -> dict[str, Any]:
