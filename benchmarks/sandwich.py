@@ -47,32 +47,40 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    options = arguments(__doc__, rounds=25, steps=1)
+    options = arguments(__doc__, rounds=12, steps=4)
     quieten()
     task = mrpc()
     ours, plain = sandwich(task), Supervised(minilm(task), task).train()
     encoded = task.encoded("train")
     order = np.random.default_rng(1).permutation(len(encoded))
     seconds = []
-    for step in range(options.rounds + 2):
-        rows = [encoded[int(row)] for row in order[step * BATCH : (step + 1) * BATCH]]
-        batch = task.collate(rows)
-        ours.step, ours.total_steps = step, options.rounds + 2
+    for turn in range(options.rounds + 1):
+        batches = []
+        for step in range(turn * options.steps, (turn + 1) * options.steps):
+            rows = [encoded[int(row)] for row in order[step * BATCH : (step + 1) * BATCH]]
+            batches.append(task.collate(rows))
 
-        def four(batch: Any = batch) -> None:
-            for _ in range(4):
-                plain(**batch)["loss"].backward()
+        def own(turn: int = turn, batches: Any = batches) -> None:
+            for place, batch in enumerate(batches):
+                ours.step, ours.total_steps = turn * options.steps + place, 10_000
+                ours(**batch)["loss"].backward()
+                ours.before_update()
+                ours.zero_grad()
 
-        sides = [lambda batch=batch: ours(**batch)["loss"].backward(), four]
-        order_of_sides = (0, 1) if step % 2 else (1, 0)
-        found = {side: timed(sides[side]) for side in order_of_sides}
-        ours.before_update()
-        ours.zero_grad(), plain.zero_grad()
-        seconds.append((found[0], found[1]))
-    times = np.array(seconds[2:]).T
+        def four(batches: Any = batches) -> None:
+            for batch in batches:
+                for _ in range(4):
+                    plain(**batch)["loss"].backward()
+                plain.zero_grad()
+
+        sides = [own, four] if turn % 2 else [four, own]
+        found = {side.__name__: timed(side) for side in sides}
+        seconds.append((found["own"], found["four"]))
+    times = np.array(seconds[1:]).T / options.steps
     ratio = ratio_interval(times[0], times[1])
     rows = [
         {"side": name, "ms_per_step": 1000 * median_interval(own)[0], "rounds": options.rounds}
+        | {"steps": options.steps}
         for name, own in zip(("sandwich", "four full passes"), times, strict=True)
     ]
     write_result("sandwich", "python benchmarks/sandwich.py", rows, {"sandwich-step": ratio}, options.out)

@@ -72,5 +72,12 @@ def strategy_of(method: Yoco, draws: Draws, seen: set[Choice], theta: Floats | N
     if name == "evolution":
         return Evolution(draws, seen, population=method.search.candidates)
     adapt = method.learning != "fixed"
-    learned = {"learn_from_explored": method.learn_from_explored, "adapt": adapt, "step": method.learning_step}
-    return EeSng(draws, seen, theta, method.exploit, **learned)
+    return EeSng(
+        draws,
+        seen,
+        theta,
+        method.exploit,
+        learn_from_explored=method.learn_from_explored,
+        adapt=adapt,
+        step=method.learning_step,
+    )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.space import Space
 
-NEAR = 0.05
-"""Networks that are compared cost the same but for this share of what lies between the smallest and the largest."""
+NEAR = 0.1
+"""Networks that are compared cost the same but for this share, up and down."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class Drawer:
         return Drawn(tuple(choices), networks, explored)
 
     def _window(self, number: int, generator: np.random.Generator) -> Window:
+        """Costs around one that is drawn evenly by its logarithm: each halving is met as often."""
         if not self.method.same_cost:
             return Window()
         low, high = self.ends[number]
-        middle = low + generator.random() * (high - low)
-        return Window(middle - NEAR * (high - low), middle + NEAR * (high - low))
+        middle = low * (high / low) ** generator.random()
+        return Window(middle / (1 + NEAR), middle * (1 + NEAR))

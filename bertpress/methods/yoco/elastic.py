@@ -193,6 +193,24 @@ def elastic_layers(model: PreTrainedModel) -> ElasticLayers:
 
 
 @contextmanager
+def one_lookup(model: PreTrainedModel) -> Iterator[None]:
+    """While entered, passes over one batch share its token embeddings, whose gradient, as large as the table, is
+    computed once for all of them.
+    """
+    kept: list[Tensor] = []
+
+    def first(module: nn.Module, given: Any, found: Tensor) -> Tensor:
+        kept.append(found)
+        return kept[0]
+
+    handle = model.get_input_embeddings().register_forward_hook(first)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def choosing(model: PreTrainedModel, network: SubNetwork, execution: Execution = "slice") -> Iterator[None]:
     """While entered, an elastic model runs as `network`; then again as what it was before, whatever happened.
 

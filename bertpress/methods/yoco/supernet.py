@@ -12,7 +12,7 @@ from torch import Tensor
 from bertpress import losses
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.drawing import Drawer, Drawn
-from bertpress.methods.yoco.elastic import choosing
+from bertpress.methods.yoco.elastic import choosing, one_lookup
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.objective import Means, Objective
 from bertpress.processes import mean_over_processes
@@ -95,8 +95,10 @@ class SuperNet(Objective):
         self.drawn = self.imposed or self.drawer.draw(
             self.distribution(), float(self.exploit), self.step, self.total_steps
         )
-        single = self.method.strategy != "sandwich"
-        return self._single(batch, self.drawn) if single else self._sandwich(batch, self.drawn)
+        if self.method.strategy != "sandwich":
+            return self._single(batch, self.drawn)
+        with one_lookup(self.model):
+            return self._sandwich(batch, self.drawn)
 
     def _sandwich(self, batch: Mapping[str, Tensor], drawn: Drawn) -> Tensor:
         method, space = self.method, self.drawer.space
