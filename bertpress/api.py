@@ -88,7 +88,7 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
 def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, Any]]:
     """What each step would make and cost: layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
     from bertpress import planning
-    from bertpress.measuring import mean_tokens
+    from bertpress.evaluation import mean_tokens
     from bertpress.pipeline import prepare
 
     job = prepare(recipe, runtime or Runtime())

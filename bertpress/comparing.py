@@ -150,24 +150,6 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     return {**test, "only_result": only_result, "only_other": only_other, "p": p}
 
 
-def score_interval(labels: Array, answers: Array, metric: str, positive: int) -> tuple[float | None, float | None]:
-    """The interval of one model's metric over resamples of the rows; none of a metric without a weighted form.
-
-    Args:
-        labels: (rows,) what the answers should have been.
-        answers: (rows,) indices of classes, scores, or numbers of tokens guessed.
-    """
-    if metric not in WEIGHTED:
-        return None, None
-    kinds, repeats = np.unique(np.stack([labels, answers], axis=1), axis=0, return_counts=True)
-
-    def score(counts: Array) -> Array:
-        return WEIGHTED[metric](counts, kinds[:, 0], kinds[:, 1], positive)
-
-    _, low, high = bootstrap_interval(score, repeats, RESAMPLES, confidence=CONFIDENCE)
-    return low, high
-
-
 def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
     """How many rows the result answers worse and better than the start, and the most changed of each.
 

@@ -61,3 +61,9 @@ def logits_of(
     run = forward or task.forward
     model.eval()
     return collect_logits(lambda batch: task.condense(run(model, batch), batch), task, encoded, model.device)
+
+
+def mean_tokens(task: Task) -> int:
+    """Mean length of the dev split, special tokens included, rounded."""
+    lengths = task.encoded(task.dev_split)["length"]
+    return max(1, int(sum(lengths) / len(lengths) + 0.5))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress import cost, latency
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import without_decisions
+from bertpress.evaluation import mean_tokens
 from bertpress.models import is_reduced
 from bertpress.run import save_predictions
 from bertpress.skipping import Counting, annotate, over_split, plain_config
@@ -91,12 +92,6 @@ def latency_batch(recipe: Recipe) -> int:
     """The batch size of the user's: that of the last step's training."""
     training = recipe.steps[-1].baseline_training()
     return max(2, training.batch_size)
-
-
-def mean_tokens(task: Task) -> int:
-    """Mean length of the dev split, special tokens included, rounded."""
-    lengths = task.encoded(task.dev_split)["length"]
-    return max(1, int(sum(lengths) / len(lengths) + 0.5))
 
 
 def latency_batches(

@@ -17,7 +17,7 @@ CARRIED = ("max_length", "limit", "precision", "head_labels")
 
 
 def recipe_values(run: str, task: Any = None, **fields: Any) -> dict[str, Any]:
-    """The plain values of the recipe that searches a run's super-network.
+    """The plain values of the recipe that searches a run's super-network, with that run's settings of the search.
 
     Args:
         run: a run with a yoco step, or the folder of a super-network.
@@ -30,12 +30,13 @@ def recipe_values(run: str, task: Any = None, **fields: Any) -> dict[str, Any]:
     from bertpress.methods.yoco.super_network import find_super_network
 
     folder = find_super_network(run)
-    step = {"yoco": {"super_network": run, **fields}}
     own = folder.parents[2] / "recipe.yaml"  # RUN/NN-yoco/supernet/model
     if not own.is_file():
-        return {"model": str(folder), "task": task, "steps": [step]}
+        return {"model": str(folder), "task": task, "steps": [{"yoco": {"super_network": run, **fields}}]}
     trained = read_recipe(str(own))
     number = int(folder.parents[1].name[:2])
+    settings = {**trained["steps"][number]["yoco"]["search"], "rounds": None, **fields.pop("search", {})}
+    step = {"yoco": {"super_network": run, **fields, "search": settings}}
     model = trained["model"]
     if number:
         (before,) = trained["steps"][number - 1]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from bertpress.statistics import bootstrap_interval
+
 Floats = NDArray[np.float64]
 Weighted = Callable[[Floats, Floats, Floats, int], Floats]
 
@@ -110,3 +112,21 @@ WEIGHTED: dict[str, Weighted] = {
     "masked_accuracy": _masked_accuracy,
 }
 """(counts, labels, predictions, index of the positive class) to one number per draw; names as in `METRICS`."""
+
+
+def score_interval(labels: Floats, answers: Floats, metric: str, positive: int) -> tuple[float | None, float | None]:
+    """The interval of one model's metric over resamples of the rows; none of a metric without a weighted form.
+
+    Args:
+        labels: (rows,) what the answers should have been.
+        answers: (rows,) indices of classes, scores, or numbers of tokens guessed.
+    """
+    if metric not in WEIGHTED:
+        return None, None
+    kinds, repeats = np.unique(np.stack([labels, answers], axis=1), axis=0, return_counts=True)
+
+    def score(counts: Floats) -> Floats:
+        return WEIGHTED[metric](counts, kinds[:, 0], kinds[:, 1], positive)
+
+    _, low, high = bootstrap_interval(score, repeats)
+    return low, high

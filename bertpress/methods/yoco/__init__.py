@@ -128,7 +128,7 @@ class Yoco(Method, Budget):
     """networks that are compared in training cost about the same, else the largest always wins"""
 
     @model_validator(mode="after")
-    def _fits(self) -> Yoco:
+    def _agrees(self) -> Yoco:
         if self.learn_from == "teacher" and self.teacher == "none":
             raise ValueError("learn_from teacher needs a teacher; name one, or learn from the largest")
         if self.imitated and not self.label_weight + self.logit_weight + self.hidden_weight:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import AnswerNo
+from bertpress.evaluation import mean_tokens
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
-from bertpress.measuring import mean_tokens
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpress.comparing import score_interval
 from bertpress.evaluation import logits_of
 from bertpress.methods.yoco.archive import Entry
 from bertpress.methods.yoco.elastic import choosing
 from bertpress.objective import choose_attention
+from bertpress.tasks.weighted import score_interval
 
 if TYPE_CHECKING:
     from bertpress.methods.yoco.searching import Search
