@@ -221,7 +221,7 @@ def test_a_flop_is_half_a_multiply_add() -> None:
 
 
 def test_shares_are_of_the_space_that_is_searched() -> None:
-    narrow = BERT_BASE.restricted(heads=(4, 8), widths=(512, 768), depths=(6, 8))
+    narrow = resolve(Options(depth=(6, 8), heads=(4, 8), widths=(512, 768)), BertConfig())
     (limit,) = asked({"parameters": "100%"}, narrow)
     assert limit.most == 8 * 2_759_424
     assert asked({}) == []
@@ -268,7 +268,7 @@ def test_a_limit_that_does_not_bind_is_a_warning() -> None:
 
 
 def test_a_space_of_one_network() -> None:
-    space = BERT_BASE.restricted(heads=(12,), widths=(3072,), depths=(12,))
+    space = BERT_BASE.opened(heads=1, widths=1, depths=1)
     assert len(check(asked({"parameters": "100%"}, space), space)) == 1
     with pytest.raises(AnswerNo, match=r"smallest reachable 85,054,464 \(12 layers, 12 heads, width 3072\)"):
         check(asked({"parameters": "99%"}, space), space)

@@ -163,8 +163,9 @@ class SuperNet(Objective):
             total = total + method.logit_weight * self._noted(f"{name}_distance", distance)
         if answer.states is not None and target.states is not None:
             mask = batch["attention_mask"]
-            pairs = zip(answer.states[1:], network.layers, strict=True)
-            each = [losses.hidden_loss(state, target.states[1 + layer.origin], mask) for state, layer in pairs]
+            wanted = [*(target.states[1 + layer.origin] for layer in network.layers[:-1]), target.states[-1]]
+            pairs = zip(answer.states[1:], wanted, strict=True)
+            each = [losses.hidden_loss(state, expected, mask) for state, expected in pairs]
             total = total + method.hidden_weight * self._noted(f"{name}_hidden", torch.stack(each).sum())
         return total
 
