@@ -196,9 +196,9 @@ class TrainOptions(DataOptions):
     accumulation: Annotated[int | None, _option("micro-batches per optimizer step, first phase")] = None
     precision: Annotated[str | None, _option("fp32, bf16 or fp16")] = None
     phases: Annotated[str | None, _option("run only these phases: replacing,finetuning")] = None
-    teacher: Annotated[str | None, _option("the model to learn from: start, input, or a folder (tinybert, trbert)")] = (
-        None
-    )
+    teacher: Annotated[
+        str | None, _option("the model to learn from: start, input, or a folder (tinybert, trbert, yoco)")
+    ] = None
     signals: Annotated[Path | None, _option("folder of stored teacher signals, kept for other students")] = None
     no_baseline: Annotated[bool, _option("leave out the truncated baseline", "--no-baseline")] = False
     log: Annotated[str, _option("also log to a tracker: tensorboard")] = "none"

@@ -21,7 +21,7 @@ from bertpress.recipe import make_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "originals").glob("*.md"))}
-TRAIN = ("finetune", "theseus", "tinybert", "trbert", "pretrain", "compress")
+TRAIN = ("finetune", "theseus", "tinybert", "trbert", "yoco", "pretrain", "compress")
 
 
 def lines(page: str) -> Iterator[list[str]]:
@@ -76,6 +76,7 @@ def test_each_command_of_the_original_has_a_line_of_ours() -> None:
     assert len(programs) == 5
     assert [name for name in programs if "```bash\nbertpress " not in sections("tinybert")[name]] == []
     assert "```bash\nbertpress " in sections("trbert")["`run_classification.py`"]
+    assert "```bash\nbertpress " in sections("yoco")["`train_superbert.py` and `search_subbert.py`"]
 
 
 PREGENERATE = """--train_corpus --output_dir --bert_model --do_lower_case --do_whole_word_mask --reduce_memory
@@ -121,7 +122,7 @@ def test_each_flag_of_the_programs_of_tinybert_has_its_row(program: str) -> None
 
 
 def test_the_flags_of_ours_in_the_tables_exist() -> None:
-    known = set.union(*(flags_of(command) for command in (*TRAIN, "augment", "import")))
+    known = set.union(*(flags_of(command) for command in (*TRAIN, "search", "augment", "import")))
     cells = "".join(
         line.split("|")[2] for page in PAGES.values() for line in page.splitlines() if line.startswith("| `--")
     )
@@ -226,7 +227,7 @@ def test_recipes_of_the_original_s_data_have_its_prices(
     assert [float(cell) for cell in row.split("|")[2:5]] == [length, *prices]
 
 
-@pytest.mark.parametrize("name", ["tinybert", "trbert"])
+@pytest.mark.parametrize("name", ["tinybert", "trbert", "yoco"])
 def test_the_tests_that_the_page_names_exist(name: str) -> None:
     there = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", PAGES[name])

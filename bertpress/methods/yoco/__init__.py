@@ -121,7 +121,7 @@ class Yoco(Method, Budget):
     """its first, or fixed, length"""
     exploit: Literal["entropy", "upstream", "constant", "off"] = "entropy"
     """how often networks are drawn from what was learned instead of evenly: less often the less entropy is left; the
-    same with the original's measure of it; half of the time; or always"""
+    same with the original's measure of it; nine times of ten; or always"""
     learn_from_explored: bool = True
     """evenly drawn networks move the distribution too"""
     same_cost: bool = True
