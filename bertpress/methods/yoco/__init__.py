@@ -122,7 +122,7 @@ class Yoco(Method, Budget):
     exploit: Literal["entropy", "upstream", "constant", "off"] = "entropy"
     """how often networks are drawn from what was learned instead of evenly: less often the less entropy is left; the
     same with the original's measure of it; nine times of ten; or always"""
-    learn_from_explored: bool = True
+    learn_from_explored: bool = False
     """evenly drawn networks move the distribution too"""
     same_cost: bool = True
     """networks that are compared in training cost about the same, else the largest always wins"""

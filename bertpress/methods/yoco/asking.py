@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.loading import load_config
+from bertpress.methods.yoco.budget import Budget
+from bertpress.methods.yoco.costs import check, limits
 from bertpress.methods.yoco.opening import check_lengths, phases
 from bertpress.methods.yoco.super_network import About, find_super_network
 
 if TYPE_CHECKING:
     from bertpress.methods.method import Situation
     from bertpress.methods.yoco import Yoco
+    from bertpress.methods.yoco.space import Space
 
 
 def check_request(method: Yoco, situation: Situation) -> None:
@@ -20,6 +23,7 @@ def check_request(method: Yoco, situation: Situation) -> None:
 
     Raises:
         RequestError: says which setting does not fit.
+        AnswerNo: a limit on parameters that no sub-network meets.
     """
     space = method.space_of(situation.given)
     if method.strategy == "progressive":
@@ -32,5 +36,18 @@ def check_request(method: Yoco, situation: Situation) -> None:
             check_length(situation.task.max_length, encoder_of(config).positions(config))
     elif method.teacher not in ("start", "input", "none"):
         load_config(method.teacher, situation.trust_remote_code)
+    check_parameters(method, space, situation)
     if situation.task is not None and situation.task.head is None:
         raise RequestError("yoco needs a task that asks something; text of kind encoder asks nothing.")
+
+
+def check_parameters(method: Yoco, space: Space, situation: Situation) -> None:
+    """Refuse a limit on parameters that no sub-network meets; other costs depend on the texts' lengths.
+
+    Raises:
+        AnswerNo: names the smallest that can be reached.
+    """
+    if method.parameters is None or situation.task is None:
+        return
+    budget = Budget(parameters=method.parameters, scope=method.scope)
+    check(limits(budget, space, situation.given, situation.task.head, tokens=1), space)

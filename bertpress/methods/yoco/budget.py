@@ -47,6 +47,10 @@ class Amount:
             return f"{number!r} ms"
         return number if Fraction(repr(number)) == self.value else str(self.value)
 
+    def plain_time(self) -> int | float | str:
+        """The same of a time, of which a bare number would not say whether it is a share."""
+        return f"{self.value.numerator}/{self.value.denominator}" if self.is_share else self.plain()
+
     def __str__(self) -> str:
         """A share in per cent, anything else as a number."""
         if self.is_share:
@@ -57,7 +61,8 @@ class Amount:
 def parse_amount(value: Any, unit: Literal["count", "ms"]) -> Amount:
     """An amount of 15M, 66.5m, 5.6G, 400k and plain integers; of 7.8 and 7.8ms; and of the shares 40%, 0.4 and 2/5.
 
-    A number without a unit is a share if it has a point or an exponent and is at most 1.
+    A number without a unit is a share if it has a point or an exponent and is at most 1; of time, where it could be
+    either, it is refused.
 
     Raises:
         ValueError: says what was expected.
@@ -109,8 +114,7 @@ class Budget(Config):
     flops: Count | None = None
     """most floating-point operations, of which a multiply-add has two: 2.4G or 30%"""
     latency_ms: Time | None = None
-    """most milliseconds of a batch, as measured on this machine: 7.8, or a share: 50% or 0.5; half a millisecond is
-    0.5ms"""
+    """most milliseconds of a batch, as measured on this machine: 7.8 or 0.5ms, or a share: 50%"""
     scope: Scope | None = None
     """which parameters count, whatever the limit is written as: total, backbone (all but the layer that gives the
     logits) or encoder (its layers alone)"""

@@ -86,7 +86,10 @@ def train(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> Tra
     ranking = ordering.layers if method.space.depth_policy == "importance" else None
     space = resolve(method.space, model.config, ranking)
     space = space.stock() if method.servable == "stock" else space
-    objective = objective_of(method, elastic(ordered), space, own, split, run, teacher)
+    judged = split if own.has_labels(split) else task.dev_split
+    if not own.has_labels(judged):
+        raise RequestError(f"yoco chooses checkpoints by labels, but neither {split} nor {judged} rows have any.")
+    objective = objective_of(method, elastic(ordered), space, own, judged, run, teacher)
     run.train(objective, own, method.supernet, "supernet")
     held = {"seed": run.seed, "share": method.search.held_out, "split": method.search.split}
     arrays = {name: array.tolist() for name, array in ordering.to_arrays().items()}
