@@ -22,7 +22,7 @@ from bertpress.methods.yoco.super_network import distribution_over
 from bertpress.methods.yoco.supernet import SuperNet
 from bertpress.methods.yoco.truncating import truncated_layers
 
-OPTIONS = Options(depth=(2, 4), heads=(1, 2), widths=(8, 24))
+OPTIONS = Options(depth=(2, 4), heads=(1, 2), widths=(8, 24), depth_policy="first")
 
 
 def bert_base(**fields: Any) -> Any:
@@ -122,7 +122,9 @@ def test_a_network_outside_of_the_space_is_refused() -> None:
 
 
 def test_in_a_uniform_space_one_slot_decides_about_every_layer() -> None:
-    space = resolve(Options(depth=(2, 4), heads=(1, 2), widths=(8, 24), uniform=True), make_config())
+    space = resolve(
+        Options(depth=(2, 4), heads=(1, 2), widths=(8, 24), uniform=True, depth_policy="first"), make_config()
+    )
     assert space.count() == 8
     assert str(space.sub_network((0, 1))) == "0:2x8 1:2x8"
     assert space.choice_of(space.largest) == (1, 3)
@@ -140,10 +142,10 @@ def test_stock_shapes_have_all_heads_and_one_width() -> None:
 
 def test_a_space_within_the_trained_one_is_accepted_and_another_is_not() -> None:
     trained = resolve(OPTIONS, make_config())
-    smaller = resolve(Options(depth=(2,), heads=(2,), widths=(8,)), make_config())
+    smaller = resolve(Options(depth=(2,), heads=(2,), widths=(8,), depth_policy="first"), make_config())
     assert smaller.missing_from(trained) == []
     assert trained.stock().missing_from(trained) == []
-    other = resolve(Options(depth=(3, 4), heads=(2,), widths=(8, 16)), make_config())
+    other = resolve(Options(depth=(3, 4), heads=(2,), widths=(8, 16), depth_policy="first"), make_config())
     assert "layers 0, 1, 2" in other.missing_from(trained)
     assert "2 heads and width 16 in layer 0" in other.missing_from(trained)
     assert trained.missing_from(trained.stock())
@@ -292,7 +294,8 @@ def test_a_sandwich_is_the_largest_the_smallest_and_the_drawn_networks(task: Any
         expected = expected + losses.kl_divergence(own.logits, runs[largest].logits.detach(), 2.0).mean()
         expected = expected + 0.2 * task.example_losses(own, batch).mean()
         for place, layer in enumerate(network.layers):
-            target = runs[largest].hidden_states[1 + layer.origin].detach()
+            last = place == len(network.layers) - 1  # what the head reads is compared with what the head reads
+            target = runs[largest].hidden_states[-1 if last else 1 + layer.origin].detach()
             expected = expected + 0.1 * losses.hidden_loss(
                 own.hidden_states[1 + place], target, batch["attention_mask"]
             )

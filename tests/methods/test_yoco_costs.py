@@ -44,7 +44,7 @@ MIXED = Options(
 )
 UNIFORM = Options(depth=(1, 4), heads=(1, 2), widths=(5, 24), uniform=True)
 BASE = BertConfig()
-BERT_BASE = resolve(Options(), BASE)
+BERT_BASE = resolve(Options(depth_policy="first"), BASE)
 
 
 def random_choice(space: Space, generator: random.Random) -> Choice:

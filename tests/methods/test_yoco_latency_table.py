@@ -240,7 +240,8 @@ def test_random_sub_networks_are_of_the_space_and_repeat() -> None:
     assert {choice[0] for choice in choices} == {0, 1}
     for choice in choices:
         assert space.choice_of(space.sub_network(choice)) == choice
-        assert (choice[3:] == (UNUSED, UNUSED)) == (choice[0] == 0)
+        unused = tuple(slot for slot, option in enumerate(choice[1:]) if option == UNUSED)
+        assert unused == ((1, 3) if choice[0] == 0 else ())
     uniform = resolve(OPTIONS.model_copy(update={"uniform": True}), make_config())
     assert {len(choice) for choice in random_choices(uniform, 4, seed=1)} == {2}
 

@@ -105,8 +105,9 @@ class Options(Config):
     """other options of single layers of the super-network, by their number from 0"""
     uniform: bool = False
     """every layer of a sub-network has the same shape"""
-    depth_policy: Literal["first", "uniform", "importance"] = "first"
-    """which layers a shallower sub-network has: the first ones, evenly spread ones, or the most important ones"""
+    depth_policy: Literal["first", "uniform", "importance"] = "uniform"
+    """which layers a shallower sub-network has: the first ones, as in the original, evenly spread ones, or the most
+    important ones"""
 
 
 @dataclass(frozen=True)
