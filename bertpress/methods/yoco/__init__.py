@@ -13,12 +13,13 @@ Phases: `supernet` (training), `search` (of a sub-network, or of the whole front
 training of what was found).
 
 How we differ from the paper's code, and why: heads and neurons are put in the order of their importance first, so that
-a slice keeps the best ones; a shallower network has evenly spread layers, not the first ones; every step trains the largest and the smallest network beside two drawn ones, which learn
-from the largest (the original distils nothing); sub-networks are compared on the same rows and at about the same cost,
-layers that are not run do not move the distribution, and its step adapts; the search draws nothing that exceeds a
-budget, ranks by the loss on rows that were neither trained on nor are reported on, looks at few rows of most
-candidates, and evaluates nothing twice; a budget that equals a network's cost is met by it. All the original's ways
-that work are options; the recipe `yoco-upstream` has them.
+a slice keeps the best ones; a shallower network has evenly spread layers, not the first ones; every step trains the
+largest and the smallest network beside two drawn ones, which learn from the largest (the original distils nothing);
+sub-networks are compared on the same rows and at about the same cost, layers that are not run do not move the
+distribution, and its step adapts; the search draws nothing that exceeds a budget, ranks by the loss on rows that were
+neither trained on nor are reported on, looks at few rows of most candidates, and evaluates nothing twice; a budget that
+equals a network's cost is met by it. All the original's ways that work are options; the recipe `yoco-upstream` has
+them.
 """
 
 from __future__ import annotations
