@@ -19,7 +19,7 @@ from results import Interval, arguments, write_result
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from bertpress.methods.yoco.latency_table import LatencyTable
-from bertpress.methods.yoco.space import Options, resolve
+from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.timing import build, validate
 from bertpress.tasks.task import Task
 

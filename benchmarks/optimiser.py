@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from results import RESULTS, Interval, write_result
 from transformers import BertConfig
 
-from bertpress.methods.yoco.costs import Additive
+from bertpress.methods.yoco.costs import Additive, extremes
 from bertpress.methods.yoco.distribution import Distribution
-from bertpress.methods.yoco.sampling import Draws, Window, extremes, value
-from bertpress.methods.yoco.space import UNUSED, Choice, Options, Space, resolve
+from bertpress.methods.yoco.options import Options, resolve
+from bertpress.methods.yoco.sampling import Draws, Window
+from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.methods.yoco.strategies import MUTATION, PARENTS, EeSng, Evolution, RandomFeasible, Strategy
 from bertpress.methods.yoco.sums import pick
 
@@ -157,13 +158,13 @@ def masked(space: Space, genes: Sequence[int]) -> Choice:
 def penalised(draws: Draws, score: Score, generator: Generator) -> float:
     """A fixed step of 1 on networks of any size, their score lowered by how far they are above the limit."""
     (cost, window), space = draws.limits[0], draws.space
-    largest = value(space, cost, extremes(space, cost)[1])
+    largest = cost.of(space, extremes(space, cost)[1])
     distribution, best = Distribution(space.sizes, adapt=False), 0.0
     for _ in range(EVALUATIONS // 2):
         pair, losses = sampled(distribution.theta, 2, generator), []
         for genes in pair:
             choice = masked(space, genes)
-            over = max(0.0, value(space, cost, choice) - window.high)
+            over = max(0.0, cost.of(space, choice) - window.high)
             points = score(choice)
             losses.append(-points * (1 - over / (largest - window.high)) ** 2)
             best = best if over else max(best, points)

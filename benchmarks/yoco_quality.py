@@ -32,8 +32,9 @@ from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.methods.method import Method
 from bertpress.methods.yoco.costs import parameter_costs
 from bertpress.methods.yoco.elastic import choosing, elastic
+from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.sampling import Draws, Window
-from bertpress.methods.yoco.space import Options, SubNetwork, resolve
+from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.super_network import About, find_super_network
 from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec

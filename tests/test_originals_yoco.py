@@ -14,7 +14,7 @@ from bertpress.methods.yoco import Search, Yoco
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.costs import limits
 from bertpress.methods.yoco.opening import check_lengths, phases
-from bertpress.methods.yoco.space import Options, resolve
+from bertpress.methods.yoco.options import Options, resolve
 from bertpress.recipe import make_recipe, override, read_recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "originals" / "yoco.md").read_text(encoding="utf-8")

@@ -17,7 +17,8 @@ from bertpress.methods.yoco.drawing import Drawer, Drawn
 from bertpress.methods.yoco.elastic import choosing, elastic
 from bertpress.methods.yoco.held_out import divide, held_out_rows
 from bertpress.methods.yoco.opening import narrowed, phase_at, phases, widened
-from bertpress.methods.yoco.space import LayerShape, Space, SubNetwork, resolve
+from bertpress.methods.yoco.options import resolve
+from bertpress.methods.yoco.space import LayerShape, Space, SubNetwork
 from bertpress.methods.yoco.super_network import distribution_over
 from bertpress.methods.yoco.supernet import SuperNet
 from bertpress.methods.yoco.truncating import truncated_layers

@@ -31,7 +31,8 @@ from bertpress.methods.yoco.costs import (
     undominated,
     upstream_flops,
 )
-from bertpress.methods.yoco.space import UNUSED, Choice, Options, Space, resolve
+from bertpress.methods.yoco.options import Options, resolve
+from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.models import COMPACT, module_of
 
 CLASSIFIER = "sequence-classification"

@@ -33,7 +33,8 @@ from bertpress.errors import RequestError
 from bertpress.loading import AUTO_CLASSES, loader
 from bertpress.methods.yoco.elastic import choosing, elastic
 from bertpress.methods.yoco.extracting import padded, sub_network, sub_network_config
-from bertpress.methods.yoco.space import Options, SubNetwork, resolve, shapes_of
+from bertpress.methods.yoco.options import Options, resolve, shapes_of
+from bertpress.methods.yoco.space import SubNetwork
 from bertpress.models import architecture_of, is_compact
 
 STOCK = ("whole", "fewer neurons", "fewer layers")

@@ -33,7 +33,8 @@ from bertpress.methods.yoco.latency_table import (
     mean_error,
     validation_of,
 )
-from bertpress.methods.yoco.space import UNUSED, Options, SubNetwork, resolve
+from bertpress.methods.yoco.options import Options, resolve
+from bertpress.methods.yoco.space import UNUSED, SubNetwork
 from bertpress.methods.yoco.timing import (
     COPIES,
     Stack,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.elastic import choosing, elastic, places_of
+from bertpress.methods.yoco.options import shapes_of
 from bertpress.methods.yoco.ordering import (
     Ordering,
     Scores,
@@ -31,7 +32,6 @@ from bertpress.methods.yoco.ordering import (
     random_scores,
     unit_scores,
 )
-from bertpress.methods.yoco.space import shapes_of
 from bertpress.tasks.plain_text import PlainText
 
 Tasks = Callable[[str], Any]

@@ -12,9 +12,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from bertpress.methods.yoco import sampling, sums
-from bertpress.methods.yoco.costs import Additive
+from bertpress.methods.yoco.costs import Additive, extremes
 from bertpress.methods.yoco.distribution import Distribution, Floats, project
-from bertpress.methods.yoco.sampling import Draws, Limit, NothingFits, Window, extremes, value
+from bertpress.methods.yoco.sampling import Draws, Limit, NothingFits, Window
 from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.methods.yoco.sums import Form, Sums, pick
 
@@ -136,7 +136,7 @@ def test_one_whole_cost(space: Space, window: Window) -> None:
 @pytest.mark.parametrize("space", [SPACES["layers"], SPACES["uniform"]], ids=["layers", "uniform"])
 def test_two_whole_costs_are_conditioned_on_together(space: Space) -> None:
     costs = [cost_of(space, seed, name=name) for seed, name in enumerate(("parameters", "macs"))]
-    middle = [float(np.median([value(space, cost, choice) for choice in everything(space)])) for cost in costs]
+    middle = [float(np.median([cost.of(space, choice) for choice in everything(space)])) for cost in costs]
     limits = [(costs[0], Window(high=middle[0])), (costs[1], Window(low=middle[1] * 0.6, high=middle[1]))]
     truth = Truth(space, limits, theta_of(space, 1))
     draws = Draws(space, limits, truth.theta)
@@ -205,16 +205,16 @@ def test_a_lower_limit_on_a_real_cost_is_kept() -> None:
     compare(Draws(space, limits, truth.theta), truth)
     cost = limits[0][0]
     for choice in truth.fitting():  # rounded up, what lies a little below the limit is above it
-        just_above = Window(low=value(space, cost, choice) + 1e-6)
+        just_above = Window(low=cost.of(space, choice) + 1e-6)
         found = Draws(space, [(cost, just_above)], truth.theta).many(300, np.random.default_rng(0))
-        assert min(value(space, cost, each) for each in found) > just_above.low
+        assert min(cost.of(space, each) for each in found) > just_above.low
 
 
 @pytest.mark.parametrize("integral", [True, False])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_a_limit_equal_to_the_smallest_leaves_the_smallest(space: Space, integral: bool) -> None:
     cost = cost_of(space, integral=integral)
-    totals = {choice: value(space, cost, choice) for choice in everything(space)}
+    totals = {choice: cost.of(space, choice) for choice in everything(space)}
     smallest, largest = extremes(space, cost)
     assert (totals[smallest], totals[largest]) == (min(totals.values()), max(totals.values()))
     for window, wanted in ((Window(high=totals[smallest]), smallest), (Window(low=totals[largest]), largest)):
@@ -249,13 +249,13 @@ def test_every_limit_that_nothing_keeps_is_named() -> None:
 def test_a_combination_that_nothing_keeps_is_said_to_be_one() -> None:
     space = SPACES["single"]
     cost = cost_of(space)
-    total = value(space, cost, (0, 0, 0))
+    total = cost.of(space, (0, 0, 0))
     twice = Additive("macs", 0, tuple(tuple(-each for each in layer) for layer in cost.layers), True)
     within = [(cost, Window(high=total)), (twice, Window(high=-(total - cost.fixed)))]
     assert Draws(space, within).draw(np.random.default_rng(0)) == (0, 0, 0)
     space = SPACES["layers"]
     cost, other = cost_of(space), cost_of(space)
-    low = value(space, cost, extremes(space, cost)[0])
+    low = cost.of(space, extremes(space, cost)[0])
     with pytest.raises(NothingFits, match="together; each alone is possible"):
         Draws(space, [(cost, Window(high=low)), (other, Window(low=low + 1))]).draw(np.random.default_rng(0))
 
@@ -264,7 +264,7 @@ def test_a_window_between_two_costs_is_empty() -> None:
     space = SPACES["single"]
     cost = cost_of(space)
     several = SPACES["uniform"]
-    totals = sorted({value(several, cost_of(several), choice) for choice in everything(several)})
+    totals = sorted({cost_of(several).of(several, choice) for choice in everything(several)})
     gap = next((low, high) for low, high in itertools.pairwise(totals) if high - low > 1)
     for each, window in ((several, Window(gap[0] + 0.25, gap[1] - 0.25)), (space, Window(high=0))):
         draws = Draws(each, [(cost_of(each) if each is several else cost, window)])
@@ -308,7 +308,7 @@ def bert_parameters() -> Additive:
 def test_numbers_of_the_default_space() -> None:
     cost = bert_parameters()
     assert Draws(BERT, [(cost, Window())]).count() == 8_978_450_780_160
-    assert [value(BERT, cost, choice) for choice in extremes(BERT, cost)] == [33_900_288, 109_482_240]
+    assert [cost.of(BERT, choice) for choice in extremes(BERT, cost)] == [33_900_288, 109_482_240]
     assert len(Draws(BERT, [(cost, Window())])._plan(3).sums.reached) == 2_625
 
 
@@ -326,7 +326,7 @@ def test_the_limit_of_the_released_configurations_is_one_network() -> None:
 
 def test_parameters_and_multiply_adds_share_one_small_table() -> None:
     macs = bert_cost("macs", 768 * 768 + 2 * 768, 128 * 4 * 768 * 64 + 2 * 128**2 * 64, 128 * 2 * 768, 0)
-    assert [value(BERT, macs, choice) for choice in extremes(BERT, macs)] == [1_258_882_560, 11_174_217_216]
+    assert [macs.of(BERT, choice) for choice in extremes(BERT, macs)] == [1_258_882_560, 11_174_217_216]
     draws = Draws(BERT, [(bert_parameters(), Window(high=50e6)), (macs, Window(high=3e9))])
     plan = draws._plan(3)
     assert (len(plan.sums.reached), plan.exact, len(plan.forms)) == (2_625, True, 2)

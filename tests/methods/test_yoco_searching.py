@@ -19,8 +19,9 @@ from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
 from bertpress.methods.yoco.costs import limits, parameter_costs
 from bertpress.methods.yoco.front import hypervolume, points_of, undominated
+from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.searching import Search
-from bertpress.methods.yoco.space import Space, SubNetwork, resolve
+from bertpress.methods.yoco.space import Space, SubNetwork
 
 OPTIONS = Options(depth=(2, 3, 4), heads=(1, 2), widths=(8, 16, 24))
 KEY = {"super-network": "a", "rows": "b", "rungs": [8, 16, 32]}

@@ -31,7 +31,7 @@ from pydantic import Field, model_validator
 from bertpress.config import Config
 from bertpress.methods.method import Method, Situation, Training
 from bertpress.methods.yoco.budget import Budget
-from bertpress.methods.yoco.space import Options, resolve
+from bertpress.methods.yoco.options import Options, resolve
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -22,7 +22,8 @@ from torch.nn import functional
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
 from bertpress.errors import RequestError
-from bertpress.methods.yoco.space import LayerShape, SubNetwork, shapes_of
+from bertpress.methods.yoco.options import shapes_of
+from bertpress.methods.yoco.space import LayerShape, SubNetwork
 from bertpress.models import COMPACT, architecture_of, is_reduced, module_of
 
 if TYPE_CHECKING:

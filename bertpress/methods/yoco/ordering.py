@@ -26,7 +26,7 @@ from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.yoco.elastic import cuts_of, head_size_of, places_of
-from bertpress.methods.yoco.space import shapes_of
+from bertpress.methods.yoco.options import shapes_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertpress.errors import AnswerNo
-from bertpress.methods.yoco.costs import Additive
+from bertpress.methods.yoco.costs import Additive, extremes
 from bertpress.methods.yoco.distribution import Floats, uniform
 from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.methods.yoco.sums import Form, Numbers, Sums, pick
@@ -56,25 +56,6 @@ def slot_costs(space: Space, cost: Additive, depth: int) -> list[NDArray[Any]]:
     return [np.array(each, dtype=kind).sum(0) for each in layers]
 
 
-def value(space: Space, cost: Additive, choice: Choice) -> float:
-    """What a sub-network costs."""
-    slots = space.slots(choice[0])
-    return cost.fixed + sum(
-        cost.layers[layer][choice[1 + slot]] for slot in slots for layer in space.layers_of(choice[0], slot)
-    )
-
-
-def extremes(space: Space, cost: Additive) -> tuple[Choice, Choice]:
-    """The sub-networks that cost least and most."""
-    found: list[Choice] = []
-    for depth in range(len(space.layer_sets)):
-        costs = slot_costs(space, cost, depth)
-        ends = np.array([[each.argmin() for each in costs], [each.argmax() for each in costs]])
-        found += map(tuple, _rows(space, depth, ends).tolist())
-    by_cost = {choice: value(space, cost, choice) for choice in found}
-    return min(by_cost, key=by_cost.__getitem__), max(by_cost, key=by_cost.__getitem__)
-
-
 def refusal(space: Space, limits: Sequence[Limit]) -> str:
     """Why no sub-network keeps the limits, with what can be reached of each that none keeps."""
     missed = []
@@ -82,7 +63,7 @@ def refusal(space: Space, limits: Sequence[Limit]) -> str:
         smallest, largest = extremes(space, cost)
         halves = (("smallest", smallest, Window(high=window.high)), ("largest", largest, Window(low=window.low)))
         for which, choice, half in halves:
-            reached = value(space, cost, choice)
+            reached = cost.of(space, choice)
             if not half.admits(reached, cost.integral):
                 named = f"the {which} possible is {_shown(reached)} ({space.sub_network(choice)})"
                 missed.append(f"{cost.name} is to be {window}, and {named}")
@@ -200,7 +181,7 @@ class Draws:
 
     def fits(self, choice: Choice) -> bool:
         """Whether a sub-network keeps all limits."""
-        return all(window.admits(value(self.space, cost, choice), cost.integral) for cost, window in self.limits)
+        return all(window.admits(cost.of(self.space, choice), cost.integral) for cost, window in self.limits)
 
     def draw(self, generator: np.random.Generator, depth: int | None = None) -> Choice:
         """One sub-network, of a depth option if that is given; see `many`."""

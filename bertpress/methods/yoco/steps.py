@@ -14,6 +14,7 @@ from bertpress.methods.yoco.drawing import Drawer
 from bertpress.methods.yoco.elastic import elastic
 from bertpress.methods.yoco.extracting import sub_network
 from bertpress.methods.yoco.held_out import divide
+from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.ordering import (
     Ordering,
     calibration_batches,
@@ -23,7 +24,7 @@ from bertpress.methods.yoco.ordering import (
     order,
     unit_scores,
 )
-from bertpress.methods.yoco.space import Options, Space, SubNetwork, resolve
+from bertpress.methods.yoco.space import Space, SubNetwork
 from bertpress.methods.yoco.super_network import FILE, About, distribution_over, find_super_network
 from bertpress.methods.yoco.supernet import SuperNet
 from bertpress.processes import barrier, is_first_process

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bertpress.encoders import encoder_of
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.costs import limits
-from bertpress.methods.yoco.space import Options, resolve
+from bertpress.methods.yoco.options import Options, resolve
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
