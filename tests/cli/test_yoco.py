@@ -313,3 +313,50 @@ def test_a_table_of_other_settings_is_refused(search: Callable[..., Any], tmp_pa
     outcome = search(*flags)
     assert outcome.code == 2
     assert "measured under other settings (threads" in outcome.err
+
+
+@pytest.mark.parametrize("recipe", ["theseus-yoco", "yoco-trbert"])
+def test_it_goes_together_with_other_methods(
+    recipe: str, bertpress: Callable[..., Any], model: Path, data: Path, tmp_path: Path
+) -> None:
+    place = {"theseus-yoco": 1, "yoco-trbert": 0}[recipe]
+    few = [
+        f"steps.{place}.yoco.{name}"
+        for name in (
+            "supernet.max_steps=6",
+            "space.depth=[0.75,1.0]",
+            "space.heads=[1,4]",
+            "space.widths=[16,64]",
+            "search.rounds=1",
+            "search.candidates=6",
+            "search.rungs=[8]",
+        )
+    ]
+    few += {
+        "theseus-yoco": ["steps.0.theseus.replacing.max_steps=6", "steps.0.theseus.replacing.batch_size=8"],
+        "yoco-trbert": [
+            "steps.1.trbert.policy.max_steps=4",
+            "steps.1.trbert.joint.max_steps=4",
+            "steps.1.trbert.rollouts=2",
+            "steps.1.trbert.macs=0.8",
+        ],
+    }[recipe]
+    flags = [word for assignment in few for word in ("--set", assignment)]
+    outcome = bertpress(
+        "compress",
+        recipe,
+        "--model",
+        model,
+        *files_task(data),
+        *flags,
+        "--out",
+        tmp_path / "run",
+        "--no-baseline",
+        "--device",
+        "cpu",
+        "--quiet",
+    )
+    assert outcome.code == 0, outcome.err
+    last = json.loads((sorted((tmp_path / "run").glob("0*"))[-1] / "model" / "config.json").read_text())
+    assert (last.get("token_reduction") is not None) == (recipe == "yoco-trbert")
+    assert last["num_hidden_layers"] <= (2 if recipe == "theseus-yoco" else 4)
