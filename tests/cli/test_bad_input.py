@@ -397,7 +397,7 @@ def test_demo_answers_no(
 
     task: Any = SimpleNamespace(chance_score=lambda split: 0.5, dev_split="validation")
     monkeypatch.setattr(pipeline, "prepare", lambda *_: SimpleNamespace(task=task))
-    monkeypatch.setattr(pipeline, "carry_out", lambda *_: {})
+    monkeypatch.setattr(pipeline, "carry_out", lambda *_: {"searches": []})
     monkeypatch.setattr(rendering, "table", lambda _: "table")
     monkeypatch.setattr(demo, "judge", lambda *_: ["Too slow."])
     outcome = bertpress("demo", "--out", tmp_path / "out", "--quiet")
