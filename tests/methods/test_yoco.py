@@ -376,8 +376,9 @@ def test_networks_that_are_compared_cost_about_the_same(task: Any) -> None:
         [cost.of(space, choice) for choice in drawer.draw(drawer.start, 0.5, step, 40).choices] for step in range(40)
     ]
     assert all(max(pair) <= 1.1**2 * min(pair) for pair in drawn_costs)
-    smaller = sum(pair[0] < (low * high) ** 0.5 for pair in drawn_costs)
-    assert 10 <= smaller <= 30  # each halving of the cost is met as often
+    for start in range(0, 40, 4):  # any few steps meet small and large networks, each halving as often
+        smaller = sum(pair[0] < (low * high) ** 0.5 for pair in drawn_costs[start : start + 4])
+        assert 1 <= smaller <= 3
 
 
 def test_a_loss_that_is_always_zero_is_told(task: Any, networks: Any) -> None:

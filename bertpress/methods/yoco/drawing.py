@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.space import Space
 
-NEAR = 0.1
+NEAR, GOLDEN = 0.1, (5**0.5 - 1) / 2
 """Networks that are compared cost the same but for this share, up and down."""
 
 
@@ -70,7 +70,7 @@ class Drawer:
         part = self.parts[number]
         explored = bool(generator.random() >= exploit)
         theta = uniform(part.sizes) if explored else narrowed(distribution.theta, self.space, part)
-        draws = self.draws[number].within(self._window(number, generator)).at(theta)
+        draws = self.draws[number].within(self._window(number, step)).at(theta)
         try:
             choices = draws.many(self.method.sampled, generator)
         except NothingFits:  # where options are few, nothing may lie near that cost
@@ -79,10 +79,14 @@ class Drawer:
         networks = tuple(self.space.sub_network(choice) for choice in choices)
         return Drawn(tuple(choices), networks, explored)
 
-    def _window(self, number: int, generator: np.random.Generator) -> Window:
-        """Costs around one that is drawn evenly by its logarithm: each halving is met as often."""
+    def _window(self, number: int, step: int) -> Window:
+        """Costs around one that goes over the whole range, evenly by its logarithm: each halving is met as often.
+
+        Steps of the golden ratio spread any few consecutive steps over the range, so that none is all large networks.
+        """
         if not self.method.same_cost:
             return Window()
         low, high = self.ends[number]
-        middle = low * (high / low) ** generator.random()
+        start = np.random.default_rng(self.seed).random()
+        middle = low * (high / low) ** ((start + GOLDEN * step) % 1)
         return Window(middle / (1 + NEAR), middle * (1 + NEAR))
