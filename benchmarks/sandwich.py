@@ -47,7 +47,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    options = arguments(__doc__, rounds=12, steps=4)
+    options = arguments(__doc__, rounds=25, steps=4)
     quieten()
     task = mrpc()
     ours, plain = sandwich(task), Supervised(minilm(task), task).train()
