@@ -198,6 +198,7 @@ def test_several_limits_hold_together(search: Callable[..., Any], tmp_path: Path
         (("--set", "space.depth=[9]"), "space.depth must be numbers from 1 to 4"),
         (("--set", "search.split=validation"), "is a split that is trained or reported on"),
         (("--servable", "onnx"), "'compact', 'stock' or 'padded'"),
+        (("--learning-rate", "1e-4"), "Nothing is trained here, so --learning-rate sets nothing"),
     ],
 )
 def test_a_wrong_search_is_refused_in_a_sentence(
