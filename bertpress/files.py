@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bertpress.errors import RequestError
+
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one step; the folder is created."""
@@ -37,6 +39,20 @@ def new_file(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Say which file is damaged, and what to do, where what is read inside turns out to be something else.
+
+    Raises:
+        RequestError: names the file.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(f"{path} is damaged ({type(error).__name__}: {reason}); {remedy}.") from None
 
 
 def digest(*parts: bytes | Path) -> str:

@@ -361,3 +361,36 @@ def test_it_goes_together_with_other_methods(
     last = json.loads((sorted((tmp_path / "run").glob("0*"))[-1] / "model" / "config.json").read_text())
     assert (last.get("token_reduction") is not None) == (recipe == "yoco-trbert")
     assert last["num_hidden_layers"] <= (2 if recipe == "theseus-yoco" else 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("search/archive.jsonl", '{"network": [{"heads"'),
+        ("search/archive.jsonl", '{"network": [{"origin": 0, "heads": "4", "intermediate_size": 16}], "costs": {}}'),
+        ("search/archive.json", "[1"),
+        ("supernet/model/super_network.json", "{}"),
+        ("supernet/model/super_network.json", '{"schema": 2}'),
+        ("supernet/model/super_network.json", '{"schema": 1, "space": "x"}'),
+    ],
+)
+def test_a_damaged_file_is_named(
+    name: str, content: str, trained: Path, bertpress: Callable[..., Any], tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "00-yoco" / name).write_text(content)
+    outcome = bertpress("search", tmp_path / "run", "--parameters", "60%", "--out", tmp_path / "found", "--quiet")
+    assert outcome.code == 2, (outcome.out, outcome.err)
+    assert f"{name} is damaged" in outcome.err
+    assert len(outcome.lines) == 1
+
+
+@pytest.mark.parametrize("layer", [{"origin": "0", "heads": "1", "intermediate_size": "16"},
+                                   {"origin": 0, "heads": True, "intermediate_size": 16}, {"origin": 0, "heads": 1},
+                                   {"origin": 0, "heads": 1, "intermediate_size": 16, "more": 1}])  # fmt: skip
+def test_a_sub_network_of_something_else_is_refused(layer: dict[str, Any], trained: Path) -> None:
+    import bertpress
+    from bertpress.errors import RequestError
+
+    with pytest.raises(RequestError, match="expected the whole numbers origin, heads, intermediate_size of a layer"):
+        bertpress.sub_network(trained, [layer])

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.files import write_json, write_text
+from bertpress.files import reading, write_json, write_text
 from bertpress.methods.yoco.space import SubNetwork
+
+ANEW = "delete the folder of the search, which then begins anew"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Archive:
         self.entries: dict[SubNetwork, Entry] = {}
         about = folder / "archive.json"
         if about.is_file():
-            found = json.loads(about.read_text(encoding="utf-8"))
+            with reading(about, ANEW):
+                found = dict(json.loads(about.read_text(encoding="utf-8")))
             if differing := [name for name in {**found, **self.key} if found.get(name) != self.key.get(name)]:
                 raise RequestError(
                     f"{folder} holds a search of other {' and other '.join(differing)}; choose another --out."
@@ -90,16 +93,22 @@ def read_entries(file: Path) -> list[Entry]:
     """What an archive's file holds; nothing if there is none."""
     if not file.is_file():
         return []
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [
-        Entry(SubNetwork.of(line["network"]), line["costs"], line["round"], tuple(line["sums"]), tuple(line["rows"]))
-        for line in lines
-    ]
+    with reading(file, ANEW):
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [
+            Entry(
+                SubNetwork.of(line["network"]), line["costs"], line["round"], tuple(line["sums"]), tuple(line["rows"])
+            )
+            for line in lines
+        ]
 
 
 def matching_entries(folder: Path, key: Mapping[str, Any]) -> list[Entry]:
     """What another search has found out, if it was of the same; else nothing."""
     about = folder / "archive.json"
-    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")) != dict(key):
+    if not about.is_file():
         return []
+    with reading(about, ANEW):
+        if json.loads(about.read_text(encoding="utf-8")) != dict(key):
+            return []
     return read_entries(folder / "archive.jsonl")

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from bertpress.files import write_json
-from bertpress.methods.yoco.archive import Archive, Entry
+from bertpress.files import reading, write_json
+from bertpress.methods.yoco.archive import ANEW, Archive, Entry
 from bertpress.methods.yoco.costs import Additive
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.space import Choice, Space, SubNetwork
@@ -72,7 +72,8 @@ class Search:
         self.done = 0
         self.state = archive.file.with_name("state.json")
         if self.state.is_file():
-            self._load(json.loads(self.state.read_text(encoding="utf-8")))
+            with reading(self.state, ANEW):
+                self._load(json.loads(self.state.read_text(encoding="utf-8")))
 
     def run(self) -> None:
         """Carry out the rounds that are left."""

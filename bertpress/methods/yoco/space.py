@@ -31,6 +31,9 @@ class LayerShape:
     intermediate_size: int
 
 
+FIELDS = ("origin", "heads", "intermediate_size")
+
+
 @dataclass(frozen=True, order=True)
 class SubNetwork:
     """The layers of a sub-network, from the bottom up; equal ones are equal and hash alike."""
@@ -44,8 +47,15 @@ class SubNetwork:
 
     @classmethod
     def of(cls, shapes: Sequence[Mapping[str, int]]) -> SubNetwork:
-        """From what `to_list` gives, which is also the field `layer_shapes` of a compact model's configuration."""
-        return cls(tuple(LayerShape(each["origin"], each["heads"], each["intermediate_size"]) for each in shapes))
+        """From what `to_list` gives, which is also the field `layer_shapes` of a compact model's configuration.
+
+        Raises:
+            ValueError: something else.
+        """
+        for each in shapes:
+            if set(each) != set(FIELDS) or any(type(number) is not int for number in each.values()):
+                raise ValueError(f"expected the whole numbers {', '.join(FIELDS)} of a layer, got {each!r}")
+        return cls(tuple(LayerShape(*(each[name] for name in FIELDS)) for each in shapes))
 
     def to_list(self) -> list[dict[str, int]]:
         """A mapping for each layer, for JSON."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import write_json
+from bertpress.files import reading, write_json
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.space import Space, SubNetwork
 
@@ -46,9 +46,13 @@ class About:
     @classmethod
     def read(cls, folder: Path) -> About:
         """What lies in the folder of a super-network."""
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        space = Space.of(values["space"])
-        return cls(space, distribution_over(space, values["distribution"]), values["ordering"], values["held_out"])
+        with reading(folder / FILE, "train the super-network again, or put back what was there"):
+            values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            if values["schema"] != 1:
+                raise ValueError(f"schema {values['schema']} is not known, this version reads schema 1")
+            space = Space.of(values["space"])
+            learned = distribution_over(space, values["distribution"])
+            return cls(space, learned, dict(values["ordering"]), dict(values["held_out"]))
 
     def write(self, folder: Path) -> None:
         """Put it into the folder of a super-network."""
@@ -103,5 +107,5 @@ def sub_network(
     try:
         network = SubNetwork.of(layers)
     except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(f"A sub-network needs origin, heads and intermediate_size of each layer: {error}.") from None
+        raise RequestError(f"A sub-network is a list with a mapping for each layer: {error}.") from None
     return extracting.sub_network(model.eval(), network)
