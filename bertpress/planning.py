@@ -44,7 +44,8 @@ class StepPlan:
     @property
     def disk_bytes(self) -> int:
         """Most that lies on disk at a time: four checkpoints of weights and two Adam moments, the model, float32."""
-        return (4 * 3 + 1) * 4 * self.parameters
+        checkpoints = 4 if self.steps else 0
+        return (3 * checkpoints + 1) * 4 * self.parameters
 
     @property
     def parameters(self) -> int:

@@ -52,6 +52,7 @@ def search(
     task: str | Mapping[str, Any] | None = None,
     runtime: Runtime | None = None,
     seed: int = 1,
+    rounds: int | None = None,
     **fields: Any,
 ) -> Result:
     """Find the best sub-network of a trained super-network within a budget, and make it a model of its own.
@@ -61,8 +62,9 @@ def search(
         out: the new run's folder; resumed if it holds the same search.
         task: a task's name, or a mapping that says where your own data are; default the task of the run.
         runtime: device, threads, progress.
+        rounds: of the search; 0 answers from what an earlier one has looked at.
         **fields: of the method: the budget (``parameters="15M"``, ``macs="40%"``, ``flops``, ``latency_ms``; none of
-            them: the whole front), ``servable``, ``search={"rounds": 0}`` and so on.
+            them: the whole front), ``servable`` and so on.
 
     Raises:
         RequestError: the request was wrong; nothing was written.
@@ -70,5 +72,7 @@ def search(
     """
     from bertpress import api
 
+    if rounds is not None:
+        fields["search"] = {**fields.get("search", {}), "rounds": rounds}
     values = recipe_values(str(run), None if task is None else task_values(task), **fields)
     return api.run_recipe(make_recipe({**values, "seed": seed}), out, runtime)
