@@ -126,7 +126,43 @@ def test_rounds_refine_what_was_found_and_repeat_nothing(
     assert set(before) < set(after)
     for network, entry in before.items():
         assert after[network]["sums"][: len(entry["sums"])] == entry["sums"]
-    assert found(tmp_path / "found")["chosen"]["loss"] <= max(entry["sums"][-1] for entry in after.values())
+    what = found(tmp_path / "found")
+    judged = [entry for entry in after.values() if len(entry["sums"]) == len(what["rungs"])]
+    fitting = [entry for entry in judged if entry["costs"]["encoder_parameters"] <= what["limits"][0]["most"]]
+    assert what["chosen"]["loss"] == min(sum(entry["sums"]) / entry["rows"][-1] for entry in fitting)
+
+
+def test_a_search_of_default_length_that_stopped_goes_on(trained: Path, tmp_path: Path) -> None:
+    """What it has found so far is no earlier search that would answer already."""
+    from bertpress.api import run_recipe
+    from bertpress.recipe import make_recipe
+    from bertpress.run import Runtime
+    from bertpress.search_requests import recipe_values
+
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "00-yoco" / "search")
+    recipe = make_recipe(recipe_values(str(tmp_path / "run"), parameters="60%"))
+
+    def stop(phase: str, step: int, total: int, logs: dict[str, float]) -> None:
+        if (phase, step, total) == ("search", 2, 6):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, tmp_path / "parts", Runtime(device="cpu", progress=stop))
+    run_recipe(recipe, tmp_path / "parts", Runtime(device="cpu"))
+    run_recipe(recipe, tmp_path / "whole", Runtime(device="cpu"))
+    assert entries(tmp_path / "parts") == entries(tmp_path / "whole")
+    state = json.loads((tmp_path / "parts" / "00-yoco" / "search" / "state.json").read_text())
+    assert state["done"] == 6
+
+
+def test_a_narrower_search_shows_nothing_of_the_wider_one(search: Callable[..., Any], tmp_path: Path) -> None:
+    flags = ("--servable", "stock", "--latency-ms", "95%", "--rounds", 1, "--quiet")
+    outcome = search(*flags, "--out", tmp_path / "found")
+    assert outcome.code == 0, outcome.err
+    for point in found(tmp_path / "found")["points"]:
+        assert {layer["heads"] for layer in point["network"]} == {4}
+        assert "latency_ms" in point["costs"]
 
 
 def test_the_result_is_the_super_network_set_to_its_shape(trained: Path, data: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bertpress.methods.yoco.answering import Prices, searched_distributions, summary
+from bertpress.methods.yoco.costs import Additive
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.sampling import Draws
 from bertpress.methods.yoco.searching import Cell
-from bertpress.methods.yoco.space import Space, SubNetwork
+from bertpress.methods.yoco.space import Space
 from bertpress.methods.yoco.strategies import EeSng, RandomFeasible
 from bertpress.searches import search_of
 
@@ -26,12 +27,11 @@ def search() -> Any:
     cells[1].strategy.tell(1, [(1, 0, 0), (1, 3, 3), (1, 0, 3), (1, 3, 0)], [4.0, 1.0, 2.0, 3.0])
     cells.append(Cell(2, 1, RandomFeasible(Draws(SPACE))))
 
-    def costs_of(network: SubNetwork) -> dict[str, float]:
-        return {"macs": 10 * sum(layer.intermediate_size for layer in network.layers)}
-
+    priced = tuple(tuple(10.0 * width for _, width in pairs) for pairs in SPACE.options)
+    costs = {"macs": Additive("macs", 0, priced, integral=True)}
     evaluator = SimpleNamespace(forwards=76, ends=[8, 19])
     archive = SimpleNamespace(entries={"a": 1, "b": 2})
-    return SimpleNamespace(space=SPACE, cells=cells, costs_of=costs_of, evaluator=evaluator, archive=archive)
+    return SimpleNamespace(space=SPACE, cells=cells, costs=costs, evaluator=evaluator, archive=archive)
 
 
 def test_what_the_cells_learned_is_that_of_their_depth() -> None:

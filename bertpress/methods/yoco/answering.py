@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,11 @@ from bertpress.fingerprints import weights_digest
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
-from bertpress.methods.yoco.costs import Additive, Limit, check, limits, mac_costs, parameter_costs
+from bertpress.methods.yoco.costs import Additive, Limit, check, costs_of, limits, mac_costs, parameter_costs
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.front import points_of, scored, with_flops
 from bertpress.methods.yoco.opening import narrowed
-from bertpress.methods.yoco.searching import Search
+from bertpress.methods.yoco.searching import BEFORE, Search
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.super_network import find_super_network
 from bertpress.processes import barrier, is_first_process
@@ -121,14 +121,14 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
         "rungs": evaluator.ends,
     }
     archive = Archive(folder, key)
-    earlier = earlier_entries(method, key)
+    earlier = earlier_entries(method, key, space, prices.costs)
     archive.take([entry for entry in earlier if entry.network not in archive.entries])
     theta = theta_for(trained)
     if method.given():
         cells = cells_within(method, space, prices.limits, theta)
         rounds, candidates = settings.rounds, settings.candidates
         if rounds is None:
-            rounds = 0 if answers_already(archive, evaluator, space, prices.limits) else ROUNDS
+            rounds = 0 if answers_already(earlier, evaluator, space, prices.limits) else ROUNDS
     else:
         cells = cells_of_front(method, space, prices.costs["encoder_parameters"], theta)
         rounds = ROUNDS_OF_FRONT if settings.rounds is None else settings.rounds
@@ -154,23 +154,29 @@ def theta_for(trained: Trained) -> Any:
     return narrowed(about.distribution.theta, about.space, space)
 
 
-def earlier_entries(method: Yoco, key: Mapping[str, Any]) -> list[Entry]:
-    """What the search in the super-network's own run has found out, if it was of the same rows."""
+def earlier_entries(method: Yoco, key: Mapping[str, Any], space: Space, costs: Mapping[str, Additive]) -> list[Entry]:
+    """What the search in the super-network's own run has found out about this space, if it was of the same rows.
+
+    Costs are those of this search, which may limit others.
+    """
     if method.super_network is None:
         return []
-    return matching_entries(find_super_network(method.super_network).parents[1] / "search", key)
+    found = matching_entries(find_super_network(method.super_network).parents[1] / "search", key)
+    return [
+        replace(entry, round=BEFORE, costs=costs_of(entry.network, space, costs))
+        for entry in found
+        if space.has(entry.network)
+    ]
 
 
-def answers_already(archive: Archive, evaluator: Evaluator, space: Space, limited: Sequence[Limit]) -> bool:
-    """True if something within the limits has seen all rows."""
+def answers_already(earlier: Sequence[Entry], evaluator: Evaluator, space: Space, limited: Sequence[Limit]) -> bool:
+    """True if an earlier search has shown all rows to something within the limits."""
     last = len(evaluator.ends) - 1
-    return any(entry.reached == last and within(entry.network, space, limited) for entry in archive.entries.values())
+    return any(entry.reached == last and within(entry.network, space, limited) for entry in earlier)
 
 
 def within(network: SubNetwork, space: Space, limited: Sequence[Limit]) -> bool:
-    """True for a sub-network of the space that meets all limits."""
-    if not space.has(network):
-        return False
+    """True if a sub-network of the space meets all limits."""
     choice = space.choice_of(network)
     return all(limit.cost.of(space, choice) <= limit.most for limit in limited)
 
@@ -196,7 +202,7 @@ def summary(search: Search, prices: Prices, shown: Mapping[str, Any], trained: T
         "limits": [{"name": limit.cost.name, "most": limit.most, "asked": limit.asked} for limit in prices.limits],
         "chosen": shown["chosen"],
         "points": [shown[name] for name in shown if name != "chosen"],
-        "largest": {"network": largest.to_list(), "costs": with_flops(search.costs_of(largest))},
+        "largest": {"network": largest.to_list(), "costs": with_flops(costs_of(largest, search.space, search.costs))},
         "evaluated": len(search.archive.entries),
         "forwards": search.evaluator.forwards,
         "rows": search.evaluator.ends[-1],

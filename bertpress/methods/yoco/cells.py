@@ -30,7 +30,7 @@ def cells_within(method: Yoco, space: Space, limits: Sequence[Limit], theta: Flo
     cells = []
     for depth in range(len(space.layer_sets)):
         for low in (NEAR, 0.0):
-            windows = [(limit.cost, Window(-1.0, limit.most)) for limit in limits]
+            windows = [(limit.cost, Window(high=limit.most)) for limit in limits]
             if low and limits:
                 most = min(limits[0].most, _dearest(space, limits[0].cost, depth))
                 windows[0] = (limits[0].cost, Window(low * most, limits[0].most))

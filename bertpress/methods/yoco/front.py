@@ -46,21 +46,6 @@ def points_of(search: Search, most: int = MOST_POINTS) -> dict[str, Entry]:
     return {f"point {number}": entry for number, entry in enumerate(front, start=1)}
 
 
-def hypervolume(entries: Sequence[Entry], cost: str, most: float, worst: float) -> float:
-    """Share of the rectangle up to a cost and a loss that the front dominates; larger is better.
-
-    Args:
-        most: the cost that counts as 1; that of the largest network.
-        worst: the loss that counts as 1.
-    """
-    total, right = 0.0, most
-    for entry in reversed(undominated(entries, cost)):
-        if entry.costs[cost] <= right:
-            total += (right - entry.costs[cost]) * max(0.0, worst - entry.loss(entry.reached))
-            right = entry.costs[cost]
-    return total / (most * worst)
-
-
 def scored(shown: Mapping[str, Entry], trained: Trained, task: Task, run: StepRun) -> dict[str, Any]:
     """Each as plain values, with its score and the interval of that on the development split, which chose nothing."""
     model, split = trained.model, task.dev_split

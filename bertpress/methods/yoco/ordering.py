@@ -185,13 +185,6 @@ def equal_scores(config: PretrainedConfig) -> Scores:
     return Scores(heads, neurons, (0.0,) * len(shapes))
 
 
-def random_scores(config: PretrainedConfig, seed: int) -> Scores:
-    """Scores drawn by seed, to compare importance with."""
-    generator, shapes = np.random.default_rng(seed), shapes_of(config)
-    heads, neurons = (tuple(tuple(generator.random(shape[which]).tolist()) for shape in shapes) for which in (0, 1))
-    return Scores(heads, neurons, tuple(generator.random(len(shapes)).tolist()))
-
-
 @torch.no_grad()
 def order(model: PreTrainedModel, scores: Scores) -> Ordering:
     """Put heads and neurons in the order of their scores, in place; the model does what it did before.

@@ -21,7 +21,7 @@ import numpy as np
 
 from bertpress.files import reading, write_json
 from bertpress.methods.yoco.archive import ANEW, Archive, Entry
-from bertpress.methods.yoco.costs import Additive
+from bertpress.methods.yoco.costs import Additive, costs_of
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.space import Choice, Space, SubNetwork
 from bertpress.methods.yoco.strategies import Strategy
@@ -29,6 +29,8 @@ from bertpress.processes import barrier, is_first_process
 
 KEPT = 3
 """One of so many candidates goes on to the next rung."""
+BEFORE = -1
+"""The round of networks that were looked at before the first one."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Search:
         left = {cell: [self.space.sub_network(choice) for choice in choices] for cell, choices in proposed.items()}
         for networks in left.values():
             for network in networks:
-                self.archive.propose(network, self.costs_of(network), number)
+                self.archive.propose(network, costs_of(network, self.space, self.costs), number)
         for rung in range(len(self.evaluator.ends)):
             self.look(dict.fromkeys(network for networks in left.values() for network in networks), rung)
             if rung == 0:
@@ -106,7 +108,7 @@ class Search:
         generator = np.random.default_rng((self.seed, number))
         earlier = (entry.network for entry in self.archive.entries.values() if entry.round < number)
         self.seen.clear()
-        self.seen.update(self.space.choice_of(network) for network in earlier if self.space.has(network))
+        self.seen.update(map(self.space.choice_of, earlier))
         found = {}
         for place in self.alive:
             cell = self.cells[place]
@@ -144,7 +146,7 @@ class Search:
     def look_at(self, networks: Sequence[SubNetwork]) -> None:
         """Put networks into the archive with their losses on all rows."""
         for network in networks:
-            self.archive.propose(network, self.costs_of(network), -1)
+            self.archive.propose(network, costs_of(network, self.space, self.costs), BEFORE)
         self.look(networks, len(self.evaluator.ends) - 1)
 
     def look(self, networks: Sequence[SubNetwork] | Mapping[SubNetwork, Any], rung: int) -> None:
@@ -157,11 +159,6 @@ class Search:
                     self.archive.add(network, total, self.evaluator.ends[place])
         if is_first_process():
             self.archive.write()
-
-    def costs_of(self, network: SubNetwork) -> dict[str, float]:
-        """What a network costs, by name."""
-        choice = self.space.choice_of(network)
-        return {name: cost.of(self.space, choice) for name, cost in self.costs.items()}
 
     def _loss(self, network: SubNetwork, rung: int) -> float:
         return self.archive.entries[network].loss(rung)

@@ -79,6 +79,9 @@ def train(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> Tra
     if (folder / FILE).is_file():
         about = About.read(folder)
         return Trained(elastic(load_beside(str(folder), task, run, new_head=False)), about, about.space, own, split)
+    judged = split if own.has_labels(split) else task.dev_split
+    if not own.has_labels(judged):
+        raise RequestError(f"yoco chooses checkpoints by labels, but neither {split} nor {judged} rows have any.")
     if not run.is_finished("supernet"):
         run.enter("supernet")
     teacher = find_teacher(method.teacher, model, task, run) if method.teaches else None
@@ -87,9 +90,6 @@ def train(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> Tra
     ranking = ordering.layers if method.space.depth_policy == "importance" else None
     space = resolve(method.space, model.config, ranking)
     space = space.stock() if method.servable == "stock" else space
-    judged = split if own.has_labels(split) else task.dev_split
-    if not own.has_labels(judged):
-        raise RequestError(f"yoco chooses checkpoints by labels, but neither {split} nor {judged} rows have any.")
     objective = objective_of(method, elastic(ordered), space, own, judged, run, teacher)
     run.train(objective, own, method.supernet, "supernet")
     held = {"seed": run.seed, "share": method.search.held_out, "split": method.search.split}

@@ -85,9 +85,7 @@ def find_super_network(name: str) -> Path:
     raise RequestError(f"{name} {what}; name a run with a finished yoco training (bertpress yoco), or its folder.")
 
 
-def sub_network(
-    super_network: str | Path, layers: list[dict[str, int]], trust_remote_code: bool = False
-) -> PreTrainedModel:
+def sub_network(super_network: str | Path, layers: list[dict[str, int]]) -> PreTrainedModel:
     """Any sub-network of a super-network, as a model of its own.
 
     Args:
@@ -102,7 +100,7 @@ def sub_network(
     from bertpress.methods.yoco import extracting
 
     folder = find_super_network(str(super_network))
-    config = load_config(str(folder), trust_remote_code)
+    config = load_config(str(folder))
     model = loader(auto_class(config.architectures)).from_pretrained(folder)
     try:
         network = SubNetwork.of(layers)
