@@ -15,11 +15,11 @@ from bertpress.fingerprints import weights_digest
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
-from bertpress.methods.yoco.costs import Additive, Limit, check, costs_of, limits, mac_costs, parameter_costs
+from bertpress.methods.yoco.costs import Additive, Limit, check, limits, mac_costs, parameter_costs
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.front import points_of, scored, with_flops
 from bertpress.methods.yoco.opening import narrowed
-from bertpress.methods.yoco.searching import BEFORE, Search
+from bertpress.methods.yoco.searching import BEFORE, Search, costs_of
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.super_network import find_super_network
 from bertpress.processes import barrier, is_first_process

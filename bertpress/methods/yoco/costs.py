@@ -7,7 +7,7 @@ built or traced to be priced, and samplers can draw within a limit exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -89,12 +89,6 @@ def mac_costs(space: Space, config: PretrainedConfig, head: str | None, tokens: 
     shape = shape_of(config)
     fixed = tokens * sum(part.macs for part in shape.tokens) + positions * sum(part.macs for part in shape.tops[head])
     return Additive("macs", fixed, _layer_costs(space, config, lambda layer: layer.macs(tokens)), integral=True)
-
-
-def costs_of(network: SubNetwork, space: Space, costs: Mapping[str, Additive]) -> dict[str, float]:
-    """What a sub-network of a space costs, by name."""
-    choice = space.choice_of(network)
-    return {name: cost.of(space, choice) for name, cost in costs.items()}
 
 
 def upstream_flops(config: PretrainedConfig, tokens: int) -> int:

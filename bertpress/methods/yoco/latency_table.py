@@ -127,20 +127,19 @@ def load_table(path: Path) -> LatencyTable:
     return build(LatencyTable, values, where=str(path))
 
 
-def check_table(table: LatencyTable, settings: Settings, force: bool = False) -> list[str]:
-    """Refuse a table that was measured under other settings than these; if forced, say so in a line instead.
+def check_table(table: LatencyTable, settings: Settings) -> None:
+    """Refuse a table that was measured under other settings than these.
 
     Raises:
         RequestError: lists the differences.
     """
     now = settings.model_dump()
     differing = [f"{name} {value}, now {now[name]}" for name, value in table.settings if value != now[name]]
-    if not differing:
-        return []
-    text = f"The table of latencies was measured under other settings ({'; '.join(differing)})"
-    if not force:
-        raise RequestError(f"{text}; measure it anew, or force its use.")
-    return [f"{text}."]
+    if differing:
+        raise RequestError(
+            f"The table of latencies was measured under other settings ({'; '.join(differing)}); go back to these, or "
+            "measure it anew in another --out."
+        )
 
 
 def latency_costs(space: Space, table: LatencyTable) -> Additive:

@@ -21,7 +21,7 @@ import numpy as np
 
 from bertpress.files import reading, write_json
 from bertpress.methods.yoco.archive import ANEW, Archive, Entry
-from bertpress.methods.yoco.costs import Additive, costs_of
+from bertpress.methods.yoco.costs import Additive
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.space import Choice, Space, SubNetwork
 from bertpress.methods.yoco.strategies import Strategy
@@ -184,3 +184,9 @@ class Search:
         self.evaluator.forwards = state["forwards"]
         for cell, own in zip(self.cells, state["strategies"], strict=True):
             cell.strategy.load(own)
+
+
+def costs_of(network: SubNetwork, space: Space, costs: Mapping[str, Additive]) -> dict[str, float]:
+    """What a sub-network of a space costs, by name."""
+    choice = space.choice_of(network)
+    return {name: cost.of(space, choice) for name, cost in costs.items()}
