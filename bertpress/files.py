@@ -106,6 +106,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary.replace(path)
 
 
+def cache_root() -> Path:
+    """Where what can be made again is kept: BERTPRESS_CACHE, or bertpress in the user's cache."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold the lock of an existing file; False if another process has it. It goes when its process does, killed or not.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from bertpress.corpus.holdout import Split
 from bertpress.corpus.rows import build_rows, check_row_length
 from bertpress.corpus.store import build_store, find_sources, identity_of
 from bertpress.errors import RequestError
-from bertpress.files import digest
+from bertpress.files import cache_root, digest
 from bertpress.fingerprints import plain_backend
 from bertpress.tasks.tables import SPLIT_STEMS
 from bertpress.tasks.task import Rows
@@ -132,10 +131,8 @@ def with_own_validation(spec: CorpusSpec) -> CorpusSpec:
 
 
 def cache_folder(identity: Mapping[str, Any]) -> Path:
-    """Where a store is kept, below BERTPRESS_CACHE or in the user's cache; edited files get a new place."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("BERTPRESS_CACHE") or user / "bertpress")
-    return root / "corpus" / digest(json.dumps(identity, sort_keys=True).encode())[:16]
+    """Where a store is kept; edited files get a new place."""
+    return cache_root() / "corpus" / digest(json.dumps(identity, sort_keys=True).encode())[:16]
 
 
 class Chosen:

@@ -1,0 +1,186 @@
+"""Records that a model reads through windows of tokens: one, or several where a text is longer than an input."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from bertpress.errors import RequestError
+from bertpress.files import content_digest
+from bertpress.fingerprints import tokenizer_digest
+from bertpress.tasks.encoding import pad
+from bertpress.tasks.stored import stored_rows
+from bertpress.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from bertpress.tasks.data import TextData
+
+OWN_TEXTS = "texts"
+"""The split of texts that belong to no data set."""
+RECORDS_AT_ONCE = 500
+FORMAT = 1
+"""Goes up when the same records would give other windows."""
+
+
+def cuts(length: int, size: int, step: int, whole: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """Windows (start, stop) of at most `size` tokens that cover a text of `length`; an empty text has one, (0, 0).
+
+    Args:
+        length: tokens of the text.
+        size: tokens of a window, at least 1.
+        step: tokens from the start of a window to that of the next, at least 1; less than `size` lets them overlap.
+        whole: spans (start, stop) that are not to be cut: a window ends before a span that does not fit into it, and
+            the next begins with it. A span longer than a window is cut all the same.
+    """
+    if size < 1 or step < 1:
+        raise ValueError(f"expected windows of at least 1 token at steps of at least 1, got {size} and {step}")
+
+    def before(place: int, start: int) -> int:
+        """The last place up to this one, but after `start`, that lies inside of no span."""
+        moved = min((first for first, last in whole if first < place < last), default=place)
+        return place if moved <= start else (moved if moved == place else before(moved, start))
+
+    windows = []
+    start = 0
+    while True:
+        stop = min(start + size, length)
+        stop = stop if stop == length else before(stop, start)
+        windows.append((start, stop))
+        if stop == length:
+            return windows
+        start = before(min(start + step, stop), start)
+
+
+class Windowed(Task):
+    """A task whose records are read through windows, of which each is a row of `encoded`.
+
+    Rows hold `input_ids`, `token_type_ids` where the tokenizer knows segments, `length`, `row` (the number of the
+    window in its split), `record` (the number of its record) and what `windows_of` adds. They are made when they are
+    first asked for, a few records at a time, and kept on disk, so memory does not grow with the data.
+
+    What a split is condensed to has one row for each window; `results`, `truths` and `decode` have one for each record.
+
+    Args:
+        data: the records; columns of texts are shown beside answers.
+        tokenizer: encodes them.
+        max_length: tokens of a window, special ones included.
+    """
+
+    splits: Mapping[str, Dataset]
+    positive = 1
+    truth: str
+    """the column of the records that holds what should be answered; a split without it has no labels"""
+    types: Mapping[str, str]
+    """columns that `windows_of` adds, with their Arrow types: int32, list<int32>, ..."""
+
+    def __init__(self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self.data, self.tokenizer, self.max_length = data, tokenizer, max_length
+        self.name, self.splits, self.made_splits = data.name, data.splits, data.made
+        self.metrics, self.primary, self.columns = data.metrics, data.primary, data.columns
+        self.inputs = tuple(tokenizer.model_input_names)
+        self._encoded: dict[str, Dataset] = {}
+
+    @abstractmethod
+    def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
+        """The windows of each of some records, at least one each.
+
+        Args:
+            records: their columns.
+            split: where they stand; of training records windows may be left out or placed by what is true of them,
+                but at least one stays.
+        """
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the windows depend on besides records, tokenizer and length, as plain values."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.data.notes
+
+    @functools.cached_property
+    def sources(self) -> dict[str, str]:  # type: ignore[override]
+        return {str(path): content_digest(path) for path in self.data.sources}
+
+    def encoded(self, split: str) -> Dataset:
+        if split not in self.splits:
+            raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
+        if split not in self._encoded:
+            lists = {"input_ids": "list<int32>"}
+            if "token_type_ids" in self.inputs:
+                lists["token_type_ids"] = "list<int8>"
+            types = {**lists, "length": "int32", "row": "int64", "record": "int64", **self.types}
+            key = json.dumps([FORMAT, self.kind, self.settings, self.max_length, split == "train", types])
+            parts = (key, tokenizer_digest(self.tokenizer), records_digest(self.splits[split]))
+            self._encoded[split] = stored_rows("windows", parts, types, lambda: self._rows(split))
+        return self._encoded[split]
+
+    def _rows(self, split: str) -> Iterator[dict[str, Any]]:
+        number = record = 0
+        for records in self.splits[split].iter(RECORDS_AT_ONCE):
+            for windows in self.windows_of(records, split):
+                for window in windows:
+                    yield {**window, "length": len(window["input_ids"]), "row": number, "record": record}
+                    number += 1
+                record += 1
+
+    def by_record(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], np.ndarray, range]]:
+        """Each record, what its windows are condensed to (windows, width), and their numbers in `encoded`."""
+        numbers = np.asarray(self.encoded(split)["record"])
+        starts = [*np.flatnonzero(np.diff(numbers, prepend=-1)).tolist(), len(numbers)]
+        records: Iterator[dict[str, Any]] = iter(self.splits[split])
+        for record, start, stop in zip(records, starts, starts[1:], strict=True):
+            yield record, condensed[start:stop], range(start, stop)
+
+    def divided(self, splits: Mapping[str, Sequence[int]]) -> Self:
+        train, encoded = self.splits["train"], self.encoded("train")
+        numbers = np.asarray(encoded["record"])
+        result = copy.copy(self)
+        result.splits = {**self.splits, **{name: train.select(records) for name, records in splits.items()}}
+        windows = {name: np.flatnonzero(np.isin(numbers, records)) for name, records in splits.items()}
+        result._encoded = {**self._encoded, **{name: encoded.select(rows) for name, rows in windows.items()}}
+        return result
+
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Self:
+        result = copy.copy(self)
+        result.tokenizer, result.inputs, result._encoded = tokenizer, tuple(tokenizer.model_input_names), {}
+        return result
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        return pad(self.tokenizer, rows)
+
+    def positions(self, tokens: int) -> int:
+        return tokens
+
+    def has_labels(self, split: str) -> bool:
+        return self.truth in self.splits[split].column_names
+
+    def require_labels(self, split: str) -> None:
+        """Refuse to score a split whose answers are not known.
+
+        Raises:
+            RequestError: names it.
+        """
+        if not self.has_labels(split):
+            raise RequestError(f"The {split} split of {self.name} has no labels to score against.")
+
+
+def records_digest(records: Dataset) -> str:
+    """Equal for equal records in the same order."""
+    total = hashlib.sha256(",".join(records.column_names).encode())
+    for batch in records.with_format("arrow").iter(RECORDS_AT_ONCE):
+        for column in batch.itercolumns():
+            total.update(json.dumps(column.to_pylist(), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
