@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,14 +136,29 @@ def predict(
     head_labels: tuple[str, ...] | None = None,
     profile: str | None = None,
     token_threshold: float | Sequence[float] | None = None,
+    out: str | Path | None = None,
+    zip_files: bool = False,
+    written: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """One record per row of a split: row, prediction, and the probability of a class; the speed as in `evaluate`."""
+    """One record per row of a split: row, prediction, and the probability of a class; the speed as in `evaluate`.
+
+    Args:
+        out: a folder to write them to: JSON lines, and the files that the task's own tools take.
+        zip_files: of GLUE, pack the leaderboard's files too.
+        written: told each file, and remarks on it.
+    """
+    from bertpress import predictions
     from bertpress.evaluation import logits_of
 
     speed = Speed(profile, token_threshold)
     loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
-    records = data.decode(logits_of(loaded, data, data.encoded(split)), split)
-    return [{"row": row, **record} for row, record in enumerate(records)]
+    logits = logits_of(loaded, data, data.encoded(split))
+    records = [{"row": row, **record} for row, record in enumerate(data.decode(logits, split))]
+    if out is not None:
+        files = data.answer_files(logits, split)
+        for line in predictions.write(data.name, split, records, Path(out), files, zip_files):
+            written(line)
+    return records
 
 
 def predict_texts(
@@ -160,7 +175,7 @@ def predict_texts(
 
     speed = Speed(profile, token_threshold)
     loaded, sample = open_texts(model, texts, max_length, runtime or Runtime(), speed)
-    return sample.task.decode(logits_of(loaded, sample.task, sample.encoded))
+    return sample.task.decode(logits_of(loaded, sample.task, sample.encoded), sample.split)
 
 
 def measure(

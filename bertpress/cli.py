@@ -128,10 +128,7 @@ def predict(
     spec = options.task_spec(task)
     if out is None:
         raise RequestError("Name the folder for the predictions with --out.")
-    records = api.predict(model, spec, split, **options.arguments())
-    paths, notes = predictions.write(spec.name, split, records, out, zip_files)
-    for line in [*notes, *map(str, paths)]:
-        print(line)
+    api.predict(model, spec, split, **options.arguments(), out=out, zip_files=zip_files, written=print)
 
 
 @app.command()

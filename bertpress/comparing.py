@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertpress.statistics import bootstrap_interval, mcnemar
-from bertpress.tasks.weighted import WEIGHTED
+from bertpress.tasks.judging import KINDS, Array
+from bertpress.tasks.weighted import WEIGHTED, unstacked
 from bertpress.values import cut, mapping, number, words
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 MOST_EXAMPLES, MOST_CHARACTERS = 10, 500
-Array = NDArray[np.float64]
-OUTPUTS = {"regression": 1, "masked-lm": 3}
-"""Kind of task without classes to how many numbers are kept of a row; the first should have been its label."""
+EXACT_BY_ROW = ("accuracy", "exact_match")
+"""Metrics that are the share of rows answered without a fault, which is what McNemar's test is about."""
 
 
 class NotComparable(Exception):
@@ -31,9 +31,9 @@ class Predictions:
 
     file: Path
     kind: str
-    """classification, regression or masked-lm"""
+    """of the task, a key of `KINDS`"""
     names: tuple[str, ...]
-    """of the classes; empty for regression"""
+    """of the classes, where there are any"""
     positive: int
     """index of the positive class of f1"""
     labels: Array  # (rows,)
@@ -41,27 +41,25 @@ class Predictions:
 
     @property
     def answers(self) -> Array:
-        """Index of the class, the score, or the number of tokens guessed, that the model gives each row."""
-        return self.logits.argmax(axis=1).astype(np.float64) if self.names else self.logits[:, 0]
+        """What metrics count with, (rows,) or (rows, numbers)."""
+        return KINDS[self.kind].answers(self.logits)
 
     @property
     def fit(self) -> Array:
-        """How well each row was answered: probability of its true class, or minus the absolute error."""
-        if not self.names:
-            return -np.abs(self.answers - self.labels)
-        shares = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        true: Array = shares[np.arange(len(shares)), self.labels.astype(int)] / shares.sum(axis=1)
-        return true
+        """How well each row was answered, (rows,)."""
+        return KINDS[self.kind].fit(self.logits, self.labels)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Rows answered with their true class."""
-        right: NDArray[np.bool_] = self.answers == self.labels
-        return right
+    def right(self) -> NDArray[np.bool_] | None:
+        """Rows answered without a fault, (rows,); None where answers are not right or wrong."""
+        judge = KINDS[self.kind].right
+        return None if judge is None else judge(self.logits, self.labels).astype(np.bool_)
 
-    def shown(self, value: float) -> str:
+    def shown(self, value: Any) -> str:
         """A label or an answer in words."""
-        return cut(self.names[int(value)], 100) if self.names else f"{value:.3g}"
+        if self.names:
+            return cut(self.names[int(value)], 100)
+        return " of ".join(f"{number:.3g}" for number in np.atleast_1d(value))
 
 
 def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> Predictions:
@@ -75,7 +73,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
         NotComparable: the files are of an older run, missing or broken.
     """
     kind, labels = result.get("kind"), result.get("labels")
-    if kind not in ("classification", *OUTPUTS):  # a tuple: the kind comes from a file and may be anything
+    if not isinstance(kind, str) or kind not in KINDS:
         raise NotComparable(f"{place.name}/result.json names no kind of task that has such a test")
     names = tuple(map(words, labels)) if kind == "classification" and isinstance(labels, list) else ()
     # A split's name comes from a file: it must not lead out of the folder.
@@ -83,7 +81,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
         raise NotComparable("no split was scored")
     file = place / "predictions" / f"{split}.parquet"
     row_labels, logits = _columns(file)
-    outputs = len(names) if kind == "classification" else OUTPUTS[kind]
+    outputs = KINDS[kind].outputs or len(names)
     if not len(row_labels) or logits.shape != (len(row_labels), outputs) or not np.isfinite(logits).all():
         raise NotComparable(f"{_name(file)} does not hold {outputs} finite numbers in every row")
     if names and not np.isin(row_labels, np.arange(len(names))).all():
@@ -121,7 +119,7 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     Returns:
         `difference`, `low` and `high` as shares of 1; `differs` is True if the interval does not cover 0 (and, for
         accuracy, McNemar's test agrees); `examples` counts rows; `only_result` and `only_other` those that one model
-        alone got right, with the `p` of McNemar's test (all three None without classes).
+        alone got right, with the `p` of McNemar's test (all three None where answers are not right or wrong).
 
     Raises:
         NotComparable: other rows, other classes, or a metric without a weighted form.
@@ -130,9 +128,9 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
         raise NotComparable(f"{words(metric) or 'no metric'} has no such test")
     if result.names != other.names or not np.array_equal(result.labels, other.labels):
         raise NotComparable(f"{_name(result.file)} and {_name(other.file)} hold other rows or classes")
-    rows = np.stack([result.labels, result.answers, other.answers], axis=1)
-    kinds, repeats = np.unique(rows, axis=0, return_counts=True)
-    labels, ours, theirs = kinds.T
+    sides = [result.labels, result.answers, other.answers]
+    rows, repeats = np.unique(np.column_stack(sides), axis=0, return_counts=True)
+    labels, ours, theirs = unstacked(rows, sides)
 
     def difference(counts: Array) -> Array:
         score = WEIGHTED[metric]
@@ -140,12 +138,13 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
 
     value, low, high = bootstrap_interval(difference, repeats, RESAMPLES, confidence=CONFIDENCE)
     only_result = only_other = p = None
-    if result.names:
-        only_result, only_other = (int((a.right & ~b.right).sum()) for a, b in ((result, other), (other, result)))
+    if result.right is not None and other.right is not None:
+        only_result = int((result.right & ~other.right).sum())
+        only_other = int((other.right & ~result.right).sum())
         p = mcnemar(only_result, only_other)
     # With few rows that only one side got right the interval is too narrow; for accuracy McNemar's test is exact.
-    agreed = metric != "accuracy" or p is None or p < 1 - CONFIDENCE
-    test = {"metric": metric, "examples": len(rows), "resamples": RESAMPLES, "confidence": CONFIDENCE}
+    agreed = metric not in EXACT_BY_ROW or p is None or p < 1 - CONFIDENCE
+    test = {"metric": metric, "examples": len(result.labels), "resamples": RESAMPLES, "confidence": CONFIDENCE}
     test |= {"difference": value, "low": low, "high": high, "differs": not low <= 0 <= high and agreed}
     return {**test, "only_result": only_result, "only_other": only_other, "p": p}
 
@@ -153,15 +152,15 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
 def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
     """How many rows the result answers worse and better than the start, and the most changed of each.
 
-    Worse means right before and wrong now, better the reverse; without classes, a larger and a smaller error.
+    Worse means right before and wrong now, better the reverse; where nothing is right or wrong, a worse fit.
 
     Returns:
-        `worse` and `better`, each with `count` and `examples`: row, label, both answers, how well each fits
-        (probability of the true class, or minus the error), and the texts by column where the files have them.
+        `worse` and `better`, each with `count` and `examples`: row, label, both answers, how well each fits (see
+        `judging`), and the texts by column where the files have them.
     """
     before, after = start.fit, result.fit
     change = after - before
-    if result.names:
+    if result.right is not None and start.right is not None:
         chosen = {"worse": start.right & ~result.right, "better": result.right & ~start.right}
     else:
         chosen = {"worse": change < 0, "better": change > 0}

@@ -87,7 +87,7 @@ def explain(
     rows = _traced(loaded, sample)
     explanation = Explanation(
         model=model,
-        about="your own texts" if sample.split is None else f"{sample.task.name}, {sample.split}",
+        about="your own texts" if sample.is_own else f"{sample.task.name}, {sample.split}",
         depth=len(loaded.base_model.get_submodule(loaded.base_model.places.layers)),
         selector=settings.selector,
         layers=settings.layers,
@@ -161,9 +161,9 @@ def _answer(records: list[Record], sample: Sample, logits: np.ndarray) -> None:
     """Predictions, and labels where they are known, into the records."""
     answers = sample.task.decode(logits, sample.split)
     labels: Sequence[Any] = ()
-    if sample.split is not None and sample.has_labels:
+    if sample.has_labels:
         labels = sample.task.truths(logits, sample.split)
-    names = sample.task.labels
+    names = sample.task.labels if sample.task.kind == "classification" else None
     for row, (record, answer) in enumerate(zip(records, answers, strict=True)):
         record |= answer
         if labels:
@@ -180,7 +180,7 @@ def _located(sample: Sample) -> list[Record]:
     """
     from bertpress.tasks.encoding import tokenized
 
-    task, texts = sample.task, sample.texts if sample.split is None or sample.task.columns else []
+    task, texts = sample.task, sample.texts if sample.task.columns else []
     if not task.tokenizer.is_fast:
         raise RequestError("explain needs a tokenizer that knows where tokens stand: a folder with a tokenizer.json.")
     records: list[Record] = []

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AUTO_CLASSES: dict[str | None, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
     "masked-lm": "AutoModelForMaskedLM",
     None: "AutoModel",
 }

@@ -10,6 +10,7 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec, task_values
 from bertpress.run import Runtime, check_device, default_device
+from bertpress.tasks.task import OWN_TEXTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,25 +33,31 @@ OWN = Speed()
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to look at: those of a split, or texts that belong to none."""
+    """The rows of a split to look at."""
 
     task: Task
-    encoded: Rows
-    split: str | None = None
-    own_texts: Sequence[tuple[str, ...]] = ()
+    split: str
+
+    @property
+    def encoded(self) -> Rows:
+        """The rows as a model reads them."""
+        return self.task.encoded(self.split)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these are texts that belong to no data set."""
+        return self.split == OWN_TEXTS
 
     @property
     def texts(self) -> list[tuple[str, ...]]:
-        """The texts of each row; none where the rows were never texts."""
-        if self.split is None:
-            return list(self.own_texts)
+        """The texts of each record; none where the records were never texts."""
         rows = self.task.splits[self.split]
         return list(zip(*(rows[column] for column in self.task.columns), strict=True))
 
     @property
     def has_labels(self) -> bool:
         """True if every row can be scored."""
-        return self.split is not None and self.task.has_labels(self.split)
+        return not self.is_own and self.task.has_labels(self.split)
 
 
 def open_model(
@@ -89,7 +96,7 @@ def open_texts(
         RequestError: no texts, or some with a second one and some without.
     """
     from bertpress.loading import load_config, load_tokenizer
-    from bertpress.tasks.classification import Classification, data_of_head
+    from bertpress.tasks import task_of_head
 
     if len({len(parts) for parts in texts}) != 1:
         raise RequestError("Give at least one text, and each with a second one, or none.")
@@ -97,9 +104,9 @@ def open_texts(
     if speed != OWN:
         require_reduction(model, runtime)
     tokenizer = load_tokenizer(model, runtime.trust_remote_code)
-    data = Classification(data_of_head(load_config(model, runtime.trust_remote_code)), tokenizer, max_length)
-    loaded, task = _load(model, data, runtime, speed)
-    return loaded, Sample(task, task.encode_texts(texts), None, texts)
+    data = task_of_head(load_config(model, runtime.trust_remote_code), tokenizer, max_length)
+    loaded, task = _load(model, data.with_texts(texts), runtime, speed)
+    return loaded, Sample(task, OWN_TEXTS)
 
 
 def open_sample(
@@ -128,8 +135,7 @@ def open_sample(
             )
         return open_texts(model, texts or (), max_length, runtime, speed)
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    chosen = split or data.dev_split
-    return loaded, Sample(data, data.encoded(chosen), chosen)
+    return loaded, Sample(data, split or data.dev_split)
 
 
 def prepare(runtime: Runtime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,30 @@ def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]
 
 
 def write(
-    task: str, split: str, records: Sequence[dict[str, Any]], folder: Path, zip_files: bool = False
-) -> tuple[list[Path], list[str]]:
-    """Write predictions of a split: the leaderboard's file for GLUE, JSON lines for any task.
+    task: str,
+    split: str,
+    records: Sequence[dict[str, Any]],
+    folder: Path,
+    files: Mapping[str, str],
+    zip_files: bool = False,
+) -> list[str]:
+    """Write predictions of a split: JSON lines for any task, the leaderboard's file for GLUE.
+
+    Args:
+        files: names and contents of further files.
 
     Returns:
-        the files, and remarks (such as a row count that the leaderboard would refuse).
+        remarks (such as a row count that the leaderboard would refuse), and the paths.
     """
-    lines = folder / f"{split}.jsonl"
-    write_text(lines, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    contents = {f"{split}.jsonl": lines, **files}
+    for name, content in contents.items():
+        write_text(folder / name, content)
+    paths = [str(folder / name) for name in contents]
     if not task.startswith("glue/") or not split.startswith("test"):
-        return [lines], []
+        return paths
     from bertpress.tasks.submission import write_submission
 
-    paths, notes = write_submission(task, split, [record["prediction"] for record in records], folder, zip=zip_files)
-    return [lines, *paths], list(notes)
+    answers = [record["prediction"] for record in records]
+    submitted, notes = write_submission(task, split, answers, folder, zip=zip_files)
+    return [*notes, *paths, *map(str, submitted)]

@@ -250,7 +250,7 @@ def _scores(model: PreTrainedModel, sample: Sample, found: Fitted) -> dict[str, 
     from bertpress.budget import with_settings
     from bertpress.evaluation import logits_of
 
-    if sample.split is None or not sample.has_labels:
+    if not sample.has_labels:
         return None
     scores = {}
     whole = dataclasses.replace(found.settings, layers=(), thresholds=None, shares=None)

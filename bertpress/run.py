@@ -154,14 +154,15 @@ def save_model(
 def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:
     """Write ``predictions/<split>.parquet``: row, label, one list of logits, and a struct of the texts by column.
 
-    The logits are what the task condenses them to. Rows that are no texts have no such struct.
+    The logits are what the task keeps of a record as its result. Records that are no texts have no such struct.
     """
     import pyarrow
     from pyarrow import parquet
 
     rows, labels = task.splits[split], task.truths(logits, split)
     texts = [pyarrow.array(list(rows[column]), pyarrow.large_string()) for column in task.columns]
-    columns = {"row": list(range(len(logits))), "label": labels, "logits": logits.tolist()}
+    results = task.results(logits, split)
+    columns = {"row": list(range(len(results))), "label": labels, "logits": results.tolist()}
     if texts:
         columns["texts"] = pyarrow.StructArray.from_arrays(texts, list(task.columns))
     table = pyarrow.table(columns)

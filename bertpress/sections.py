@@ -6,6 +6,7 @@ from typing import Any
 
 from bertpress import search_sections
 from bertpress.tables import Figure, Section
+from bertpress.tasks.judging import KINDS
 from bertpress.values import number, shown, words
 
 Report = dict[str, Any]
@@ -25,14 +26,6 @@ SPEEDUPS = (
     "Measured speed-up: time over time, in turns; against itself: over the same model, packed too, that skips nothing.",
 )
 """What the speed-ups of a model that skips tokens are."""
-CHANGED = {
-    "classification": ("wrong now, right in start", "right now, wrong in start"),
-    "regression": ("larger error than start", "smaller error than start"),
-    "masked-lm": ("fewer tokens guessed than in start", "more tokens guessed than in start"),
-}
-"""Kind of task to what it means that a row changed for the worse and for the better."""
-FIT = {"classification": "probability of label", "regression": "absolute error", "masked-lm": "tokens not guessed"}
-"""Kind of task to how well a row was answered."""
 
 
 def reading(*reports: Report) -> str:
@@ -227,14 +220,14 @@ def _changes(report: Report) -> list[Section]:
         [words(change["name"]), *(f"{change[side]['count']:,}" for side in ("worse", "better")), f"{change['rows']:,}"]
         for change in changes
     ]
-    names = CHANGED[changes[0]["kind"]] if changes else ("", "")
+    kinds = [KINDS[change["kind"]] for change in changes]
+    names = (kinds[0].worse, kinds[0].better) if kinds else ("", "")
     tables = [Section("Rows that changed", ["name", *names, "of rows"], body)]
-    for change in changes:
-        fit = FIT[change["kind"]]
+    for change, kind in zip(changes, kinds, strict=True):
         for side in ("worse", "better"):
             examples = change[side]["examples"]
             caption = f"{words(change['name'])}: the {len(examples)} rows most changed for the {side}"
-            head = ["row", "label", "start", "result", fit, "text"]
+            head = ["row", "label", "start", "result", kind.fit_name, "text"]
             tables.append(Section(caption, head, [_example(example) for example in examples], False, True))
     return tables
 

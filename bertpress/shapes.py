@@ -61,6 +61,10 @@ def _only(config: PreTrainedConfig, **covered: Any) -> None:
             )
 
 
+BY_TOKEN = ("token-classification", "question-answering")
+"""Kinds of head that are a linear layer over every token."""
+
+
 def _layer(hidden: int, intermediate: int, heads: int | None = None, relative: Relative | None = None) -> Layer:
     """Query, key, value, attention output, the feed-forward block, and a norm after each of the two blocks.
 
@@ -89,9 +93,9 @@ def _masked_lm(config: PreTrainedConfig, width: int, spare_bias: bool = False) -
 
 
 def _tops(config: PreTrainedConfig, masked_lm: tuple[Part, ...], pooler: bool = False) -> Tops:
-    """The bare model with or without a pooler, the classifier with two linear layers."""
+    """The bare model with or without a pooler, the classifier with two linear layers, the heads of each token."""
     two = _two_linears(config)
-    return {None: two[:pooler], "sequence-classification": two, "masked-lm": masked_lm}
+    return {None: two[:pooler], "sequence-classification": two, **dict.fromkeys(BY_TOKEN, two[1:]), "masked-lm": masked_lm}
 
 
 def _bert(config: PreTrainedConfig) -> Shape:
@@ -145,7 +149,7 @@ def _modernbert(config: PreTrainedConfig) -> Shape:
         layers=(Layer(first, hidden), *(others,) * (config.num_hidden_layers - 1)),
         tops={
             None: (),
-            "sequence-classification": (*head, Linear(hidden, config.num_labels)),
+            **dict.fromkeys(("sequence-classification", *BY_TOKEN), (*head, Linear(hidden, config.num_labels))),
             "masked-lm": (*head, decoder),
         },
     )

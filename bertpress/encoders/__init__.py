@@ -87,7 +87,12 @@ class Encoder:
 _ROBERTA = Encoder(
     layers="encoder.layer",
     depth_field="num_hidden_layers",
-    heads={"sequence-classification": ("classifier",), "masked-lm": ("lm_head",)},
+    heads={
+        "sequence-classification": ("classifier",),
+        "token-classification": ("classifier",),
+        "question-answering": ("qa_outputs",),
+        "masked-lm": ("lm_head",),
+    },
     positions_after="pad_token_id",
 )
 
@@ -95,7 +100,12 @@ ENCODERS: dict[str, Encoder] = {
     "bert": Encoder(
         layers="encoder.layer",
         depth_field="num_hidden_layers",
-        heads={"sequence-classification": ("classifier",), "masked-lm": ("cls",)},
+        heads={
+            "sequence-classification": ("classifier",),
+            "token-classification": ("classifier",),
+            "question-answering": ("qa_outputs",),
+            "masked-lm": ("cls",),
+        },
     ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
@@ -104,6 +114,8 @@ ENCODERS: dict[str, Encoder] = {
         depth_field="n_layers",
         heads={
             "sequence-classification": ("pre_classifier", "classifier"),
+            "token-classification": ("classifier",),
+            "question-answering": ("qa_outputs",),
             "masked-lm": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         },
         attention_dropout="attention_dropout",
@@ -114,6 +126,8 @@ ENCODERS: dict[str, Encoder] = {
         depth_field="num_hidden_layers",
         heads={
             "sequence-classification": ("classifier",),
+            "token-classification": ("classifier",),
+            "question-answering": ("qa_outputs",),
             "masked-lm": ("generator_predictions", "generator_lm_head"),
         },
         other_widths=("embedding_size",),
@@ -124,6 +138,8 @@ ENCODERS: dict[str, Encoder] = {
         heads={
             # what stands below it was trained with the masked-language model, like BERT's pooler
             "sequence-classification": ("classifier",),
+            "token-classification": ("classifier",),
+            "question-answering": ("classifier",),
             "masked-lm": ("head", "decoder"),
         },
         attention_dropout="attention_dropout",
@@ -135,6 +151,8 @@ ENCODERS: dict[str, Encoder] = {
         depth_field="num_hidden_layers",
         heads={
             "sequence-classification": ("pooler", "classifier"),
+            "token-classification": ("classifier",),
+            "question-answering": ("qa_outputs",),
             "masked-lm": ("cls", "lm_predictions"),  # the second where the configuration's `legacy` is off
         },
         given_embeddings=("lm_predictions",),

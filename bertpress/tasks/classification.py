@@ -17,7 +17,7 @@ from bertpress.files import content_digest
 from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.metrics import METRICS
-from bertpress.tasks.task import Rows, Task
+from bertpress.tasks.task import OWN_TEXTS, Rows, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -124,7 +124,7 @@ class Classification(Task):
         if split not in self._encoded:
             rows = self.splits[split]
             texts = list(zip(*(rows[column] for column in self.data.columns), strict=True))
-            encoded = self.encode_texts(texts)
+            encoded = encode(self.tokenizer, texts, self.max_length)
             if self.has_labels(split):
                 encoded = encoded.add_column("labels", list(rows["label"]))
             if MARK in rows.column_names:
@@ -149,8 +149,13 @@ class Classification(Task):
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Classification:
         return Classification(self.data, tokenizer, self.max_length)
 
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
-        return encode(self.tokenizer, texts, self.max_length)
+    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Classification:
+        from datasets import Dataset
+
+        cells = dict(zip(("text", "text_pair"), zip(*texts, strict=True), strict=False))
+        rows = Dataset.from_dict({name: list(column) for name, column in cells.items()})
+        data = dataclasses.replace(self.data, splits={OWN_TEXTS: rows}, columns=tuple(cells))
+        return Classification(data, self.tokenizer, self.max_length)
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         batch = pad(self.tokenizer, rows)
@@ -204,10 +209,16 @@ class Classification(Task):
         labels = np.asarray(self.splits[split]["label"])
         return np.bincount(labels, minlength=len(self.labels or ())) / len(labels)
 
-    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+    def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
+        """Share of rows of the same class; of scores their correlation."""
+        if self.labels is None:
+            return METRICS["pearson"](other[:, 0], own[:, 0], 1)
+        return super().agreement(own, other)
+
+    def decode(self, logits: np.ndarray, split: str) -> list[dict[str, Any]]:
         if self.labels is None:
             return [{"prediction": float(value)} for value in logits[:, 0]]
-        empty = self._rows_without_text(split) if split is not None else []
+        empty = self._rows_without_text(split)
         if empty and "train" in self.splits and self.has_labels("train"):
             logits = logits.copy()
             logits[empty] = np.log(np.maximum(self._shares("train"), 1e-9))

@@ -22,7 +22,7 @@ from torch.nn import functional
 from bertpress.draws import uniform
 from bertpress.encoders.language_model import masked_lm_logits
 from bertpress.errors import RequestError
-from bertpress.tasks.encoding import encode, pad
+from bertpress.tasks.encoding import pad
 from bertpress.tasks.masking import Masking
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.task import Rows, Task
@@ -156,7 +156,7 @@ class TextRows(Task):
         name: as the user typed it.
         rows: encoded rows of each split; what they have as `notes` and `digests` is the task's.
         tokenizer: the one that encoded them.
-        max_length: longest input in tokens, for texts that belong to no split.
+        max_length: longest input in tokens.
         masking: which tokens are masked; the task says what None means.
     """
 
@@ -197,10 +197,6 @@ class TextRows(Task):
         if split not in self.splits:
             raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
         return self.splits[split]
-
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
-        rows: Rows = encode(self.tokenizer, texts, self.max_length)
-        return rows
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         batch = pad(self.tokenizer, rows)
@@ -268,6 +264,10 @@ class MaskedLanguageModel(TextRows):
         probability = metrics["mean_probability"]
         return [f"perplexity of the masked tokens {1 / probability:.1f}"] if probability else []
 
+    def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
+        """Share of rows of which as many tokens were guessed."""
+        return float((own[:, 0] == other[:, 0]).mean())
+
     def truths(self, logits: np.ndarray, split: str) -> list[Any]:
         """Number of tokens asked for in each row: what the number of tokens guessed should have been."""
         return [int(count) for count in logits[:, 2]]
@@ -284,7 +284,7 @@ class MaskedLanguageModel(TextRows):
             found += np.bincount(labels[labels != IGNORED], minlength=len(found))
         return float(found.max() / max(1, found.sum()))
 
-    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+    def decode(self, logits: np.ndarray, split: str) -> list[dict[str, Any]]:
         return [
             {"masked": int(count), "guessed": int(guessed), "probability": math.exp(-loss / max(1.0, count))}
             for guessed, loss, count in logits.astype(np.float64).tolist()

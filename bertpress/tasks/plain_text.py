@@ -49,7 +49,7 @@ class PlainText(TextRows):
     def chance_score(self, split: str) -> float:
         return 0.0
 
-    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+    def decode(self, logits: np.ndarray, split: str) -> list[dict[str, Any]]:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

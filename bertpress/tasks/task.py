@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+OWN_TEXTS = "texts"
+"""The split of texts that belong to no data set."""
+
+
 class Rows(Protocol):
     """Rows in columns, wherever they lie; a `datasets.Dataset` is one.
 
@@ -62,21 +66,23 @@ class Task(ABC):
     """Data, how a batch is made of it, its loss per example and its metrics.
 
     What a model makes of a batch passes through here in four stages: `forward` runs it, `example_losses` is what
-    training lowers, `condense` keeps a few numbers per example, of which a whole split is collected, and `score` and
-    `decode` work on these.
+    training lowers, `condense` keeps a few numbers per example, of which a whole split is collected, and `score`,
+    `results` and `decode` work on these. `splits` hold records, `encoded` gives what a model reads of them: a row for
+    each, or several where a record is longer than an input.
 
     Attributes:
         name: as the user typed it, ``glue/mrpc``.
-        kind: ``classification``, ``regression``, ``masked-lm``, ...
+        kind: a key of `judging.KINDS`, or ``encoder``.
         head: the kind of head that the model needs, a key of `loading.AUTO_CLASSES`; None for a bare encoder.
         labels: names of the classes in the order of the head; None where there are none.
         positive: index of the positive class of f1.
-        columns: the text columns of `splits`; none where the rows are no texts.
+        columns: the text columns of `splits`; none where the records are no texts.
         metrics: names of what `score` returns; `primary` chooses checkpoints and is the headline.
         splits: the rows of each split, as they were read.
         inputs: names of the batch's tensors that the model takes.
         made_splits: where splits were made of the training rows, the numbers that their rows had there, from 0.
         repeats: True if a row is the same in every epoch.
+        by_token: True if the head answers for every token, so that logits are (batch, length, outputs).
         tokenizer: what encodes the texts.
         max_length: longest input in tokens.
     """
@@ -93,6 +99,7 @@ class Task(ABC):
     inputs: tuple[str, ...]
     made_splits: Mapping[str, Sequence[int]] | None = None
     repeats: bool = True
+    by_token: bool = False
     tokenizer: PreTrainedTokenizerBase
     max_length: int
 
@@ -131,9 +138,9 @@ class Task(ABC):
         raise RequestError(f"The training rows of {self.name} are no texts, so there is nothing to put in their place.")
 
     def divided(self, splits: Mapping[str, Sequence[int]]) -> Task:
-        """This task with splits that hold these of its training rows; `train` is to be one of them.
+        """This task with splits that hold these of its training records, rising; `train` is to be one of them.
 
-        Rows keep their numbers, by which what is drawn for them is drawn.
+        Their rows keep their numbers, by which what is drawn for them is drawn.
         """
         encoded = self.encoded("train")
         result = copy.copy(self)
@@ -147,6 +154,14 @@ class Task(ABC):
             RequestError: a task without texts.
         """
         raise RequestError(f"The rows of {self.name} are no texts, so no other tokenizer can encode them.")
+
+    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Task:
+        """A task with these texts, each a tuple of one or two, as its only split, `OWN_TEXTS`, without labels.
+
+        Raises:
+            RequestError: a task without texts.
+        """
+        raise RequestError(f"The rows of {self.name} are no texts, so there is nothing to put in their place.")
 
     @abstractmethod
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
@@ -199,9 +214,17 @@ class Task(ABC):
         """The metrics in other words, where readers expect some."""
         return []
 
+    def results(self, logits: np.ndarray, split: str) -> np.ndarray:
+        """What the file of predictions keeps of each record, (records, outputs); its `kind` says what that is."""
+        return logits
+
     def truths(self, logits: np.ndarray, split: str) -> list[Any]:
-        """What the answer to each row should have been, for the file of predictions; None where nobody knows."""
-        return [None] * len(logits)
+        """What the answer to each record should have been, in the same terms; None where nobody knows."""
+        return [None] * len(self.splits[split])
+
+    def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
+        """How far two models agree in what their outputs condense to, at most 1: share of rows answered alike."""
+        return float((own.argmax(axis=1) == other.argmax(axis=1)).mean())
 
     @abstractmethod
     def has_labels(self, split: str) -> bool:
@@ -212,12 +235,12 @@ class Task(ABC):
         """The primary metric of always giving the commonest answer."""
 
     @abstractmethod
-    def decode(self, logits: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
-        """One prediction per example, in the order of the rows; rows of `split` that are empty get the commonest."""
+    def decode(self, logits: np.ndarray, split: str) -> list[dict[str, Any]]:
+        """One prediction per record, in their order; empty records get the commonest answer."""
 
-    @abstractmethod
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
-        """Encode texts that belong to no split, without labels."""
+    def answer_files(self, logits: np.ndarray, split: str) -> dict[str, str]:
+        """File names to contents: the predictions in formats that the task's own tools read."""
+        return {}
 
     @property
     def dev_split(self) -> str:

@@ -1,12 +1,13 @@
 """The metrics of `metrics` where each row counts several times, for many such weightings at once.
 
 Resampling needs a metric thousands of times; in terms of counts that is a few matrix products. Counts are whole numbers
-of shape (draws, rows), kept as floats for the products; labels and predictions have shape (rows,).
+of shape (draws, rows), kept as floats for the products; labels have shape (rows,), predictions (rows,) or, where a row
+is not answered by one number, (rows, numbers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,30 @@ def _masked_accuracy(counts: Floats, labels: Floats, predictions: Floats, positi
     return _ratio(counts @ predictions, counts @ labels)
 
 
+def _span_f1(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
+    """Labels are numbers of true spans, predictions pairs: spans found that are right, spans found."""
+    correct, predicted = predictions.T
+    return _ratio(2 * counts @ correct, counts @ (labels + predicted))
+
+
+def _span_precision(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
+    correct, predicted = predictions.T
+    return _ratio(counts @ correct, counts @ predicted)
+
+
+def _span_recall(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
+    return _ratio(counts @ predictions[:, 0], counts @ labels)
+
+
+def _mean_of_column(column: int) -> Weighted:
+    """The mean over rows of what is already a score of each."""
+
+    def mean(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
+        return _ratio(counts @ predictions[:, column], counts.sum(axis=1))
+
+    return mean
+
+
 def _mean_of(first: str, second: str) -> Weighted:
     def mean(counts: Floats, labels: Floats, predictions: Floats, positive: int) -> Floats:
         values = [WEIGHTED[name](counts, labels, predictions, positive) for name in (first, second)]
@@ -110,6 +135,11 @@ WEIGHTED: dict[str, Weighted] = {
     "spearmanr": _spearmanr,
     "pearson_spearmanr": _mean_of("pearson", "spearmanr"),
     "masked_accuracy": _masked_accuracy,
+    "span_f1": _span_f1,
+    "span_precision": _span_precision,
+    "span_recall": _span_recall,
+    "answer_f1": _mean_of_column(0),
+    "exact_match": _mean_of_column(1),
 }
 """(counts, labels, predictions, index of the positive class) to one number per draw; names as in `METRICS`."""
 
@@ -119,14 +149,19 @@ def score_interval(labels: Floats, answers: Floats, metric: str, positive: int) 
 
     Args:
         labels: (rows,) what the answers should have been.
-        answers: (rows,) indices of classes, scores, or numbers of tokens guessed.
+        answers: what the model gave, as the metric takes predictions.
     """
     if metric not in WEIGHTED:
         return None, None
-    kinds, repeats = np.unique(np.stack([labels, answers], axis=1), axis=0, return_counts=True)
-
-    def score(counts: Floats) -> Floats:
-        return WEIGHTED[metric](counts, kinds[:, 0], kinds[:, 1], positive)
-
-    _, low, high = bootstrap_interval(score, repeats)
+    sides = [labels, answers]
+    rows, repeats = np.unique(np.column_stack(sides), axis=0, return_counts=True)
+    true, given = unstacked(rows, sides)
+    _, low, high = bootstrap_interval(lambda counts: WEIGHTED[metric](counts, true, given, positive), repeats)
     return low, high
+
+
+def unstacked(rows: Floats, like: Sequence[Floats]) -> list[Floats]:
+    """The columns of what `np.column_stack` made of arrays, taken apart to their shapes."""
+    ends = np.cumsum([1 if side.ndim == 1 else side.shape[1] for side in like])
+    parts = np.split(rows, ends[:-1], axis=1)
+    return [part[:, 0] if side.ndim == 1 else part for part, side in zip(parts, like, strict=True)]

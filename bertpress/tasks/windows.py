@@ -18,7 +18,7 @@ from bertpress.files import content_digest
 from bertpress.fingerprints import tokenizer_digest
 from bertpress.tasks.encoding import pad
 from bertpress.tasks.stored import stored_rows
-from bertpress.tasks.task import Task
+from bertpress.tasks.task import OWN_TEXTS, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from bertpress.tasks.data import TextData
 
-OWN_TEXTS = "texts"
-"""The split of texts that belong to no data set."""
+__all__ = ["OWN_TEXTS", "Windowed", "cuts"]
 RECORDS_AT_ONCE = 500
 FORMAT = 1
 """Goes up when the same records would give other windows."""
@@ -78,7 +77,7 @@ class Windowed(Task):
     """
 
     splits: Mapping[str, Dataset]
-    positive = 1
+    positive, by_token = 1, True
     truth: str
     """the column of the records that holds what should be answered; a split without it has no labels"""
     types: Mapping[str, str]

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
+from bertpress.tasks.task import OWN_TEXTS
 
 
 def make(tokenizer: Any, labels: tuple[str, ...] | None, train: list[Any]) -> Classification:
@@ -30,8 +31,10 @@ def test_a_row_without_any_text_gets_the_commonest_label_of_the_training_data(to
 
 
 def test_texts_that_belong_to_no_split_are_predicted_as_they_are(tokenizer: Any) -> None:
-    task = make(tokenizer, ("no", "maybe", "yes"), [2, 1, 2, 2])
-    assert [record["prediction"] for record in task.decode(LOGITS)] == ["no"] * 3
+    task = make(tokenizer, ("no", "maybe", "yes"), [2, 1, 2, 2]).with_texts([("x", "y"), ("", " ")])
+    assert list(task.splits) == [OWN_TEXTS] and not task.has_labels(OWN_TEXTS)
+    assert task.encoded(OWN_TEXTS)["length"][:] == [5, 3]
+    assert [record["prediction"] for record in task.decode(LOGITS[:2], OWN_TEXTS)] == ["no"] * 2
 
 
 def test_scores_have_no_commonest(tokenizer: Any) -> None:

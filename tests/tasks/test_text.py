@@ -102,7 +102,7 @@ def test_a_bare_encoder_is_asked_nothing(tmp_path: Path) -> None:
     assert not masked.repeats
     assert (masked.collate(rows, draw=(1, 2))["input_ids"] != batch["input_ids"]).any()
     with pytest.raises(RequestError, match="asks nothing"):
-        task.decode(np.zeros((1, 1)))
+        task.decode(np.zeros((1, 1)), "train")
 
 
 STEPS: dict[str, Any] = {"max_steps": 6, "batch_size": 16, "learning_rate": 3e-3}

@@ -73,17 +73,17 @@ def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
 def task_of_teacher(method: TinyBert, task: Task, tokenizer: PreTrainedTokenizerBase) -> Task:
     """The task as a teacher in a folder reads it: that of the student, unless the teacher has another vocabulary.
 
-    What is compared token by token needs a common one. Predictions do not: each model encodes the same texts in its own
-    way, and the teacher's answers are stored by row.
+    What is compared token by token needs a common one. Predictions of a whole text do not: each model encodes the same
+    texts in its own way, and the teacher's answers are stored by row.
 
     Raises:
         RequestError: names the first tokens that differ.
     """
     if difference(task.tokenizer, tokenizer) is None:
         return task
-    by_token = method.intermediate is not None or method.cosine_weight > 0
+    by_token = method.intermediate is not None or method.cosine_weight > 0 or task.by_token
     if by_token or not task.columns:
-        hint = "" if not task.columns else ", or compare predictions alone (intermediate=null, cosine_weight=0)"
+        hint = "" if not task.columns or task.by_token else ", or compare predictions alone (intermediate=null, cosine_weight=0)"
         check_vocabulary(task.tokenizer, tokenizer, "the input model", method.teacher, hint)
     if method.signals == "none":
         raise RequestError(

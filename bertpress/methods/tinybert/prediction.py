@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bertpress import losses
 from bertpress.encoders import encoder_of
-from bertpress.evaluation import collect_logits, logits_of
+from bertpress.evaluation import collect_logits
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 from bertpress.objective import Means, Objective
-from bertpress.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,16 +92,13 @@ class Prediction(Objective):
             return super().scores(split, device)
         rows = self.task.encoded(split)
         own = collect_logits(lambda batch: self(**batch)["logits"], self.task, rows, device)
-        if split in self.signals and self.signals[split].logits is not None:
-            other = np.asarray(self.signals[split].logits)
-        else:
-            other = logits_of(self.teacher, self.task, rows)
-        return {"agreement": agreement(own, other)}
+        other = collect_logits(lambda batch: self.task.condense(self.taught(batch, split), batch), self.task, rows, device)
+        return {"agreement": self.task.agreement(own, other)}
 
-    def taught(self, batch: Mapping[str, Tensor]) -> Observed:
-        """What the teacher says of a training batch, read where it is stored."""
-        if "train" in self.signals:
-            return self.signals["train"].read(batch["row"], batch["input_ids"].shape[1], batch["input_ids"].device)
+    def taught(self, batch: Mapping[str, Tensor], split: str = "train") -> Observed:
+        """What the teacher says of a batch, read where it is stored."""
+        if split in self.signals:
+            return self.signals[split].read(batch["row"], batch["input_ids"].shape[1], batch["input_ids"].device)
         with torch.no_grad():
             return observe(self.teacher, self.task, batch, wanted_of(self.method, self.teacher))
 
@@ -112,13 +107,6 @@ class Prediction(Objective):
         if self.task.kind != "regression" or "labels" not in batch or self.method.regression_target == "teacher":
             return logits
         return torch.where(_augmented(batch)[:, None], logits, batch["labels"].to(logits)[:, None])
-
-
-def agreement(own: np.ndarray, other: np.ndarray) -> float:
-    """Share of rows with the same class, (rows, classes) twice; of scores (one output) their correlation."""
-    if own.shape[1] == 1:
-        return METRICS["pearson"](other[:, 0], own[:, 0], 1)
-    return float((own.argmax(axis=1) == other.argmax(axis=1)).mean())
 
 
 def wanted_of(method: TinyBert, model: PreTrainedModel) -> Wanted:

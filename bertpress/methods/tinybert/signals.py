@@ -1,7 +1,7 @@
 """What a teacher says of each text, computed once, stored, and read again in every epoch and by every student.
 
 A store is a folder with two memory-mapped arrays per split: a record of half-precision numbers for each token (hidden
-states, queries, keys, values) and float32 logits for each row. Padding has no influence on either, so a row's record
+states, queries, keys, values, and logits of a head that answers for tokens) and float32 logits for each row. Padding has no influence on either, so a row's record
 depends neither on the batch that it was computed in nor on the order of the rows.
 """
 
@@ -50,7 +50,7 @@ class Field:
     """A run of columns in a token's record."""
 
     part: str
-    """hidden, query, key or value"""
+    """hidden, query, key, value or logits"""
     layer: int
     width: int
     heads: int = 1
@@ -90,6 +90,8 @@ class Signals:
         for field, column in zip(self.fields, columns, strict=True):
             if field.part == "hidden":
                 found.hidden[field.layer] = column
+            elif field.part == "logits":
+                found.logits = column
             else:
                 heads = column.reshape(*column.shape[:2], field.heads, -1).transpose(1, 2)
                 settings = {"value": None, "scaling": field.scaling, "window": field.window}
@@ -152,7 +154,8 @@ def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted
     parts = len(wanted.hidden) + len(attention_parts(wanted)) * len(wanted.attention)
     tokens = sum(int(np.sum(task.encoded(split)["length"])) for split in splits)
     rows = sum(len(task.encoded(split)) for split in splits)
-    return 2 * tokens * parts * width + 4 * rows * outputs * wanted.logits
+    answers = (2 * tokens if task.by_token else 4 * rows) * outputs
+    return 2 * tokens * parts * width + answers * wanted.logits
 
 
 def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wanted: Wanted, batch_size: int) -> None:
@@ -190,17 +193,25 @@ def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wante
 def _fields(seen: Observed, wanted: Wanted) -> list[Field]:
     """The layout of a token's record."""
     fields = [Field("hidden", number, state.shape[-1]) for number, state in seen.hidden.items()]
+    if _by_token(seen):
+        fields.append(Field("logits", 0, seen.logits.shape[-1]))
     for layer, found in seen.attention.items():
         heads, width = found.query.shape[1], found.query.shape[1] * found.query.shape[3]
         fields += [Field(part, layer, width, heads, found.scaling, found.window) for part in attention_parts(wanted)]
     return fields
 
 
+def _by_token(seen: Observed) -> bool:
+    """Whether the logits are of each token, (batch, length, outputs), and not of each row."""
+    return seen.logits is not None and seen.logits.dim() == 3
+
+
 def _open(
     folder: Path, split: str, seen: Observed, fields: list[Field], tokens: int, rows: int
 ) -> tuple[Array | None, Array | None]:
     """Empty arrays of the right size, reserved on disk at once, so that a full disk is noticed here."""
-    width, outputs = sum(field.width for field in fields), 0 if seen.logits is None else seen.logits.shape[-1]
+    width = sum(field.width for field in fields)
+    outputs = 0 if seen.logits is None or _by_token(seen) else seen.logits.shape[-1]
     return (
         _reserved(folder / f"{split}.tokens", np.float16, (tokens, width)) if width else None,
         _reserved(folder / f"{split}.logits", np.float32, (rows, outputs)) if outputs else None,
@@ -219,5 +230,8 @@ def _columns(seen: Observed, field: Field) -> Tensor:
     """A field of every token, shape (batch, length, width)."""
     if field.part == "hidden":
         return seen.hidden[field.layer]
+    if field.part == "logits":
+        assert seen.logits is not None
+        return seen.logits
     part: Tensor = getattr(seen.attention[field.layer], field.part)
     return part.transpose(1, 2).flatten(2)

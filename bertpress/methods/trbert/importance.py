@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bertpress import draws
 from bertpress.encoders import encoder_of
@@ -121,4 +122,9 @@ def _loss(task: Task, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Sum over the rows, so that a row's gradient does not depend on the others; without labels, of its own answer."""
     if "labels" in batch:
         return task.example_losses(outputs, batch).sum()
-    return -torch.log_softmax(outputs.logits.float(), -1).amax(-1).sum()
+    return task.distillation_losses(outputs.logits, outputs.logits.detach(), batch, _own_answer).sum()
+
+
+def _own_answer(logits: Tensor, given: Tensor) -> Tensor:
+    """(rows,) negative log-likelihood of the class that the given logits are largest for."""
+    return functional.cross_entropy(logits.float(), given.argmax(-1), reduction="none")

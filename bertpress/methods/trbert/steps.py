@@ -158,7 +158,7 @@ def answers_of(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun)
         tokenizer = load_tokenizer(method.teacher, run.runtime.trust_remote_code)
         check_vocabulary(task.tokenizer, tokenizer, "the input model", method.teacher)
     teacher = find_teacher(method.teacher, model, task, run)
-    if not task.repeats or task.head != "sequence-classification":
+    if not task.repeats or task.by_token:
         return {"teacher": teacher}
     key = {"teacher": weights_digest(teacher), "tokenizer": tokenizer_digest(task.tokenizer)}
 

@@ -11,6 +11,7 @@ from bertpress.evaluation import logits_of
 from bertpress.methods.yoco.archive import Entry
 from bertpress.methods.yoco.elastic import choosing
 from bertpress.objective import choose_attention
+from bertpress.tasks.judging import KINDS
 from bertpress.tasks.weighted import score_interval
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _score(logits: Any, task: Task, split: str) -> dict[str, Any]:
     if logits is None:
         return {}
     value = task.score(logits, split)[task.primary]
-    answers = logits.argmax(axis=1) if task.labels else logits[:, 0]
+    answers = KINDS[task.kind].answers(task.results(logits, split).astype(np.float64))
     labels = np.asarray(task.truths(logits, split), np.float64)
-    low, high = score_interval(labels, answers.astype(np.float64), task.primary, task.positive)
+    low, high = score_interval(labels, answers, task.primary, task.positive)
     return {"split": split, "metric": task.primary, "score": value, "low": low, "high": high}

@@ -231,7 +231,8 @@ def _loss(model: PreTrainedModel, task: Task, batch: Batch) -> Tensor:
     outputs = task.forward(model, batch)
     if "labels" in batch:
         return task.example_losses(outputs, batch).mean()
-    return task.condense(outputs, batch).float().square().sum(-1).mean()
+    logits: Tensor = outputs.logits
+    return logits.float().square().sum(-1).mean()
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""What files of predictions hold, by kind of task: which answer a record got, how good it is, whether it is right.
+
+A file has one line per record: its `label`, a number, and `results`, a few numbers of what the model said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Judgement = Callable[[Array, Array], Array]
+"""(results, labels), shapes (records, outputs) and (records,), to one number per record"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the results of a kind of task are read."""
+
+    outputs: int | None
+    """numbers that are kept of a record; None: one for each class"""
+    answers: Callable[[Array], Array]
+    """results to what metrics count with, (records,) or (records, k); see `weighted`"""
+    fit: Judgement
+    """how well each record was answered: the more the better"""
+    right: Judgement | None = None
+    """True where a record was answered without a fault; None where answers are not right or wrong"""
+    worse: str = ""
+    better: str = ""
+    """what it means that a record changed for the worse, and for the better"""
+    fit_name: str = ""
+
+
+def _commonest(results: Array) -> Array:
+    return results.argmax(axis=1).astype(np.float64)
+
+
+def _first(results: Array) -> Array:
+    return results[:, 0]
+
+
+def _probability(results: Array, labels: Array) -> Array:
+    shares = np.exp(results - results.max(axis=1, keepdims=True))
+    true: Array = shares[np.arange(len(shares)), labels.astype(int)] / shares.sum(axis=1)
+    return true
+
+
+def _less_error(results: Array, labels: Array) -> Array:
+    return -np.abs(results[:, 0] - labels)
+
+
+def _f1_of_spans(results: Array, labels: Array) -> Array:
+    """Of each record; 1 where nothing is to be found and nothing was."""
+    correct, predicted = results.T
+    total = labels + predicted
+    return np.divide(2 * correct, total, out=np.ones_like(total), where=total > 0)
+
+
+_SPANS = Kind(
+    outputs=2,  # entities found that are right, entities found; the label is the number of true ones
+    answers=lambda results: results,
+    fit=_f1_of_spans,
+    right=lambda results, labels: (results[:, 0] == labels) & (results[:, 1] == labels),
+    worse="not all entities now, all of them in start",
+    better="all entities now, not in start",
+    fit_name="F1 of the entities",
+)
+
+KINDS: dict[str, Kind] = {
+    "classification": Kind(
+        outputs=None,
+        answers=_commonest,
+        fit=_probability,
+        right=lambda results, labels: results.argmax(axis=1) == labels,
+        worse="wrong now, right in start",
+        better="right now, wrong in start",
+        fit_name="probability of label",
+    ),
+    "regression": Kind(
+        outputs=1,
+        answers=_first,
+        fit=_less_error,
+        worse="larger error than start",
+        better="smaller error than start",
+        fit_name="absolute error",
+    ),
+    "masked-lm": Kind(
+        outputs=3,  # tokens guessed, sum of their losses, tokens asked for; the label is the last, too
+        answers=_first,
+        fit=_less_error,
+        worse="fewer tokens guessed than in start",
+        better="more tokens guessed than in start",
+        fit_name="tokens not guessed",
+    ),
+    "tagging": _SPANS,
+    "mrc": _SPANS,
+    "qa": Kind(
+        outputs=2,  # F1 and exact match of the answer; the label is 1, the best of both
+        answers=lambda results: results,
+        fit=lambda results, labels: results[:, 0],
+        right=lambda results, labels: results[:, 1] == labels,
+        worse="not the exact answer now, but in start",
+        better="the exact answer now, not in start",
+        fit_name="F1 of the answer",
+    ),
+}
