@@ -124,7 +124,7 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     Raises:
         NotComparable: other rows, other classes, or a metric without a weighted form.
     """
-    if metric not in WEIGHTED:
+    if metric not in KINDS[result.kind].metrics:
         raise NotComparable(f"{words(metric) or 'no metric'} has no such test")
     if result.names != other.names or not np.array_equal(result.labels, other.labels):
         raise NotComparable(f"{_name(result.file)} and {_name(other.file)} hold other rows or classes")

@@ -95,7 +95,12 @@ def _masked_lm(config: PreTrainedConfig, width: int, spare_bias: bool = False) -
 def _tops(config: PreTrainedConfig, masked_lm: tuple[Part, ...], pooler: bool = False) -> Tops:
     """The bare model with or without a pooler, the classifier with two linear layers, the heads of each token."""
     two = _two_linears(config)
-    return {None: two[:pooler], "sequence-classification": two, **dict.fromkeys(BY_TOKEN, two[1:]), "masked-lm": masked_lm}
+    return {
+        None: two[:pooler],
+        "sequence-classification": two,
+        **dict.fromkeys(BY_TOKEN, two[1:]),
+        "masked-lm": masked_lm,
+    }
 
 
 def _bert(config: PreTrainedConfig) -> Shape:

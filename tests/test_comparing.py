@@ -11,10 +11,13 @@ import pytest
 from pyarrow import parquet
 
 from bertpress.comparing import NotComparable, Predictions, changed_rows, paired_test, read_predictions
+from bertpress.tasks.judging import KINDS
 from bertpress.tasks.metrics import METRICS
 
 CLASSES: dict[str, Any] = {"kind": "classification", "labels": ["no", "yes"], "positive": 1}
 SCORES: dict[str, Any] = {"kind": "regression", "labels": None, "positive": 1}
+SPANS: dict[str, Any] = {"kind": "tagging", "labels": ["O", "B-PER"], "positive": 1}
+ANSWERS: dict[str, Any] = {"kind": "qa", "labels": None, "positive": 1}
 
 
 def save(place: Path, labels: Any, logits: Any, split: str = "validation", **columns: Any) -> Path:
@@ -59,7 +62,7 @@ def test_few_rows_that_differ_show_no_difference_of_accuracy(tmp_path: Path) -> 
     assert not test["differs"]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*KINDS["classification"].metrics, *KINDS["regression"].metrics])
 def test_the_interval_is_that_of_the_naive_loop(tmp_path: Path, metric: str) -> None:
     generator = np.random.default_rng(4)
     scores = metric in ("pearson", "spearmanr", "pearson_spearmanr")
@@ -79,6 +82,27 @@ def test_the_interval_is_that_of_the_naive_loop(tmp_path: Path, metric: str) -> 
     assert (test["low"], test["high"]) == pytest.approx(np.percentile(naive, [2.5, 97.5]), abs=0.1)
     assert test["differs"] is (test["high"] < 0 and (metric != "accuracy" or test["p"] < 0.05))
     assert (test["p"] is None) is scores
+
+
+def test_entities_and_answers_are_compared_record_by_record(tmp_path: Path) -> None:
+    labels = np.array([2.0, 1, 0, 3] * 10)
+    start = np.stack([labels, labels], axis=1)  # all found, nothing else
+    worse = np.stack([np.maximum(labels - 1, 0), labels], axis=1)
+    files = [read(save(tmp_path / name, labels, sides), SPANS) for name, sides in (("a", start), ("b", worse))]
+    test = paired_test(files[1], files[0], "span_f1")
+    assert test["difference"] == pytest.approx(2 * 30 / 120 - 1)
+    assert test["differs"]
+    assert (test["only_result"], test["only_other"]) == (0, 30)
+    changed = changed_rows(files[1], files[0])
+    assert changed["worse"]["count"] == 30
+    assert changed["worse"]["examples"][0]["start"] == "1 of 1"
+    answers = np.array([[1.0, 1.0], [0.5, 0.0]] * 10)
+    right, half = (read(save(tmp_path / name, np.ones(20), side), ANSWERS) for name, side in
+                   (("c", np.ones((20, 2))), ("d", answers)))  # fmt: skip
+    assert paired_test(half, right, "answer_f1")["difference"] == pytest.approx(-0.25)
+    assert paired_test(half, right, "exact_match")["difference"] == pytest.approx(-0.5)
+    with pytest.raises(NotComparable, match="has no such test"):
+        paired_test(half, right, "span_f1")
 
 
 def test_two_equal_models_differ_as_rarely_as_promised(tmp_path: Path) -> None:
@@ -147,7 +171,7 @@ def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
     ("labels", "logits", "meta", "message"),
     [
         ([0, 1], [[1, 0], [0, 1]], {}, "names no kind of task"),
-        ([0, 1], [[1, 0], [0, 1]], {"kind": "tagging"}, "names no kind of task"),
+        ([0, 1], [[1, 0], [0, 1]], {"kind": "drawing"}, "names no kind of task"),
         ([0, 1], [[1, 0, 0], [0, 1, 0]], CLASSES, "does not hold 2 finite numbers"),
         ([0, 1], [[1, float("nan")], [0, 1]], CLASSES, "does not hold 2 finite numbers"),
         ([0, 1], [[1, 0], [1]], CLASSES, "is no file of predictions"),

@@ -26,6 +26,8 @@ class Kind:
     """results to what metrics count with, (records,) or (records, k); see `weighted`"""
     fit: Judgement
     """how well each record was answered: the more the better"""
+    metrics: tuple[str, ...]
+    """those that `weighted` has of such answers"""
     right: Judgement | None = None
     """True where a record was answered without a fault; None where answers are not right or wrong"""
     worse: str = ""
@@ -35,7 +37,8 @@ class Kind:
 
 
 def _commonest(results: Array) -> Array:
-    return results.argmax(axis=1).astype(np.float64)
+    classes: Array = results.argmax(axis=1).astype(np.float64)
+    return classes
 
 
 def _first(results: Array) -> Array:
@@ -49,20 +52,23 @@ def _probability(results: Array, labels: Array) -> Array:
 
 
 def _less_error(results: Array, labels: Array) -> Array:
-    return -np.abs(results[:, 0] - labels)
+    error: Array = np.abs(results[:, 0] - labels)
+    return -error
 
 
 def _f1_of_spans(results: Array, labels: Array) -> Array:
     """Of each record; 1 where nothing is to be found and nothing was."""
     correct, predicted = results.T
     total = labels + predicted
-    return np.divide(2 * correct, total, out=np.ones_like(total), where=total > 0)
+    share: Array = np.divide(2 * correct, total, out=np.ones_like(total), where=total > 0)
+    return share
 
 
 _SPANS = Kind(
     outputs=2,  # entities found that are right, entities found; the label is the number of true ones
     answers=lambda results: results,
     fit=_f1_of_spans,
+    metrics=("span_f1", "span_precision", "span_recall"),
     right=lambda results, labels: (results[:, 0] == labels) & (results[:, 1] == labels),
     worse="not all entities now, all of them in start",
     better="all entities now, not in start",
@@ -74,6 +80,7 @@ KINDS: dict[str, Kind] = {
         outputs=None,
         answers=_commonest,
         fit=_probability,
+        metrics=("accuracy", "f1", "f1_macro", "accuracy_f1", "matthews_correlation"),
         right=lambda results, labels: results.argmax(axis=1) == labels,
         worse="wrong now, right in start",
         better="right now, wrong in start",
@@ -83,6 +90,7 @@ KINDS: dict[str, Kind] = {
         outputs=1,
         answers=_first,
         fit=_less_error,
+        metrics=("pearson", "spearmanr", "pearson_spearmanr"),
         worse="larger error than start",
         better="smaller error than start",
         fit_name="absolute error",
@@ -91,6 +99,7 @@ KINDS: dict[str, Kind] = {
         outputs=3,  # tokens guessed, sum of their losses, tokens asked for; the label is the last, too
         answers=_first,
         fit=_less_error,
+        metrics=("masked_accuracy",),
         worse="fewer tokens guessed than in start",
         better="more tokens guessed than in start",
         fit_name="tokens not guessed",
@@ -101,6 +110,7 @@ KINDS: dict[str, Kind] = {
         outputs=2,  # F1 and exact match of the answer; the label is 1, the best of both
         answers=lambda results: results,
         fit=lambda results, labels: results[:, 0],
+        metrics=("answer_f1", "exact_match"),
         right=lambda results, labels: results[:, 1] == labels,
         worse="not the exact answer now, but in start",
         better="the exact answer now, not in start",

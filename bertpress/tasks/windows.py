@@ -110,7 +110,7 @@ class Windowed(Task):
         return self.data.notes
 
     @functools.cached_property
-    def sources(self) -> dict[str, str]:  # type: ignore[override]
+    def sources(self) -> dict[str, str]:
         return {str(path): content_digest(path) for path in self.data.sources}
 
     def encoded(self, split: str) -> Dataset:
@@ -140,7 +140,7 @@ class Windowed(Task):
         numbers = np.asarray(self.encoded(split)["record"])
         starts = [*np.flatnonzero(np.diff(numbers, prepend=-1)).tolist(), len(numbers)]
         records: Iterator[dict[str, Any]] = iter(self.splits[split])
-        for record, start, stop in zip(records, starts, starts[1:], strict=True):
+        for record, start, stop in zip(records, starts[:-1], starts[1:], strict=True):
             yield record, condensed[start:stop], range(start, stop)
 
     def divided(self, splits: Mapping[str, Sequence[int]]) -> Self:

@@ -32,7 +32,8 @@ def test_a_row_without_any_text_gets_the_commonest_label_of_the_training_data(to
 
 def test_texts_that_belong_to_no_split_are_predicted_as_they_are(tokenizer: Any) -> None:
     task = make(tokenizer, ("no", "maybe", "yes"), [2, 1, 2, 2]).with_texts([("x", "y"), ("", " ")])
-    assert list(task.splits) == [OWN_TEXTS] and not task.has_labels(OWN_TEXTS)
+    assert list(task.splits) == [OWN_TEXTS]
+    assert not task.has_labels(OWN_TEXTS)
     assert task.encoded(OWN_TEXTS)["length"][:] == [5, 3]
     assert [record["prediction"] for record in task.decode(LOGITS[:2], OWN_TEXTS)] == ["no"] * 2
 

@@ -39,7 +39,8 @@ def test_classes_and_scores() -> None:
     logits, labels = np.log([[0.25, 0.75], [0.5, 0.5]]), np.array([1.0, 1.0])
     assert classes.answers(logits).tolist() == [1, 0]
     assert classes.fit(logits, labels).tolist() == pytest.approx([0.75, 0.5])
-    assert classes.right is not None and classes.right(logits, labels).tolist() == [True, False]
+    assert classes.right is not None
+    assert classes.right(logits, labels).tolist() == [True, False]
     assert scores.fit(np.array([[3.0], [1.0]]), np.array([2.5, 1.0])).tolist() == [-0.5, 0]
     assert scores.right is None
 
@@ -51,7 +52,10 @@ def test_the_interval_of_a_score_of_spans_holds_it() -> None:
     answers = np.stack([correct, correct + generator.integers(0, 2, 200)], axis=1)
     value = 2 * correct.sum() / (labels.sum() + answers[:, 1].sum())
     low, high = score_interval(labels, answers, "span_f1", 1)
-    assert low is not None and high is not None and low < value < high and high - low < 0.2
+    assert low is not None
+    assert high is not None
+    assert low < value < high
+    assert high - low < 0.2
 
 
 def test_columns_are_taken_apart_as_they_were_put_together() -> None:

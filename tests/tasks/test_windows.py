@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,9 +64,10 @@ def test_cuts_cover_the_text_and_leave_spans_whole() -> None:
         places = sorted(generator.sample(range(length + 1), min(length + 1, 8)))
         spans = [(a, b) for a, b in zip(places[::2], places[1::2], strict=False) if b - a <= size // 2]
         found = cuts(length, size, step, spans)
-        assert found[0][0] == 0 and found[-1][1] == length
+        assert found[0][0] == 0
+        assert found[-1][1] == length
         assert all(0 < stop - start <= size for start, stop in found)
-        assert all(later <= stop for (_, stop), (later, _) in zip(found, found[1:], strict=False))
+        assert all(later <= stop for (_, stop), (later, _) in itertools.pairwise(found))
         for first, last in spans:
             assert any(start <= first and last <= stop for start, stop in found), (length, size, step, spans, found)
 
@@ -121,7 +123,8 @@ def test_records_become_windows_which_are_made_once() -> None:
     assert Letters.made == made, "the same records were encoded again"
     letters(["abcde", "f", "gi"]).encoded("train")
     assert Letters.made == made + 3
-    assert task.has_labels("train") and not task.has_labels("test")
+    assert task.has_labels("train")
+    assert not task.has_labels("test")
     with pytest.raises(RequestError, match="no labels"):
         task.require_labels("test")
     with pytest.raises(RequestError, match="has no split 'dev'"):
@@ -131,7 +134,9 @@ def test_records_become_windows_which_are_made_once() -> None:
 def test_condensed_windows_are_given_record_by_record() -> None:
     task = letters(["abcde", "f", "gh"])
     condensed = np.arange(5.0)[:, None]
-    found = [(record["text"], part[:, 0].tolist(), list(rows)) for record, part, rows in task.by_record(condensed, "train")]
+    found = [
+        (record["text"], part[:, 0].tolist(), list(rows)) for record, part, rows in task.by_record(condensed, "train")
+    ]
     assert found == [("abcde", [0, 1, 2], [0, 1, 2]), ("f", [3], [3]), ("gh", [4], [4])]
 
 
@@ -146,8 +151,10 @@ def test_divided_rows_keep_their_numbers_and_their_records_stay_together() -> No
 def test_rows_are_read_from_disk(cache: Path) -> None:
     rows = [{"number": number, "numbers": [number] * (number % 3)} for number in range(2500)]
     stored = stored_rows("test", ("key",), {"number": "int32", "numbers": "list<int16>"}, lambda: rows)
-    assert len(stored) == 2500 and stored[1234]["numbers"] == [1234]
-    assert stored.cache_files and str(cache) in stored.cache_files[0]["filename"]
+    assert len(stored) == 2500
+    assert stored[1234]["numbers"] == [1234]
+    assert stored.cache_files
+    assert str(cache) in stored.cache_files[0]["filename"]
     again = stored_rows("test", ("key",), {"number": "int32"}, lambda: pytest.fail("made again"))
     assert again[7]["number"] == 7
     assert torch.is_tensor(stored.with_format("torch")[0]["number"])

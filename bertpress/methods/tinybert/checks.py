@@ -83,7 +83,11 @@ def task_of_teacher(method: TinyBert, task: Task, tokenizer: PreTrainedTokenizer
         return task
     by_token = method.intermediate is not None or method.cosine_weight > 0 or task.by_token
     if by_token or not task.columns:
-        hint = "" if not task.columns or task.by_token else ", or compare predictions alone (intermediate=null, cosine_weight=0)"
+        hint = (
+            ""
+            if not task.columns or task.by_token
+            else ", or compare predictions alone (intermediate=null, cosine_weight=0)"
+        )
         check_vocabulary(task.tokenizer, tokenizer, "the input model", method.teacher, hint)
     if method.signals == "none":
         raise RequestError(

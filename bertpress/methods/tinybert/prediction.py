@@ -92,7 +92,9 @@ class Prediction(Objective):
             return super().scores(split, device)
         rows = self.task.encoded(split)
         own = collect_logits(lambda batch: self(**batch)["logits"], self.task, rows, device)
-        other = collect_logits(lambda batch: self.task.condense(self.taught(batch, split), batch), self.task, rows, device)
+        other = collect_logits(
+            lambda batch: self.task.condense(self.taught(batch, split), batch), self.task, rows, device
+        )
         return {"agreement": self.task.agreement(own, other)}
 
     def taught(self, batch: Mapping[str, Tensor], split: str = "train") -> Observed:

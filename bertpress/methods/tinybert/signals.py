@@ -1,8 +1,9 @@
 """What a teacher says of each text, computed once, stored, and read again in every epoch and by every student.
 
 A store is a folder with two memory-mapped arrays per split: a record of half-precision numbers for each token (hidden
-states, queries, keys, values, and logits of a head that answers for tokens) and float32 logits for each row. Padding has no influence on either, so a row's record
-depends neither on the batch that it was computed in nor on the order of the rows.
+states, queries, keys, values, and logits of a head that answers for tokens) and float32 logits for each row.
+Padding has no influence on either, so a row's record depends neither on the batch that it was computed in nor on the
+order of the rows.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wante
 def _fields(seen: Observed, wanted: Wanted) -> list[Field]:
     """The layout of a token's record."""
     fields = [Field("hidden", number, state.shape[-1]) for number, state in seen.hidden.items()]
-    if _by_token(seen):
+    if seen.logits is not None and _by_token(seen):
         fields.append(Field("logits", 0, seen.logits.shape[-1]))
     for layer, found in seen.attention.items():
         heads, width = found.query.shape[1], found.query.shape[1] * found.query.shape[3]
