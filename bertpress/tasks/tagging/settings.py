@@ -1,4 +1,4 @@
-"""Settings of tagging."""
+"""Settings of tagging. No torch here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bertpress.config import Config
+from bertpress.tasks.tagging.schemes import Scheme
 from bertpress.tasks.tagging.words import Level
 
 
@@ -14,11 +15,13 @@ class TaggingSettings(Config):
     """How entities are written as tags, and long sentences read."""
 
     scheme: Literal["BIO", "BIOES", "BMES", "BILOU"] = "BIO"
-    """The tags that a new head gets; a trained head keeps its own."""
+    """the tags that a new head gets; a trained head keeps its own"""
     strict: bool = False
-    """Predicted tags that break the scheme are no entities; else they are read as conlleval reads them."""
+    """predicted tags that break the scheme are no entities; else they are read as conlleval reads them"""
     level: Level | None = None
-    """What a word is where a text comes without: word (between spaces and punctuation) or character; by default
-    characters for Chinese and Japanese."""
+    """what a word is where texts come without: word (between spaces and punctuation) or character; default character
+    for Chinese and Japanese"""
+    read_as: Scheme | None = None
+    """scheme of the tags in your files; found out by default"""
     overlap: float = Field(0.25, ge=0, le=0.9)
-    """Share of a window that the next one repeats, where a sentence is longer than one."""
+    """share of a window that the next one reads again, where a sentence is longer than one"""
