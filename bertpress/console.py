@@ -76,7 +76,7 @@ class Screen:
         if "replace_rate" in logs:
             parts["rate"] = f"{logs['replace_rate']:.2f}"
         for name, value in logs.items():
-            if name.startswith("eval_"):
+            if name.startswith("eval_") and "." not in name:  # those of single types would fill the line
                 short = name.removeprefix("eval_")
                 parts[short] = f"{value:.4g}" if short == "distance" else f"{100 * value:.1f}"
         self.shown = ", ".join(f"{name} {value}" for name, value in parts.items())

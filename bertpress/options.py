@@ -57,7 +57,10 @@ class DataOptions(CommonOptions):
     ] = None
     columns: Annotated[str | None, _option("text columns of your own data: sentence1,sentence2")] = None
     label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
-    kind: Annotated[str | None, _option("classification or regression; default: seen from the labels")] = None
+    kind: Annotated[
+        str | None,
+        _option("what is asked: classification or regression (default: seen from the labels), tagging, mrc or qa"),
+    ] = None
     unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert, trbert)", "--unlabelled")] = False
     make_splits: Annotated[
         str | None, _option("make missing splits of the training rows; percentages, such as 80/10/10")

@@ -33,7 +33,6 @@ from bertpress.tasks.tagging.words import level_of, words_in
 from bertpress.tasks.windows import OWN_TEXTS, Windowed
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -205,9 +204,9 @@ class Tagging(Windowed):
     def chance_score(self, split: str) -> float:
         return 0.0  # the commonest tag is O, and who finds no entity finds none rightly
 
-    def decode(self, condensed: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+    def decode(self, condensed: np.ndarray, split: str) -> list[dict[str, Any]]:
         """Entities with type, text, first character, last character + 1 and probability; and the tag of each word."""
-        return [self._described(*answer) for answer in self._answers(condensed, split or OWN_TEXTS)]
+        return [self._described(*answer) for answer in self._answers(condensed, split)]
 
     def _described(self, row: Mapping[str, Any], tags: Sequence[int], shares: Sequence[float]) -> dict[str, Any]:
         entities = []
@@ -245,9 +244,6 @@ class Tagging(Windowed):
         splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
         data = dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None)
         return type(self)(data, self.tokenizer, self.max_length, self.options).tagged(self.tags)
-
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
-        return self.with_texts(texts).encoded(OWN_TEXTS)
 
 
 def without_overlaps(data: TextData) -> TextData:
