@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 from bertpress.errors import RequestError
@@ -30,12 +29,13 @@ def read_text_file(path: Path) -> list[Words]:
     """
     lines = [(number, _fields(line)) for number, line in enumerate(tables.read_text(path).split("\n"), start=1)]
     content = [fields for _, fields in lines if fields and not fields[0].startswith(DOCUMENT)]
-    first = list(islice(content, LOOKED_AT))
     if all(len(fields) == 1 for fields in content):
         return _of_columns(lines, path, tagged=False)
-    if all(len(fields) > 1 and looks_like_tag(fields[-1]) for fields in first):
-        return _of_columns(lines, path, tagged=True)
-    return _of_line_pairs(lines, path)
+    first = content[:LOOKED_AT]
+    end_in_tags = sum(len(fields) > 1 and looks_like_tag(fields[-1]) for fields in first)
+    are_tags = sum(all(map(looks_like_tag, fields)) for fields in first)
+    # Of pairs of lines those that end in a tag are nearly all tags; of columns nearly none is.
+    return _of_columns(lines, path, tagged=True) if end_in_tags > 2 * are_tags else _of_line_pairs(lines, path)
 
 
 def without_numbers(sentences: Sequence[Words]) -> list[Words]:
