@@ -51,6 +51,11 @@ def cuts(length: int, size: int, step: int, whole: Sequence[tuple[int, int]] = (
         moved = min((first for first, last in whole if first < place < last), default=place)
         return place if moved <= start else (moved if moved == place else before(moved, start))
 
+    def after(place: int, stop: int) -> int:
+        """The first place from this one up to `stop` that lies inside of no span."""
+        moved = max((last for first, last in whole if first < place < last), default=place)
+        return place if moved > stop else (moved if moved == place else after(moved, stop))
+
     windows = []
     start = 0
     while True:
@@ -59,7 +64,8 @@ def cuts(length: int, size: int, step: int, whole: Sequence[tuple[int, int]] = (
         windows.append((start, stop))
         if stop == length:
             return windows
-        start = before(min(start + step, stop), start)
+        # A span that begins with this window leaves no place before it: it stands whole here, so go on behind it.
+        start = after(before(min(start + step, stop), start), stop)
 
 
 class Windowed(Task):
