@@ -33,9 +33,7 @@ class Pieces:
     """the word of each token, ascending from 0; every word has a token"""
 
 
-def pieces_of(
-    tokenizer: PreTrainedTokenizerBase, text: str, starts: Sequence[int], ends: Sequence[int]
-) -> Pieces:
+def pieces_of(tokenizer: PreTrainedTokenizerBase, text: str, starts: Sequence[int], ends: Sequence[int]) -> Pieces:
     """The tokens of some words of a text; a word that the tokenizer leaves out is the unknown token.
 
     Args:

@@ -1,0 +1,200 @@
+"""Sentences with entities from files of many kinds, the user's or those of named data sets, as records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from bertpress.errors import RequestError, beside
+from bertpress.tasks import named, tables
+from bertpress.tasks.data import TextData
+from bertpress.tasks.tagging.columns import read_text_file, without_numbers
+from bertpress.tasks.tagging.named import ENTITIES, EntityTask
+from bertpress.tasks.tagging.rows import Found, declared, json_rows, sentences_of, table_rows
+from bertpress.tasks.tagging.schemes import OUTSIDE, Scheme, scheme_of
+from bertpress.tasks.tagging.sentences import TRUTH, Reading, Sentence, Words, records_of
+from bertpress.tasks.tagging.words import Level, level_of
+
+SUFFIXES = (
+    ".parquet",
+    ".jsonl",
+    ".json",
+    ".conll",
+    ".txt",
+    ".tsv",
+    ".bio",
+    ".iob",
+    ".iob2",
+    ".bmes",
+    ".bioes",
+    ".char",
+)
+"""What files may end in, also several in a row"""
+BEFORE = ("", "orig_data_", "mrc-ner.")
+"""What may stand before the name of a split"""
+LOOKS = "train, dev and test as .conll, .txt, .jsonl, .json or .parquet"
+
+
+def load_sentences(
+    name: str,
+    data_dir: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    level: Level | None = None,
+    scheme: Scheme | None = None,
+) -> TextData:
+    """The sentences of a named data set, or of the user's files (``files``), with their entities.
+
+    Args:
+        name: a key of `ENTITIES`, or ``files``.
+        data_dir: a folder with a file per split, or one file of training sentences; of a named data set also a folder
+            that holds its own. Without it a named data set is looked for below BERTPRESS_DATA, then on the Hub.
+        columns: the one column of words or of text, where rows have columns.
+        label: the column of tags or spans.
+        level: what a word is where texts come without; characters if most letters are Chinese or Japanese.
+        scheme: of the tags; found out by default.
+
+    Returns:
+        `labels` are the types of entities: of a named data set in its order, else in the order of declared tags, else
+        sorted. `notes` say how many entities there are and what had to be mended.
+
+    Raises:
+        RequestError: no such data, or something in them that cannot be read; says where.
+    """
+    task = ENTITIES.get(name)
+    found, paths = _read(name, task, data_dir, columns, label)
+    tags = [sentence.tags for sentence in _all(found) if isinstance(sentence, Words) and sentence.tags is not None]
+    reading = Reading(
+        scheme=scheme or scheme_of(tags),
+        level=level or level_of(_text(sentence) for sentence in _all(found)),
+        types=task.types if task else None,
+        spellings=task.spellings if task else None,
+    )
+    notes: list[str] = []
+    splits = {split: records_of(part.sentences, split, reading, notes) for split, part in found.items()}
+    counts = {split: Counter(_types(rows[TRUTH])) for split, rows in splits.items() if TRUTH in rows.column_names}
+    if not any(counts.values()):
+        raise RequestError(f"Expected entities in the data of {name}, found none: add tags or spans.")
+    types = task.types if task else _order(found, counts)
+    return TextData(
+        name=name,
+        splits=splits,
+        columns=("text",),
+        labels=types,
+        metrics=("span_f1", "span_precision", "span_recall"),
+        primary="span_f1",
+        notes=(*_remarks(counts, types), *notes),
+        sources=tuple(paths.values()),
+    )
+
+
+def load_queries(name: str, data_dir: str | Path | None = None) -> dict[str, str]:
+    """The question about each type of entity that the files of a data set ask; none where they ask nothing."""
+    found, _ = _read(name, ENTITIES.get(name), data_dir, None, None)
+    spellings = ENTITIES[name].spellings if name in ENTITIES else {}
+    return {spellings.get(kind, kind): query for part in found.values() for kind, query in part.queries.items()}
+
+
+def find_files(place: Path, files: Mapping[str, Sequence[str]]) -> dict[str, Path]:
+    """The file of each split in a folder; a file by itself holds the training sentences.
+
+    Args:
+        files: names that a split's file may have besides the usual ones, without suffix.
+    """
+    if place.is_file():
+        return {"train": place}
+    if not place.is_dir():
+        raise RequestError(
+            f"Expected a folder or a file at {place}, found nothing{beside(place)}: give an existing one."
+        )
+    found: dict[str, Path] = {}
+    for split, stems in tables.SPLIT_STEMS.items():
+        names = {f"{before}{stem}" for before in BEFORE for stem in stems} | set(files.get(split, ()))
+        paths = [path for path in sorted(place.iterdir()) if path.is_file() and _stem(path.name) in names]
+        if len(paths) > 1:
+            several = " and ".join(path.name for path in paths)
+            raise RequestError(f"Expected one {split} file in {place}, found {several}: remove all but one.")
+        if paths:
+            found[split] = paths[0]
+    return found
+
+
+def read_file(path: Path, text: str | None = None, label: str | None = None) -> Found:
+    """The sentences of a file: a table if it is parquet, JSON if its name says so, else lines of words and tags."""
+    if path.suffix == ".parquet":
+        table = tables.read_file(path)
+        found = sentences_of(table_rows(table, str(path)), text, label)
+        found.tags = declared(table, label)
+        return found
+    if {".json", ".jsonl"} & set(path.suffixes) or path.name.startswith("mrc-ner."):
+        return sentences_of(json_rows(path), text, label)
+    return Found(read_text_file(path))
+
+
+def _read(
+    name: str, task: EntityTask | None, data_dir: str | Path | None, columns: Sequence[str] | None, label: str | None
+) -> tuple[dict[str, Found], Mapping[str, Path]]:
+    """The sentences of each split, and the files they are in, if they are in files."""
+    if columns is not None and len(columns) != 1:
+        raise RequestError(f"Expected one column of words or text, got {', '.join(columns) or 'none'}: name one.")
+    text = columns[0] if columns else None
+    paths: Mapping[str, Path]
+    if task is None:
+        if not data_dir:
+            raise RequestError("Expected a folder or a file with the sentences, got neither: give --data-dir.")
+        paths = find_files(Path(data_dir), {})
+    else:
+        paths = named.locate((name, *task.folders), data_dir, lambda folder: find_files(folder, task.files))
+    if data_dir and not paths:
+        held = ", ".join(sorted(path.name for path in Path(data_dir).iterdir())[:10]) or "an empty folder"
+        raise RequestError(f"Expected {LOOKS} in {data_dir}, found {held}: rename your files so.")
+    if paths or task is None:
+        found = {split: read_file(path, text, label) for split, path in paths.items()}
+    else:
+        hub = named.from_hub(name, task.hub, None)
+        found = {
+            split: sentences_of(table_rows(hub[split], f"{name} {split}"), text, label)
+            for split in tables.SPLIT_STEMS
+            if split in hub
+        }
+    if task is not None and task.numbered:
+        for part in found.values():
+            if all(isinstance(sentence, Words) for sentence in part.sentences):
+                part.sentences = without_numbers(part.sentences)  # type: ignore[arg-type]
+    return found, paths
+
+
+def _stem(name: str) -> str:
+    """The name of a file without what it ends in."""
+    while (suffix := PurePath(name).suffix) and suffix.lower() in SUFFIXES:
+        name = name[: -len(suffix)]
+    return name
+
+
+def _all(found: Mapping[str, Found]) -> Iterable[Sentence]:
+    return (sentence for part in found.values() for sentence in part.sentences)
+
+
+def _text(sentence: Sentence) -> str:
+    return "".join(sentence.words) if isinstance(sentence, Words) else sentence.text
+
+
+def _types(column: Iterable[Sequence[str]]) -> Iterable[str]:
+    return (kind for kinds in column for kind in kinds)
+
+
+def _order(found: Mapping[str, Found], counts: Mapping[str, Counter[str]]) -> tuple[str, ...]:
+    """Types in the order of declared tags, then those that only stand in the sentences, sorted."""
+    tags = dict.fromkeys(tag for part in found.values() for tag in part.tags if tag != OUTSIDE)
+    seen = sorted({kind for counter in counts.values() for kind in counter})
+    return tuple(dict.fromkeys((*(tag[2:] for tag in tags), *seen)))
+
+
+def _remarks(counts: Mapping[str, Counter[str]], types: Sequence[str]) -> list[str]:
+    """How many entities each split has, and which types training never sees."""
+    sizes = ", ".join(f"{split} {counter.total()}" for split, counter in counts.items())
+    remarks = [f"entities of {len(types)} types: {sizes}"]
+    if "train" in counts and (missing := [kind for kind in types if not counts["train"][kind]]):
+        remarks.append(f"no training sentence has an entity of the type {', '.join(missing)}")
+    return remarks
