@@ -42,8 +42,9 @@ def reduced(losses: Tensor, counted: Tensor, reduction: Reduction) -> Tensor:
 def pair_logits(starts: Tensor, ends: Tensor) -> Tensor:
     """The logit of each pair of a start and an end, (batch, length, length).
 
-    The paper's score is one vector of twice the hidden size on both states one after the other, which is the sum of a
-    number of the one and a number of the other.
+    The paper's score (section 3.2) is one vector of twice the hidden size on both states one after the other, which is
+    the sum of a number of the one and a number of the other. Such sums cannot say yes to (a, d) and (b, c) and no to
+    both (a, c) and (b, d), as the two sums are equal; the paper's code has a network in that place, which can.
     """
     return starts[:, :, None] + ends[:, None, :]
 

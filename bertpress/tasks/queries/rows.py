@@ -93,11 +93,12 @@ def rows_of(
         pieces: of the sentence.
         spans: true entities as (first word, last word + 1); None if nobody knows.
         overlap: share of a window that the next one reads again.
-        keep_whole: place windows so that they cut no entity that fits into one.
+        keep_whole: place windows so that they cut no entity that fits into one; they never cut such a word.
     """
     first, last = borders_of(pieces.words)
     places = [(first[start], last[stop - 1] + 1) for start, stop in spans or ()]
-    fitting = [(start, stop) for start, stop in places if stop - start <= question.room] if keep_whole else ()
+    together = [*((first[word], last[word] + 1) for word in first), *(places if keep_whole else ())]
+    fitting = [(start, stop) for start, stop in together if 1 < stop - start <= question.room]
     step = max(1, question.room - int(overlap * question.room))
     windows = cuts(len(pieces.ids), question.room, step, fitting)
     whole = {span for span in places for start, stop in windows if start <= span[0] and span[1] <= stop}

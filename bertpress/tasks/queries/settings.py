@@ -34,7 +34,8 @@ class QuerySettings(Config):
     unpaired: Unpaired | None = None
     """not nested: a start without an end is dropped (drop, the default) or an entity of one word (single)"""
     nested: bool = False
-    """entities of a type may hold others of it; costs two outputs more, which say what start and end belong together"""
+    """entities of a type may hold others of it; costs two outputs more, which say what start and end belong together.
+    Where one lies strictly inside of another, the start of one with the end of the other is found as well"""
     overlaps: Literal["keep", "best"] = "keep"
     """entities of different types that share words: keep all, or the more probable ones"""
     overlap: float = Field(0.25, ge=0, le=0.9)

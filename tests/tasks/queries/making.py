@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from conftest import make_config, make_tokenizer, randomise
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
 from bertpress.tasks.data import TextData
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.queries.task import EntityReading
+from bertpress.tasks.tagging.sentences import dataset_of, record
+from bertpress.tasks.tagging.words import words_in
 
 TYPES = ("THING", "PLACE", "AREA")
 """in no alphabetical order"""
@@ -30,27 +32,14 @@ SENTENCES: list[Made] = [
 
 
 def record_of(text: str, spans: Sequence[tuple[int, int, str]] | None, number: int = 0) -> dict[str, Any]:
-    """A sentence whose words are separated by single spaces."""
-    starts, place = [], 0
-    for word in text.split(" ") if text else []:
-        starts.append(place)
-        place += len(word) + 1
-    ends = [start + len(word) for start, word in zip(starts, text.split(" "), strict=False)]
-    record = {"id": str(number), "text": text, "starts": starts, "ends": ends}
-    if spans is None:
-        return record
-    first, last, kinds = (list(column) for column in zip(*sorted(spans), strict=True)) if spans else ([], [], [])
-    return {**record, "span_starts": first, "span_ends": last, "span_types": kinds}
+    """A sentence whose words are separated by single spaces; entities of None are not known."""
+    return record(str(number), text, words_in(text, "word"), spans)
 
 
 def split_of(sentences: Sequence[tuple[str, Sequence[tuple[int, int, str]] | None]]) -> Dataset:
-    """A split of sentences; entities of None are not known, then of none of them."""
+    """A split of sentences; entities are known of all of them or of none."""
     records = [record_of(text, spans, number) for number, (text, spans) in enumerate(sentences)]
-    numbers = ("starts", "ends", "span_starts", "span_ends")
-    types = {"id": Value("string"), "text": Value("string"), **{name: List(Value("int32")) for name in numbers}}
-    types["span_types"] = List(Value("string"))
-    names = list(records[0])
-    return Dataset.from_list(records, Features({name: types[name] for name in names}))
+    return dataset_of(records, labelled=sentences[0][1] is not None)
 
 
 def task_of(
@@ -62,7 +51,7 @@ def task_of(
 ) -> EntityReading:
     splits = {"train": split_of(train), "validation": split_of(validation)}
     data = TextData("made", splits, ("text",), TYPES, (), "span_f1")
-    return EntityReading(data, make_tokenizer(family), max_length, QUERIES, QuerySettings(**settings))
+    return EntityReading(data, make_tokenizer(family), max_length, QuerySettings(**settings), QUERIES)
 
 
 def model_of(task: EntityReading, family: str = "bert", **fields: Any) -> Any:

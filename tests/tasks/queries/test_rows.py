@@ -134,3 +134,22 @@ def test_a_query_that_leaves_no_room() -> None:
     with pytest.raises(RequestError, match="The query of PLACE has 3 tokens, which leaves no room for a sentence in 6"):
         questions_of(QUERIES, make_tokenizer(), 6)
     assert [question.room for question in questions_of(QUERIES, make_tokenizer(), 7)] == [2, 1, 3]
+
+
+def test_no_window_cuts_a_word_that_fits() -> None:
+    for room in (4, 5, 9):
+        question = dataclasses.replace(first_question(), room=room)
+        for text, _ in random_sentences(40, seed=room):
+            rows = rows_of(question, pieces(text), None, 0.25, keep_whole=False)
+            for row in rows:
+                if row["words"]:
+                    assert row["marks"][0] & FIRST
+                    assert row["marks"][-1] & LAST
+
+
+def test_a_word_that_is_longer_than_a_window() -> None:
+    question = dataclasses.replace(first_question(), room=2)
+    rows = rows_of(question, pieces("abcde"), [(0, 1)], 0, keep_whole=True)
+    assert [row["marks"] for row in rows] == [[FIRST, 0], [0, 0], [LAST]]
+    assert [row["labels"] for row in rows] == [[[0, OUTSIDE]], [], [[OUTSIDE, 0]]]
+    assert [row["cut"] for row in rows] == [1, 0, 0]
