@@ -1,0 +1,258 @@
+"""Named entities by reading comprehension, as a task like any other."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from bertpress.config import build
+from bertpress.errors import RequestError
+from bertpress.tasks.data import TextData
+from bertpress.tasks.queries import places
+from bertpress.tasks.queries.answers import agreement, conll_lines, described, json_line, named, surface
+from bertpress.tasks.queries.decoding import Entity, entities_of, merged
+from bertpress.tasks.queries.legacy import surface_f1
+from bertpress.tasks.queries.rows import TYPES, questions_of, rows_of
+from bertpress.tasks.queries.settings import QuerySettings
+from bertpress.tasks.queries.shipped import queries_for
+from bertpress.tasks.tagging.pieces import pieces_of
+from bertpress.tasks.tagging.sentences import TRUTH, dataset_of, record, spans_in
+from bertpress.tasks.tagging.spans import Span, count, span_scores
+from bertpress.tasks.tagging.words import level_of, words_in
+from bertpress.tasks.windows import OWN_TEXTS, Windowed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+LABELS = ("start", "end", "match_start", "match_end")
+PARAMETERS = "mrc"
+"""where a model's configuration keeps its questions, in `task_specific_params`"""
+KEPT = {"threshold", "unpaired", "nested", "overlaps", "overlap"}
+"""settings that answers depend on"""
+
+
+def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> EntityReading:
+    """The task of a trained head, without rows: its questions and settings stand in its configuration.
+
+    Raises:
+        RequestError: no such head.
+    """
+    if not has_queries(config):
+        raise RequestError(
+            "Expected a model whose configuration holds the questions it was trained with (task_specific_params.mrc), "
+            "found none; name the task and its data."
+        )
+    known = _parameters(config)
+    options = build(QuerySettings, {name: value for name, value in known.items() if name in KEPT}, where=PARAMETERS)
+    queries = dict(known["queries"])
+    data = TextData("your texts", {}, ("text",), tuple(queries), (), "span_f1")
+    return EntityReading(data, tokenizer, max_length, options, queries).aligned(config)
+
+
+def has_queries(config: PretrainedConfig) -> bool:
+    """Whether a model's configuration holds the questions that it was trained with."""
+    return bool(_parameters(config))
+
+
+def _parameters(config: PretrainedConfig) -> dict[str, Any]:
+    found: dict[str, Any] = (getattr(config, "task_specific_params", None) or {}).get(PARAMETERS, {})
+    return found
+
+
+class EntityReading(Windowed):
+    """Sentences that are read once for each type of entity.
+
+    Args:
+        data: sentences with entities; see `tagging.sentences`.
+        tokenizer: encodes them.
+        max_length: tokens of a row, question and special tokens included.
+        options: the file of questions, and how starts and ends are learned and read off.
+        queries: entity type to question, in the order of the types; where `options` name no file, and in place of what
+            is shipped for the data set.
+
+    Raises:
+        RequestError: no question for a type, or one that leaves no room for a sentence.
+    """
+
+    kind = "mrc"
+    head = "token-classification"
+    truth = TRUTH
+    types = TYPES
+    primary = "span_f1"
+
+    def __init__(
+        self,
+        data: TextData,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        options: QuerySettings,
+        queries: Mapping[str, str] | None = None,
+    ) -> None:
+        if options.queries is not None:
+            data = dataclasses.replace(data, sources=(*data.sources, Path(options.queries)))
+        super().__init__(data, tokenizer, max_length)
+        self.options = options
+        self.labels: tuple[str, ...] = LABELS if options.nested else LABELS[:2]
+        if options.queries is not None or queries is None:
+            queries = queries_for(data.name, data.labels or (), options.queries)
+        self._ask(queries)
+
+    def _ask(self, queries: Mapping[str, str]) -> None:
+        questions_of(queries, self.tokenizer, self.max_length)  # refuses those that are too long
+        self.queries = dict(queries)
+        each = (f"span_f1.{kind}" for kind in self.queries)
+        self.metrics, self._encoded = ("span_f1", "span_precision", "span_recall", *each, "surface_f1"), {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"queries": list(self.queries.items()), "overlap": self.options.overlap}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.data.notes, *(note for split in self.splits for note in self._remarks(split)))
+
+    def _remarks(self, split: str) -> Iterator[str]:
+        if not self.has_labels(split):
+            return
+        sentences = [len(kinds) for kinds in self.splits[split][self.truth]]
+        if empty := sentences.count(0):
+            yield f"{split}: {empty} of {len(sentences)} sentences have no entity"
+        if cut := int(np.sum(self.encoded(split)["cut"][:])):
+            yield f"{split}: {cut} of {sum(sentences)} entities stand whole in no window; try a longer --max-length"
+
+    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        config.id2label = dict(enumerate(self.labels))
+        config.label2id = {name: index for index, name in enumerate(self.labels)}
+        known = self.options.model_dump(mode="json", include=KEPT, exclude_none=True)
+        # pairs, because a saved configuration sorts mappings by name
+        own = {"queries": [list(pair) for pair in self.queries.items()], **known}
+        config.task_specific_params = {**(getattr(config, "task_specific_params", None) or {}), PARAMETERS: own}
+        return config
+
+    def aligned(self, config: PretrainedConfig) -> Self:
+        """This task for a trained head, with the questions it was trained with where the user's file names no others.
+
+        Raises:
+            RequestError: the head has other outputs.
+        """
+        head = tuple(config.id2label[index] for index in sorted(config.id2label))
+        if head != self.labels:
+            raise RequestError(
+                f"The model's head has {len(head)} labels ({', '.join(head[:8])}), but {self.name} needs "
+                f"{', '.join(self.labels)} ({'' if self.options.nested else 'not '}nested); "
+                "fine-tune the model on this task first."
+            )
+        known = dict(_parameters(config).get("queries", ()))
+        if self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
+            return self
+        result = copy.copy(self)
+        result._ask(known)
+        return result
+
+    def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
+        questions = questions_of(self.queries, self.tokenizer, self.max_length)
+        for values in zip(*records.values(), strict=True):
+            row = dict(zip(records, values, strict=True))
+            pieces = pieces_of(self.tokenizer, row["text"], row["starts"], row["ends"])
+            true = spans_in(row) if self.truth in row else None
+            windows: list[dict[str, Any]] = []
+            for query, (kind, question) in enumerate(zip(self.queries, questions, strict=True)):
+                spans = None if true is None else [(start, end) for start, end, other in true if other == kind]
+                rows = rows_of(question, pieces, spans, self.options.overlap, keep_whole=split == "train")
+                windows += ({**row, "query": query} for row in rows)
+            yield windows
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        """A batch with `marks` and, where they are known, `labels` and, of nested entities, `pairs`; see `places`."""
+        batch = super().collate(rows, draw)
+        batch["marks"] = places.marks_of(rows, batch["input_ids"])
+        if rows[0]["labels"] is not None:
+            batch["labels"], pairs = places.labels_of(rows, batch["marks"])
+            if self.options.nested:
+                batch["pairs"] = pairs
+        return batch
+
+    def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        return places.window_losses(outputs.logits, batch["labels"], batch.get("pairs"), self.options)
+
+    def distillation_losses(
+        self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        return places.distances(student, teacher, batch["marks"], loss)
+
+    def condense(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        return places.kept(outputs.logits, batch["marks"], self.max_length)
+
+    def _answers(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], list[Entity]]]:
+        """Each sentence and what was found in it."""
+        columns = self.encoded(split).select_columns(["query", "begin", "words", "marks"])
+        for row, windows, numbers in self.by_record(condensed, split):
+            by_output = windows.reshape(len(windows), len(self.labels), self.max_length)
+            found = merged(by_output, columns[numbers.start : numbers.stop], len(self.queries), len(row["starts"]))
+            yield row, entities_of(found, self.options)
+
+    def _spans(self, condensed: np.ndarray, split: str) -> list[tuple[dict[str, Any], list[Span], list[Span]]]:
+        """Each sentence with its true entities and those that were found."""
+        self.require_labels(split)
+        types = list(self.queries)
+        return [(row, spans_in(row), named(found, types)) for row, found in self._answers(condensed, split)]
+
+    def score(self, condensed: np.ndarray, split: str) -> dict[str, float]:
+        read = self._spans(condensed, split)
+        texts = (
+            [[surface(row, start, end) for start, end, _ in spans] for spans in (true, found)]
+            for row, true, found in read
+        )
+        scores = span_scores([true for _, true, _ in read], [found for _, _, found in read], self.queries)
+        return {**scores, "surface_f1": surface_f1((true, found) for true, found in texts)}
+
+    def results(self, condensed: np.ndarray, split: str) -> np.ndarray:
+        """Of each sentence: entities found that are right, entities found."""
+        counts = [count(true, found) for _, true, found in self._spans(condensed, split)]
+        return np.array([(each.correct, each.predicted) for each in counts], dtype=np.float64).reshape(-1, 2)
+
+    def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
+        """Of each sentence how many entities it has; None where nobody knows."""
+        rows = self.splits[split]
+        return [len(kinds) for kinds in rows[self.truth]] if self.has_labels(split) else [None] * len(rows)
+
+    def chance_score(self, split: str) -> float:
+        return 0.0  # most words are in no entity, and who finds none has found none rightly
+
+    def decode(self, condensed: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+        types = list(self.queries)
+        read = self._answers(condensed, split or self.dev_split)
+        return [{"entities": described(row, found, types)} for row, found in read]
+
+    def answer_files(self, condensed: np.ndarray, split: str) -> dict[str, str]:
+        """Sentences with their entities as JSON lines and, unless they nest, as CoNLL columns."""
+        types, read = list(self.queries), list(self._answers(condensed, split))
+        files = {f"{split}.jsonl": "".join(json_line(row, found, types) for row, found in read)}
+        if not self.options.nested:
+            files[f"{split}.conll"] = "".join(conll_lines(row, found, types) for row, found in read)
+        return files
+
+    def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
+        """F1 of one model's starts and ends against the other's."""
+        return agreement(own, other, self.max_length, self.options.threshold)
+
+    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
+        rows = []
+        for number, parts in enumerate(texts):
+            if len(parts) != 1:
+                raise RequestError(f"Expected one text at a time to find entities in, got {len(parts)}: give one.")
+            rows.append(record(str(number), parts[0], words_in(parts[0], level_of(parts)), None))
+        splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
+        data = dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None)
+        options = self.options.model_copy(update={"queries": None})
+        return type(self)(data, self.tokenizer, self.max_length, options, self.queries)
+
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
+        return self.with_texts(texts).encoded(OWN_TEXTS)
