@@ -28,7 +28,6 @@ from bertpress.tasks.tagging.words import level_of, words_in
 from bertpress.tasks.windows import OWN_TEXTS, Windowed
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 LABELS = ("start", "end", "match_start", "match_end")
@@ -226,15 +225,15 @@ class EntityReading(Windowed):
     def chance_score(self, split: str) -> float:
         return 0.0  # most words are in no entity, and who finds none has found none rightly
 
-    def decode(self, condensed: np.ndarray, split: str | None = None) -> list[dict[str, Any]]:
+    def decode(self, condensed: np.ndarray, split: str) -> list[dict[str, Any]]:
         types = list(self.queries)
-        read = self._answers(condensed, split or self.dev_split)
+        read = self._answers(condensed, split)
         return [{"entities": described(row, found, types)} for row, found in read]
 
     def answer_files(self, condensed: np.ndarray, split: str) -> dict[str, str]:
         """Sentences with their entities as JSON lines and, unless they nest, as CoNLL columns."""
         types, read = list(self.queries), list(self._answers(condensed, split))
-        files = {f"{split}.jsonl": "".join(json_line(row, found, types) for row, found in read)}
+        files = {f"{split}_entities.jsonl": "".join(json_line(row, found, types) for row, found in read)}
         if not self.options.nested:
             files[f"{split}.conll"] = "".join(conll_lines(row, found, types) for row, found in read)
         return files
@@ -253,6 +252,3 @@ class EntityReading(Windowed):
         data = dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None)
         options = self.options.model_copy(update={"queries": None})
         return type(self)(data, self.tokenizer, self.max_length, options, self.queries)
-
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Dataset:
-        return self.with_texts(texts).encoded(OWN_TEXTS)

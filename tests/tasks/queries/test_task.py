@@ -101,7 +101,7 @@ def test_answers_and_files() -> None:
         "probability": pytest.approx(1),
     }
     files = task.answer_files(condensed, "validation")
-    lines = [json.loads(line) for line in files["validation.jsonl"].splitlines()]
+    lines = [json.loads(line) for line in files["validation_entities.jsonl"].splitlines()]
     assert [line["text"] for line in lines] == [text for text, _ in SENTENCES]
     assert [{"entities": line["entities"]} for line in lines] == answers
     sentences = files["validation.conll"].split("\n\n")
@@ -109,7 +109,7 @@ def test_answers_and_files() -> None:
     assert sentences[3] == "the B-AREA\nold I-AREA\nriver I-AREA\nabc O\nhouse B-PLACE"
     assert sentences[1] == "house B-PLACE\ntree B-PLACE\nroad I-PLACE", "the longer of two that share words"
     nested = task_of(nested=True)
-    assert list(nested.answer_files(np.zeros((12, 4 * 32)), "validation")) == ["validation.jsonl"]
+    assert list(nested.answer_files(np.zeros((12, 4 * 32)), "validation")) == ["validation_entities.jsonl"]
 
 
 def test_entities_inside_of_others_of_their_type() -> None:
