@@ -121,7 +121,18 @@ def find_files(place: Path, files: Mapping[str, Sequence[str]]) -> dict[str, Pat
 
 
 def read_file(path: Path, text: str | None = None, label: str | None = None) -> Found:
-    """The sentences of a file: a table if it is parquet, JSON if its name says so, else lines of words and tags."""
+    """The sentences of a file: a table if it is parquet, JSON if its name says so, else lines of words and tags.
+
+    Raises:
+        RequestError: it holds none, or what does not fit.
+    """
+    found = _in_file(path, text, label)
+    if not found.sentences:
+        raise RequestError(f"Expected sentences in {path}, found none: add some or remove the file.")
+    return found
+
+
+def _in_file(path: Path, text: str | None, label: str | None) -> Found:
     if path.suffix == ".parquet":
         table = tables.read_file(path)
         found = sentences_of(table_rows(table, str(path)), text, label)

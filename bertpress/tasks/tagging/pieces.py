@@ -70,13 +70,14 @@ class Cutter:
         from tokenizers import Tokenizer
 
         self.unknown = tokenizer.unk_token_id
-        self.whole = plain_backend(tokenizer)
-        parts = json.loads(self.whole.to_str())
+        whole = plain_backend(tokenizer)
+        parts = json.loads(whole.to_str())
         bare = {name: without_prefix(parts[name]) for name in ("normalizer", "pre_tokenizer")}
         changed = any(bare[name] != parts[name] for name in bare)
-        self.inside = Tokenizer.from_str(json.dumps({**parts, **bare})) if changed else self.whole
+        self.inside = Tokenizer.from_str(json.dumps({**parts, **bare})) if changed else whole
         # Some tokenizers remove white space at the border of a text and then put their mark before it.
-        self.sees_space = any(self._ids(self.inside, f" {text}") != self._ids(self.inside, text) for text in PROBES)
+        sees_space = any(self._ids(self.inside, f" {text}") != self._ids(self.inside, text) for text in PROBES)
+        self.apart, self.space = (self.inside, " ") if sees_space else (whole, "")
         self.known: dict[tuple[str, bool], list[int]] = {}
 
     def cut(self, word: str, is_apart: bool) -> list[int]:
@@ -93,12 +94,7 @@ class Cutter:
         return found
 
     def _cut(self, word: str, is_apart: bool) -> list[int]:
-        if not is_apart:
-            ids = self._ids(self.inside, word)
-        elif self.sees_space:
-            ids = self._ids(self.inside, f" {word}")
-        else:
-            ids = self._ids(self.whole, word)
+        ids = self._ids(self.apart, self.space + word) if is_apart else self._ids(self.inside, word)
         if ids:
             return ids
         if self.unknown is None:

@@ -97,6 +97,8 @@ def sentences_of(rows: Iterable[Row], text: str | None = None, label: str | None
         RequestError: a column is missing, or a row does not fit; says which.
     """
     rows = list(rows)
+    if not rows:
+        return Found([])
     columns = dict.fromkeys(name for _, row in rows for name in row)
     if text is None and {"context", "query"} <= set(columns):
         return _of_questions(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -25,13 +26,16 @@ UNSPACED = (
 
 def level_of(texts: Iterable[str]) -> Level:
     """`character` where most letters of the texts are Chinese or Japanese."""
-    unspaced = letters = 0
+    counts: Counter[str] = Counter()
     for text in texts:
-        for character in text:
-            if character.isalpha():
-                letters += 1
-                unspaced += any(first <= ord(character) <= last for first, last in UNSPACED)
-    return "character" if 2 * unspaced > letters else "word"
+        counts.update(text)
+    letters = {character: number for character, number in counts.items() if character.isalpha()}
+    unspaced = sum(number for character, number in letters.items() if _is_unspaced(character))
+    return "character" if 2 * unspaced > sum(letters.values()) else "word"
+
+
+def _is_unspaced(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in UNSPACED)
 
 
 def words_in(text: str, level: Level) -> list[tuple[int, int]]:

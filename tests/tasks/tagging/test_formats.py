@@ -126,6 +126,7 @@ def test_a_column_file_without_tags_is_for_prediction(tmp_path):
         ("你 好\nO\n", "2 words on line 1 of .* but line 2 has 1"),
         ("a B-X\nO O\nb O\nc X\nd O\n", "line 4 of .* has 'X'"),
         ("维 生 素 O\nO O O O\n好 的\nO\n", "2 words on line 3 of .* but line 4 has 1"),
+        ("-DOCSTART- -X- O O\n", "Expected sentences in .*, found none"),
         ("a O\nb O\n", "Expected entities in the data of files, found none"),
         ("a B-X\nb M-X\nc L-X\n", "letters B, L, M"),
     ],
@@ -268,7 +269,12 @@ def test_rows_that_do_not_fit_are_refused(tmp_path):
     ):
         with pytest.raises(RequestError, match=fault):
             read(write_lines(tmp_path / "train.jsonl", [row]))
-    for text, fault in (("[1]", "item 1 is '1'"), ("[{", "Expected a list of JSON objects"), ("{", "line 1")):
+    for text, fault in (
+        ("[1]", "item 1 is '1'"),
+        ("[{", "Expected a list of JSON objects"),
+        ("{", "line 1"),
+        ("[]", "found none"),
+    ):
         with pytest.raises(RequestError, match=fault):
             read(write(tmp_path / "train.json", text))
 
