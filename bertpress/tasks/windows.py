@@ -8,6 +8,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -111,7 +112,7 @@ class Windowed(Task):
         return self.data.notes
 
     @functools.cached_property
-    def sources(self) -> dict[str, str]:  # type: ignore[override]
+    def sources(self) -> dict[str, str]:
         return {str(path): content_digest(path) for path in self.data.sources}
 
     def encoded(self, split: str) -> Dataset:
@@ -138,15 +139,15 @@ class Windowed(Task):
 
     def by_record(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], np.ndarray, range]]:
         """Each record, what its windows are condensed to (windows, width), and their numbers in `encoded`."""
-        numbers = np.asarray(self.encoded(split)["record"])
+        numbers = np.asarray(self.encoded(split)["record"][:])
         starts = [*np.flatnonzero(np.diff(numbers, prepend=-1)).tolist(), len(numbers)]
         records: Iterator[dict[str, Any]] = iter(self.splits[split])
-        for record, start, stop in zip(records, starts, starts[1:], strict=True):
+        for record, (start, stop) in zip(records, pairwise(starts), strict=True):
             yield record, condensed[start:stop], range(start, stop)
 
     def divided(self, splits: Mapping[str, Sequence[int]]) -> Self:
         train, encoded = self.splits["train"], self.encoded("train")
-        numbers = np.asarray(encoded["record"])
+        numbers = np.asarray(encoded["record"][:])
         result = copy.copy(self)
         result.splits = {**self.splits, **{name: train.select(records) for name, records in splits.items()}}
         windows = {name: np.flatnonzero(np.isin(numbers, records)) for name, records in splits.items()}
