@@ -1,0 +1,105 @@
+"""How right an answer is: exact match and F1 as the evaluation scripts of SQuAD, MRQA and TriviaQA have them.
+
+Sources: evaluate-v2.0.py of SQuAD 2.0 (Rajpurkar et al., arXiv 1806.03822), whose normaliser MRQA's script shares, and
+triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its best agreement with any accepted text.
+Difference: the best threshold is one that can be set, also where several questions have the same odds.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Normaliser = Literal["squad", "triviaqa"]
+Floats = NDArray[np.float64]
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION: dict[Normaliser, dict[int, Any]] = {
+    "squad": str.maketrans("", "", string.punctuation),
+    "triviaqa": str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " ")),
+}
+
+
+def normalised(text: str, normaliser: Normaliser = "squad") -> str:
+    """A text in lower case without punctuation, articles and superfluous white space.
+
+    Args:
+        normaliser: SQuAD's and MRQA's lets punctuation vanish (``U.S.`` is ``us``), TriviaQA's turns it into spaces.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION[normaliser])).split())
+
+
+def f1_and_match(prediction: str, accepted: Sequence[str], normaliser: Normaliser = "squad") -> tuple[float, float]:
+    """F1 and exact match of an answer, each with the accepted text that is best for it.
+
+    Accepted texts of which nothing is left do not count; where there are no others, no answer is right.
+    """
+    texts = [text for text in (normalised(text, normaliser) for text in accepted) if text] or [""]
+    own = normalised(prediction, normaliser)
+    words = own.split()
+    return max(_f1(words, text.split()) for text in texts), float(own in texts)
+
+
+def _f1(words: Sequence[str], accepted: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of the words; without words on a side, whether the other has none."""
+    if not words or not accepted:
+        return float(not words and not accepted)
+    common = (Counter(words) & Counter(accepted)).total()
+    return 2 * common / (len(words) + len(accepted))
+
+
+def is_answerable(accepted: Sequence[str], normaliser: Normaliser = "squad") -> bool:
+    """Some accepted text says something."""
+    return any(normalised(text, normaliser) for text in accepted)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The highest mean score over all thresholds, and one that gives it."""
+
+    value: float
+    threshold: float
+
+
+def best_threshold(scores: Floats, odds: Floats, answerable: NDArray[np.bool_]) -> Best:
+    """The best mean score if nothing is answered wherever its odds exceed a threshold.
+
+    Args:
+        scores: of answering each question by its best span, or by nothing where there is no span, (questions,).
+        odds: that there is no answer, (questions,).
+        answerable: questions that have one; of the others, no answer scores 1.
+    """
+    order = np.argsort(odds, kind="stable")
+    ordered = odds[order]
+    gains = (scores - ~answerable)[order]  # of answering a question by its span
+    totals = (~answerable).sum() + np.concatenate([[0.0], np.cumsum(gains)])
+    # After so many questions a threshold may stand: before the first, and behind the last of equal odds.
+    stands = np.concatenate([[True], np.diff(ordered, append=np.inf) > 0])
+    count = int(np.where(stands, totals, -np.inf).argmax())
+    return Best(float(totals[count] / len(odds)), float(ordered[count - 1] if count else ordered[0] - 1))
+
+
+def summary(results: Floats, answerable: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
+    """Names and values of F1 and exact match, over all questions, and over those that have an answer or have none.
+
+    The mean over no question is 0.
+
+    Args:
+        results: F1 and exact match of each question, (questions, 2).
+    """
+
+    def mean(column: int, where: NDArray[np.bool_]) -> float:
+        return float(results[where, column].mean()) if where.any() else 0.0
+
+    everything = np.ones_like(answerable)
+    yield "answer_f1", mean(0, everything)
+    yield "exact_match", mean(1, everything)
+    yield "answer_f1_has_answer", mean(0, answerable)
+    yield "exact_match_has_answer", mean(1, answerable)
+    yield "exact_match_no_answer", mean(1, ~answerable)

@@ -1,0 +1,284 @@
+"""Span question answering as a task: a question and its text through windows, a start and an end as the answer."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertpress.config import build
+from bertpress.errors import RequestError
+from bertpress.tasks.data import TextData
+from bertpress.tasks.reading.decoding import Answer, Window, answer_of, keep_best
+from bertpress.tasks.reading.features import TYPES, Reader
+from bertpress.tasks.reading.losses import IGNORED, same_question, span_distances, span_losses
+from bertpress.tasks.reading.metrics import best_threshold, f1_and_match, is_answerable, summary
+from bertpress.tasks.reading.records import METRICS
+from bertpress.tasks.reading.settings import ReadingSettings
+from bertpress.tasks.windows import OWN_TEXTS, Windowed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.tasks.task import Rows
+
+Array = NDArray[np.floating]
+NULL_METRICS = ("answer_f1_has_answer", "exact_match_has_answer", "exact_match_no_answer")
+BEST_METRICS = ("best_answer_f1", "best_exact_match")
+OUTPUTS = ("start", "end")
+"""The head's, in order."""
+WINDOWS_AT_ONCE = 500
+PARAMETERS = "task_specific_params"
+"""The field of a model's configuration that keeps what own texts are answered with."""
+
+
+@dataclass(frozen=True)
+class SpanScores:
+    """What a model says about starts and ends."""
+
+    logits: Tensor  # (batch, length, 2)
+    hidden_states: tuple[Tensor, ...] | None = None  # of the encoder, where they were asked for
+
+    @property
+    def start_logits(self) -> Tensor:
+        return self.logits[..., 0]
+
+    @property
+    def end_logits(self) -> Tensor:
+        return self.logits[..., 1]
+
+
+class SpanReading(Windowed):
+    """Questions, each answered by a span of its text or, where the settings or the data say so, by nothing.
+
+    Args:
+        data: records of `records.load_reading`.
+        tokenizer: a fast one.
+        max_length: tokens of a window, special ones included.
+        reading: how they are read; those of the data set are `named.settings_for`.
+    """
+
+    kind, head = "qa", "question-answering"
+    labels = None
+    truth = "accepted"
+    types = TYPES
+
+    def __init__(
+        self,
+        data: TextData,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        reading: ReadingSettings | None = None,
+    ) -> None:
+        super().__init__(data, tokenizer, max_length)
+        self.reading = reading or ReadingSettings()
+        given = self.reading.unanswerable
+        self.may_be_nothing = any(map(_lacks_answers, self.splits.values())) if given is None else given
+        self.metrics = (*METRICS, *(NULL_METRICS + BEST_METRICS if self.may_be_nothing else ()))
+        self.primary = METRICS[0]
+        self.reader = Reader(tokenizer, max_length, self.reading)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        fields = {"question_length", "step", "answers", "max_answer_positions", "drop_windows_without_answer"}
+        return self.reading.model_dump(mode="json", include=fields)
+
+    def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
+        return self.reader.windows_of(records, training=split == "train")
+
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Self:
+        result = super().with_tokenizer(tokenizer)
+        result.reader = Reader(tokenizer, self.max_length, self.reading)
+        return result
+
+    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
+        """This task with pairs of a question and a text as its only split, `OWN_TEXTS`.
+
+        Raises:
+            RequestError: other than pairs.
+        """
+        from datasets import Dataset
+
+        if wrong := [text for text in texts if len(text) != 2]:
+            raise RequestError(f"Expected pairs of a question and a text, got {len(wrong[0])} texts: give both.")
+        columns = {"id": [f"row-{number + 1}" for number in range(len(texts))], "title": [""] * len(texts)}
+        columns |= {name: [text[place] for text in texts] for place, name in enumerate(("question", "context"))}
+        result = copy.copy(self)
+        result.splits, result.made_splits, result._encoded = {OWN_TEXTS: Dataset.from_dict(columns)}, None, {}
+        return result
+
+    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
+        rows: Rows = self.with_texts(texts).encoded(OWN_TEXTS)
+        return rows
+
+    def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        config.id2label = dict(enumerate(OUTPUTS))
+        config.label2id = {name: number for number, name in enumerate(OUTPUTS)}
+        kept = self.reading.model_dump(mode="json", exclude={"folds", "unanswerable"})
+        others = getattr(config, PARAMETERS, None) or {}
+        setattr(config, PARAMETERS, {**others, self.kind: {**kept, "unanswerable": self.may_be_nothing}})
+        return config
+
+    def aligned(self, config: PretrainedConfig) -> Self:
+        if config.num_labels != len(OUTPUTS):
+            raise RequestError(
+                f"The model's head has {config.num_labels} outputs, but {self.name} needs 2 (start and end); "
+                "fine-tune the model on this task first."
+            )
+        return self
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        batch = super().collate(rows, draw)
+        if rows[0].get("starts") is not None:
+            spans = [list(zip(row["starts"], row["ends"], strict=True)) for row in rows]
+            most = max(map(len, spans))
+            batch["labels"] = torch.tensor([[*found, *[(IGNORED, IGNORED)] * (most - len(found))] for found in spans])
+        if self.reading.shared_normalisation:
+            batch["record"] = torch.tensor([row["record"] for row in rows])
+        return batch
+
+    def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> SpanScores:
+        found = model(**self.inputs_of(model, batch), **asked)
+        logits = torch.stack([found.start_logits, found.end_logits], dim=-1)
+        return SpanScores(logits, getattr(found, "hidden_states", None))
+
+    def example_losses(self, outputs: SpanScores, batch: Mapping[str, Tensor]) -> Tensor:
+        same = same_question(batch["record"], batch["row"]) if self.reading.shared_normalisation else None
+        return span_losses(outputs.logits, batch["labels"], batch["attention_mask"], same)
+
+    def distillation_losses(
+        self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        return span_distances(student, teacher, batch["attention_mask"], loss)
+
+    def condense(self, outputs: SpanScores, batch: Mapping[str, Tensor]) -> Tensor:
+        return keep_best(outputs.logits, batch["attention_mask"], self.reading.n_best)
+
+    def answers(self, condensed: Array, split: str) -> Iterator[tuple[dict[str, Any], Answer]]:
+        """Each record and what is answered to it."""
+        windows = _windows(self.encoded(split))
+        settings = self.reading
+        for record, kept, numbers in self.by_record(condensed, split):
+            own = list(islice(windows, len(numbers)))
+            yield (
+                record,
+                answer_of(
+                    record["context"], kept, own, settings.longest_answer, self.may_be_nothing, settings.null_threshold
+                ),
+            )
+
+    def results(self, condensed: Array, split: str) -> Array:
+        """F1 and exact match of each record, (records, 2)."""
+        self.require_labels(split)
+        return np.array([self._right(answer.chosen.text, record) for record, answer in self.answers(condensed, split)])
+
+    def _right(self, text: str, record: Mapping[str, Any]) -> tuple[float, float]:
+        return f1_and_match(text, record[self.truth], self.reading.normaliser)
+
+    def truths(self, condensed: Array, split: str) -> list[Any]:
+        """What the results of each record should be: 1."""
+        return [1.0 if self.has_labels(split) else None] * len(self.splits[split])
+
+    def score(self, condensed: Array, split: str) -> dict[str, float]:
+        self.require_labels(split)
+        return self._scored(self.answers(condensed, split))[0]
+
+    def _scored(self, answers: Iterable[tuple[dict[str, Any], Answer]]) -> tuple[dict[str, float], dict[str, Any]]:
+        """The metrics, and the best value and threshold of each of `BEST_METRICS`."""
+        rows = [
+            (
+                *self._right(answer.chosen.text, record),
+                *self._right(answer.span.text if answer.span else "", record),
+                answer.null_odds or 0.0,
+                is_answerable(record[self.truth], self.reading.normaliser),
+            )
+            for record, answer in answers
+        ]
+        found = np.array(rows, dtype=np.float64)
+        chosen, spans, odds, answerable = found[:, :2], found[:, 2:4], found[:, 4], found[:, 5].astype(bool)
+        metrics = dict(summary(chosen, answerable))
+        if not self.may_be_nothing:
+            return {name: metrics[name] for name in METRICS}, {}
+        best = {name: best_threshold(spans[:, side], odds, answerable) for side, name in enumerate(BEST_METRICS)}
+        metrics |= {name: value.value for name, value in best.items()}
+        return metrics, {name: asdict(value) for name, value in best.items()}
+
+    def decode(self, condensed: Array, split: str | None = None) -> list[dict[str, Any]]:
+        decoded = []
+        for record, answer in self.answers(condensed, split or OWN_TEXTS):
+            chosen = answer.chosen
+            found: dict[str, Any] = {"id": record["id"], "prediction": chosen.text}
+            found |= {"start": chosen.start, "end": chosen.end, "probability": chosen.probability}
+            if answer.null_odds is not None:
+                found["null_odds"] = answer.null_odds
+            decoded.append(found)
+        return decoded
+
+    def answer_files(self, condensed: Array, split: str) -> dict[str, str]:
+        """The three files of SQuAD's scripts, and the best thresholds where there are some."""
+        answers = list(self.answers(condensed, split))
+        named = {record["id"]: answer for record, answer in answers}
+        shown = ("text", "probability", "start_logit", "end_logit")
+        files: dict[str, Any] = {
+            "predictions": {name: answer.chosen.text for name, answer in named.items()},
+            "nbest_predictions": {
+                name: [{field: getattr(candidate, field) for field in shown} for candidate in answer.candidates]
+                for name, answer in named.items()
+            },
+        }
+        if self.may_be_nothing:
+            files["null_odds"] = {name: answer.null_odds for name, answer in named.items()}
+            if self.has_labels(split):
+                files["thresholds"] = self._scored(answers)[1]
+        return {
+            f"{split}_{name}.json": json.dumps(content, indent=4, ensure_ascii=False) + "\n"
+            for name, content in files.items()
+        }
+
+    def chance_score(self, split: str) -> float:
+        """F1 of answering nothing to every question."""
+        self.require_labels(split)
+        truths = self.splits[split][self.truth][:]
+        return float(np.mean([f1_and_match("", accepted, self.reading.normaliser)[0] for accepted in truths]))
+
+    def agreement(self, own: Array, other: Array) -> float:
+        """Share of windows of which two models have the same best start and the same best end."""
+        places = [self.reading.n_best, 3 * self.reading.n_best]
+        return float((own[:, places] == other[:, places]).all(axis=1).mean())
+
+
+def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> SpanReading:
+    """A task without rows for a trained head, with the settings that its configuration keeps: to answer own texts."""
+    kept = (getattr(config, PARAMETERS, None) or {}).get(SpanReading.kind, {})
+    data = TextData("your texts", {}, ("question", "context"), None, METRICS, METRICS[0])
+    task = SpanReading(data, tokenizer, max_length, build(ReadingSettings, kept, where=f"{PARAMETERS}.qa"))
+    return task.aligned(config)
+
+
+def _lacks_answers(split: Dataset) -> bool:
+    """Some question of the split has no answer."""
+    if SpanReading.truth not in split.column_names:
+        return False
+    return any(not is_answerable(accepted) for accepted in split[SpanReading.truth][:])
+
+
+def _windows(encoded: Dataset) -> Iterator[Window]:
+    """Where the text of each window stands, read a few hundred at a time."""
+    names = ("text_at", "most_from", "most_to", "char_starts", "char_ends")
+    for batch in encoded.select_columns(list(names)).with_format("arrow").iter(WINDOWS_AT_ONCE):
+        columns = [batch.column(name).combine_chunks() for name in names]
+        numbers = [column.to_pylist() for column in columns[:3]]
+        bounds = columns[3].offsets.to_numpy() - columns[3].offsets[0].as_py()
+        characters = [column.flatten().to_numpy() for column in columns[3:]]
+        for row, places in enumerate(zip(*numbers, strict=True)):
+            start, stop = bounds[row], bounds[row + 1]
+            yield Window(*places, *(values[start:stop] for values in characters))
