@@ -173,6 +173,7 @@ def load_for_task(
         _check_head(name, task, missing, refusal)
     remarks = _weights_remarks(Path(model_folder(name)))
     if refusal is None and not missing:
+        task.noted(model.config)
         return model, task, remarks
     task.configure(model.config)
     renew_head(model, task.head)

@@ -17,7 +17,10 @@ from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.tasks.masking import Masking
+from bertpress.tasks.queries.settings import QuerySettings
+from bertpress.tasks.reading.settings import ReadingSettings
 from bertpress.tasks.splits import parse_shares
+from bertpress.tasks.tagging.settings import TaggingSettings
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,6 +34,7 @@ _Loader.add_implicit_resolver(
 )
 
 
+Kind = Literal["classification", "regression", "masked-lm", "encoder", "tagging", "mrc", "qa"]
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
 
@@ -48,12 +52,13 @@ class TaskSpec(Config):
     data_dir: str | None = None
     """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file"""
     columns: tuple[str, ...] | None = None
-    """text columns of your own data, one or two"""
-    label: str = "label"
-    """label column of your own data"""
-    kind: Literal["classification", "regression", "masked-lm", "encoder"] | None = None
-    """files: classification, or regression (default where labels have decimals); text: masked-lm (default), or encoder,
-    of which nothing is asked but what a teacher says"""
+    """text columns of your own data, one or two; of tagging the column of tokens; of qa question and context"""
+    label: str | None = None
+    """label column of your own data; default label, of tagging ner_tags, of qa answers"""
+    kind: Kind | None = None
+    """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
+    comprehension) or qa (answers that are spans of a text); data sets of entities: tagging (default) or mrc; text:
+    masked-lm (default), or encoder, of which nothing is asked but what a teacher says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
     make_splits: Annotated[str, AfterValidator(_shares)] | None = None
@@ -63,6 +68,12 @@ class TaskSpec(Config):
     """text: which files, and how rows are made of them, in place of data_dir"""
     masking: Masking | None = None
     """text: which tokens are masked; default 15 % for masked-lm, none for encoder"""
+    tagging: TaggingSettings | None = None
+    """tagging: scheme of the tags, words or characters, windows"""
+    mrc: QuerySettings | None = None
+    """mrc: questions, loss, decoding"""
+    qa: ReadingSettings | None = None
+    """qa: windows, decoding, questions without an answer"""
 
 
 def task_values(value: Any) -> Any:

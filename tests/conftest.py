@@ -127,9 +127,11 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves a 4-layer model of a family, and of a kind of head, with its tokenizer, once."""
 
     @functools.cache
-    def save(family: str, head: str = "sequence-classification") -> Path:
+    def save(family: str, head: str = "sequence-classification", kind: str = "classification") -> Path:
+        from token_tasks import label_fields
+
         folder = tmp_path_factory.mktemp("models") / family
-        make_model(family=family, head=head).save_pretrained(folder)
+        make_model(family=family, head=head, **label_fields(kind)).save_pretrained(folder)
         make_tokenizer(family).save_pretrained(folder)
         return folder
 

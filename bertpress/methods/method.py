@@ -133,7 +133,7 @@ class Method(Config, ABC):
 
     def rows(self, task: Task) -> int:
         """Number of rows that a task's training rows become, at most."""
-        return len(task.splits["train"])
+        return len(task.encoded("train"))
 
     @abstractmethod
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:

@@ -10,7 +10,7 @@ from bertpress.encoders import check_length
 from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
     from bertpress.recipe import TaskSpec
     from bertpress.tasks.data import TextData
@@ -31,11 +31,31 @@ TASKS: dict[str, str] = {
     "yelp_review_full": "long documents: stars that a review gives, 1 to 5 (accuracy)",
     "20newsgroups": "long documents: which of 20 newsgroups a message stood in (accuracy)",
     "hyperpartisan": "long documents: does a news article take sides blindly (accuracy)",
+    "conll2003": "entities in English news: persons, organisations, places, others (F1 of exact spans)",
+    "msra_ner": "entities in Chinese news: persons, organisations, places (F1 of exact spans)",
+    "peoples_daily_ner": "entities in the People's Daily: persons, organisations, places (F1 of exact spans)",
+    "cluener": "entities of ten types in Chinese news (F1 of exact spans)",
+    "weibo_ner": "entities in Chinese social media, names and nouns (F1 of exact spans)",
+    "resume_ner": "entities of eight types in Chinese curricula vitae (F1 of exact spans)",
+    "squad": "which span of a paragraph answers a question (F1 of the answers' words)",
+    "squad_v2": "the same, where some questions have no answer there (F1 of the answers' words)",
+    "newsqa": "questions on news articles (F1 of the answers' words)",
+    "natural_questions": "questions that people searched for, on pages of Wikipedia (F1 of the answers' words)",
+    "triviaqa": "trivia questions on long texts, with several right answers (F1 of the answers' words)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
-    "files": "your own data: --data-dir, --columns, --label",
+    "files": "your own data: --data-dir, --columns, --label, --kind",
     "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
 }
 """Name to one line on what is asked and the primary metric."""
+ENTITIES = ("conll2003", "msra_ner", "peoples_daily_ner", "cluener", "weibo_ner", "resume_ner")
+QUESTIONS = ("squad", "squad_v2", "newsqa", "natural_questions", "triviaqa")
+KINDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(ENTITIES, ("tagging", "mrc")),
+    **dict.fromkeys(QUESTIONS, ("qa",)),
+    "files": ("classification", "regression", "tagging", "mrc", "qa"),
+    "text": ("masked-lm", "encoder"),
+}
+"""Name to what may be asked of the data, the default first; `files` has none, its labels tell. Others have one kind."""
 
 
 def load_task(
@@ -45,7 +65,7 @@ def load_task(
     limit: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Task:
-    """A task's data, ready for a tokenizer; plain text is tokenised when its rows are first asked for.
+    """A task's data, ready for a tokenizer; what takes long is tokenised when its rows are first asked for.
 
     Args:
         spec: which task, and where its data are.
@@ -58,7 +78,6 @@ def load_task(
         RequestError: no such task, or data that cannot be used, naming file and row.
     """
     from bertpress.tasks import splits
-    from bertpress.tasks.classification import Classification
 
     check_length(max_length, tokenizer.model_max_length)
     _check(spec)
@@ -71,29 +90,79 @@ def load_task(
         data = splits.hold_out(data)
     if limit:
         data = dataclasses.replace(data, splits=splits.limit(data.splits, limit, seed=0))
+    return _asked(spec, data, tokenizer, max_length)
+
+
+def kind_of(spec: TaskSpec) -> str:
+    """What is asked of the data; classification also stands for scores, which the labels tell."""
+    return spec.kind or ("classification" if spec.name == "files" else KINDS.get(spec.name, ("classification",))[0])
+
+
+def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Task:
+    """A task without rows for the trained head of a model, to predict texts of your own."""
+    architecture = next(iter(config.architectures or ()), "")
+    if architecture.endswith("ForQuestionAnswering"):
+        from bertpress.tasks.reading import task as reading
+
+        return reading.of_head(config, tokenizer, max_length)
+    if architecture.endswith("ForTokenClassification"):
+        from bertpress.tasks.queries import task as queries
+        from bertpress.tasks.tagging import task as tagging
+
+        of_head = queries.of_head if queries.has_queries(config) else tagging.of_head
+        return of_head(config, tokenizer, max_length)
+    from bertpress.tasks.classification import Classification, data_of_head
+
+    return Classification(data_of_head(config), tokenizer, max_length)
+
+
+def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Task:
+    """The data with what is asked of them."""
+    kind = kind_of(spec)
+    if kind == "tagging":
+        from bertpress.tasks.tagging.settings import TaggingSettings
+        from bertpress.tasks.tagging.task import Tagging
+
+        return Tagging(data, tokenizer, max_length, spec.tagging or TaggingSettings())
+    if kind == "mrc":
+        from bertpress.tasks.queries.settings import QuerySettings
+        from bertpress.tasks.queries.task import EntityReading
+
+        return EntityReading(data, tokenizer, max_length, spec.mrc or QuerySettings())
+    if kind == "qa":
+        from bertpress.tasks.reading.named import settings_for
+        from bertpress.tasks.reading.task import SpanReading
+
+        return SpanReading(data, tokenizer, max_length, settings_for(spec.name, spec.qa))
+    from bertpress.tasks.classification import Classification
+
     return Classification(data, tokenizer, max_length)
 
 
 def _check(spec: TaskSpec) -> None:
     """Refuse a task that there is not, and settings that it does not have."""
-    if spec.name not in TASKS:
-        raise RequestError(f"There is no task '{spec.name}'{nearest(spec.name, list(TASKS))}.")
-    own_columns = spec.columns and spec.name != "text"
-    if spec.name not in ("files", "text") and (own_columns or spec.kind or spec.label != "label"):
-        raise RequestError(f"--columns, --label and --kind describe your own data (--task files), not {spec.name}.")
-    if spec.name == "text" and (len(spec.columns or ("",)) != 1 or spec.label != "label"):
+    name, kind = spec.name, kind_of(spec)
+    if name not in TASKS:
+        raise RequestError(f"There is no task '{name}'{nearest(name, list(TASKS))}.")
+    if name not in ("files", "text") and (spec.columns or spec.label):
+        raise RequestError(f"--columns and --label describe your own data (--task files), not {name}.")
+    if spec.kind is not None and spec.kind not in KINDS.get(name, ()):
+        kinds = f"its kinds are {' and '.join(KINDS[name])}" if name in KINDS else "leave out --kind"
+        raise RequestError(f"The kind {spec.kind} does not go with the task {name}; {kinds}.")
+    if name == "text" and (len(spec.columns or ("",)) != 1 or spec.label):
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
-    if spec.kind is not None and (spec.kind in ("masked-lm", "encoder")) != (spec.name == "text"):
-        raise RequestError(f"The kind {spec.kind} does not go with the task {spec.name}; leave out --kind.")
-    if spec.unlabelled and spec.name != "files":
-        raise RequestError(f"--unlabelled describes your own data (--task files), not {spec.name}.")
-    if spec.name != "text" and (spec.masking or spec.corpus):
-        raise RequestError(f"corpus and masking describe plain text (--task text), not {spec.name}.")
-    if spec.name == "text" and spec.make_splits:
+    for field, kinds_of_field in (("tagging", ("tagging", "mrc")), ("mrc", ("mrc",)), ("qa", ("qa",))):
+        if getattr(spec, field) is not None and kind not in kinds_of_field:
+            raise RequestError(f"task.{field} describes tasks of the kind {field}, and {name} is {kind}.")
+    if spec.unlabelled and (name != "files" or kind not in ("classification", "regression")):
+        raise RequestError(f"--unlabelled describes your own data (--task files) with a label a row, not {name}.")
+    if name != "text" and (spec.masking or spec.corpus):
+        raise RequestError(f"corpus and masking describe plain text (--task text), not {name}.")
+    if name == "text" and spec.make_splits:
         raise RequestError("Plain text holds validation rows out by corpus.validation; leave out --make-splits.")
     if spec.data_dir and spec.corpus:
         raise RequestError("Give either --data-dir or a corpus, not both.")
-    if spec.name == "pydoc" and spec.data_dir:
+    if name == "pydoc" and spec.data_dir:
         raise RequestError("pydoc comes from the installed Python; leave out --data-dir.")
 
 
@@ -115,12 +184,23 @@ def _text(
 
 
 def _read(spec: TaskSpec) -> TextData:
+    kind = kind_of(spec)
+    if kind in ("tagging", "mrc"):
+        from bertpress.tasks.tagging.formats import load_sentences
+        from bertpress.tasks.tagging.settings import TaggingSettings
+
+        settings = spec.tagging or TaggingSettings()
+        return load_sentences(spec.name, spec.data_dir, spec.columns, spec.label, settings.level, settings.read_as)
+    if kind == "qa":
+        from bertpress.tasks.reading.records import load_reading
+
+        return load_reading(spec.name, spec.data_dir, spec.columns, spec.label, spec.qa)
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 
-        kind = spec.kind if spec.kind in ("classification", "regression") else None
+        own_kind = spec.kind if spec.kind in ("classification", "regression") else None
         return load_files(
-            data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=kind, unlabelled=spec.unlabelled
+            data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=own_kind, unlabelled=spec.unlabelled
         )
     if spec.name == "pydoc":
         return _pydoc()

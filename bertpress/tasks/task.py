@@ -117,6 +117,10 @@ class Task(ABC):
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         """`config` with a head for this task (labels, problem type)."""
 
+    def noted(self, config: PretrainedConfig) -> PretrainedConfig:
+        """`config` of a head for this task with what else answers depend on, for texts of one's own."""
+        return config
+
     @abstractmethod
     def aligned(self, config: PretrainedConfig) -> Task:
         """This task with labels in the order of a trained head.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from families import FAMILIES
+from token_tasks import HEADS, label_fields
 
 from bertpress.methods.yoco.drawing import Drawn
 from bertpress.methods.yoco.space import LayerShape, SubNetwork
@@ -39,8 +40,8 @@ class Case:
     """further fields for a run of one step"""
     family: str = "bert"
     """architecture of the tiny model"""
-    head: str = "sequence-classification"
-    """what the tiny model has on its layers, which decides the task"""
+    kind: str = "classification"
+    """of the task"""
     families: tuple[str, ...] = tuple(FAMILIES)
     """architectures that the method takes"""
     bounded: bool = False
@@ -48,8 +49,18 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Method, architecture and head."""
-        return f"{self.name}-{self.family}-{self.head}"
+        """Method, architecture and kind of task."""
+        return f"{self.name}-{self.family}-{self.kind}"
+
+    @property
+    def head(self) -> str:
+        """What the tiny model has on its layers."""
+        return HEADS[self.kind]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Fields of the tiny model's configuration that name its head's outputs."""
+        return label_fields(self.kind)
 
     @property
     def step(self) -> dict[str, Any]:
@@ -123,5 +134,15 @@ CASES = (
 
 PAIRS = (
     *(replace(case, family=family) for case in CASES for family in case.families),
-    *(replace(case, head="masked-lm") for case in CASES),
+    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa")),
 )
+PROMISED = ("bert", "roberta", "distilbert", "electra")
+"""Architectures with which every method presses every kind of task."""
+SUPPORT = tuple(
+    replace(case, family=family, kind=kind)
+    for case in CASES
+    for family in PROMISED
+    for kind in ("tagging", "mrc", "qa")
+    if (family, kind) not in (("bert", "tagging"), ("bert", "qa"))  # these have the whole contract
+)
+"""What is carried out once."""

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROWS, make_config, make_masked_task, make_model, without_dropout
-from contract.cases import CASES, PAIRS, Case
+from contract.cases import CASES, PAIRS, SUPPORT, Case
+from token_tasks import token_task, write_token_tasks
 
 from bertpress import cost, trainer
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
-from bertpress.loading import AUTO_CLASSES, load_config
+from bertpress.loading import AUTO_CLASSES, load_config, loader
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
 from bertpress.run import Runtime, StepRun
@@ -34,9 +35,12 @@ import json, sys
 import numpy as np, torch, transformers
 from torch.nn.functional import cross_entropy
 models, out = json.loads(sys.stdin.read())
-def answer(logits, labels):
+def answer(outputs, labels):
+    if "start_logits" in outputs:
+        return np.stack([outputs.start_logits[0].numpy(), outputs.end_logits[0].numpy()], axis=1).ravel()
+    logits = outputs.logits
     if labels is None:
-        return logits[0].numpy()
+        return logits[0].numpy().ravel()
     asked = torch.tensor(labels) != -100
     logits, labels = logits[0][asked], torch.tensor(labels)[asked]
     guessed = (logits.argmax(dim=1) == labels).sum()
@@ -47,12 +51,12 @@ for folder, loader, rows in models:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     answers[folder] = []
     for text, ids, labels in rows:
-        inputs = tokenizer(text, return_tensors="pt")
+        inputs = tokenizer(text, return_tensors="pt") if text else {}
         if ids is not None:
             inputs["input_ids"] = torch.tensor([ids])
         with torch.no_grad():
-            answers[folder].append(answer(model(**inputs).logits, labels))
-    answers[folder] = np.stack(answers[folder])
+            answers[folder].append(answer(model(**inputs), labels))
+    answers[folder] = np.concatenate(answers[folder])
 np.savez(out, **answers)
 """
 
@@ -78,13 +82,17 @@ def log_of(run: Path, case: Case) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def run_case(
-    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tiny_text_task: dict[str, Any]
+    carry_out: Callable[..., Path],
+    folder_of: Callable[..., Path],
+    tiny_text_task: dict[str, Any],
+    token_tasks: dict[str, dict[str, Any]],
 ) -> Callable[..., Path]:
     """Runs a case in a folder."""
+    tasks = {"masked-lm": tiny_text_task, **token_tasks}
 
     def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
-        model = {"model": str(folder_of(case.family, case.head))}
-        task = {"task": tiny_text_task} if case.head == "masked-lm" else {}
+        model = {"model": str(folder_of(case.family, case.head, case.kind))}
+        task = {"task": tasks[case.kind]} if case.kind in tasks else {}
         return carry_out(case.step, folder, progress, **{**model, **task, **fields})
 
     return run
@@ -105,15 +113,32 @@ def finished(run_case: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def task_for(task_of: Callable[[str], Any]) -> Callable[[Case], Any]:
+def token_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Tasks whose answers are places in a text, as a recipe names them."""
+    return write_token_tasks(tmp_path_factory.mktemp("tokens"))
+
+
+@pytest.fixture(scope="session")
+def task_for(task_of: Callable[[str], Any], token_tasks: dict[str, dict[str, Any]]) -> Callable[[Case], Any]:
     """The task of a case, the same as that of its run."""
-    return lambda case: make_masked_task(case.family) if case.head == "masked-lm" else task_of(case.family)
+
+    def task(case: Case) -> Any:
+        if case.kind in token_tasks:
+            return token_task(token_tasks[case.kind], case.family)
+        return make_masked_task(case.family) if case.kind == "masked-lm" else task_of(case.family)
+
+    return task
 
 
 def rows_for(case: Case, task: Any) -> list[tuple[str, list[int] | None, list[int] | None]]:
-    """The validation texts; of a masked language model also the masked tokens, and what they were."""
+    """The validation texts; of a masked language model also the masked tokens, and what they were.
+
+    Of heads that answer for tokens the inputs, whatever was made of the texts.
+    """
     texts = [text for text, _ in ROWS["validation"]]
-    if case.head != "masked-lm":
+    if task.by_token:
+        return [("", list(row["input_ids"]), None) for row in task.encoded("validation")]
+    if case.kind != "masked-lm":
         return [(text, None, None) for text in texts]
     batches = [task.collate([row]) for row in task.encoded("validation")]
     masked = [(batch["input_ids"][0].tolist(), batch["labels"][0].tolist()) for batch in batches]
@@ -140,18 +165,30 @@ def reloaded(
 @pytest.mark.slow
 @each_pair
 def test_a_fresh_process_gives_the_same_answers(
-    case: Case, finished: Callable[[Case], Path], reloaded: dict[str, np.ndarray]
+    case: Case, finished: Callable[[Case], Path], task_for: Callable[[Case], Any], reloaded: dict[str, np.ndarray]
 ) -> None:
     from pyarrow import parquet
 
-    table = parquet.read_table(result_of(finished(case), case) / "predictions" / "validation.parquet")
-    np.testing.assert_allclose(reloaded[case.id], table["logits"].to_pylist(), atol=1e-5)
+    if task_for(case).by_token:
+        expected = answers_here(result_of(finished(case), case) / "model", case, task_for(case))
+    else:
+        table = parquet.read_table(result_of(finished(case), case) / "predictions" / "validation.parquet")
+        expected = np.ravel(table["logits"].to_pylist())
+    np.testing.assert_allclose(reloaded[case.id], expected, atol=1e-5)
+
+
+def answers_here(folder: Path, case: Case, task: Any) -> np.ndarray:
+    """The logits of every token of the validation rows, one row at a time, without the second segment."""
+    model = loader(AUTO_CLASSES[case.head]).from_pretrained(folder).eval()
+    rows = [{"input_ids": torch.tensor([ids])} for _, ids, _ in rows_for(case, task)]
+    with torch.no_grad():
+        return np.concatenate([task.forward(model, row).logits.numpy().ravel() for row in rows])
 
 
 @pytest.mark.slow
 @each_pair
 def test_the_plan_is_the_shape_of_the_result_or_bounds_it(case: Case, finished: Callable[[Case], Path]) -> None:
-    before = make_config(case.family)
+    before = make_config(case.family, **case.outputs)
     planned = build(method_named(case.name), case.fields).plan(before)
     result = load_config(str(result_of(finished(case), case) / "model"))
     encoder = encoder_of(before)
@@ -205,7 +242,7 @@ def test_the_declared_cost_never_goes_up(
         for part in ("start", "00-" + case.name)
         if (finished(case) / part / "result.json").is_file()
     ]
-    config = make_config(case.family)
+    config = make_config(case.family, **case.outputs)
     planned = build(method_named(case.name), case.fields).plan(config)
     most = cost.parameters(config, head=case.head)
     policies = [part for decision in shape_of(planned).decisions for part in decision.parts]
@@ -255,7 +292,7 @@ def method_of_one_step(case: Case, batch_size: int, accumulation: int = 1) -> An
 @each_pair
 def test_one_step_of_16_equals_four_of_4(case: Case, task_for: Callable[[Case], Any], tmp_path: Path) -> None:
     task = task_for(case)
-    fields = {"family": case.family, "head": case.head, **without_dropout(case.family)}
+    fields = {"family": case.family, "head": case.head, **case.outputs, **without_dropout(case.family)}
     whole, parts = OneStep(tmp_path / "whole", case.imposed), OneStep(tmp_path / "parts", case.imposed)
     method_of_one_step(case, 16).compress(make_model(**fields), task, whole)
     method_of_one_step(case, 4, 4).compress(make_model(**fields), task, parts)
@@ -278,7 +315,7 @@ def test_one_step_of_16_equals_four_of_4(case: Case, task_for: Callable[[Case], 
 @pytest.mark.slow
 @each_pair
 def test_the_given_model_is_unchanged(case: Case, task_for: Callable[[Case], Any], tmp_path: Path) -> None:
-    model = make_model(family=case.family, head=case.head)
+    model = make_model(family=case.family, head=case.head, **case.outputs)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     flags = {name: value.requires_grad for name, value in model.named_parameters()}
     config = model.config.to_dict()
@@ -323,3 +360,18 @@ def test_a_finished_run_is_not_trained_again(
     run_case(case, copied, progress)
     assert weights_of(copied, case) == weights_of(finished(case), case)
     assert not list(copied.glob("*/*/checkpoint-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SUPPORT, ids=[case.id for case in SUPPORT])
+def test_every_promised_pair_of_method_task_and_architecture_works(
+    case: Case, run_case: Callable[..., Path], task_for: Callable[[Case], Any], tmp_path: Path
+) -> None:
+    result = result_of(run_case(case, tmp_path / "run"), case)
+    saved = json.loads((result / "result.json").read_text())
+    scores = saved["metrics"]["validation"]
+    assert saved["primary_metric"] in scores
+    assert saved["kind"] == case.kind
+    assert scores.keys() == set(task_for(case).metrics)
+    assert all(0 <= value <= 1 for value in scores.values())
+    answers_here(result / "model", case, task_for(case))

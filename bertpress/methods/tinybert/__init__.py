@@ -239,7 +239,7 @@ class TinyBert(Method):
         return self.prediction or self.trainings()["intermediate"]
 
     def rows(self, task: Task) -> int:
-        examples = len(task.splits["train"])
+        examples = super().rows(task)
         return (
             examples if self.augmentation is None else examples * self.augmentation.most_rows(task.name, task.columns)
         )

@@ -129,6 +129,9 @@ class EntityReading(Windowed):
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         config.id2label = dict(enumerate(self.labels))
         config.label2id = {name: index for index, name in enumerate(self.labels)}
+        return self.noted(config)
+
+    def noted(self, config: PretrainedConfig) -> PretrainedConfig:
         known = self.options.model_dump(mode="json", include=KEPT, exclude_none=True)
         # pairs, because a saved configuration sorts mappings by name
         own = {"queries": [list(pair) for pair in self.queries.items()], **known}

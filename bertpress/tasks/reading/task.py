@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from bertpress.tasks.task import Rows
-
 Array = NDArray[np.floating]
 NULL_METRICS = ("answer_f1_has_answer", "exact_match_has_answer", "exact_match_no_answer")
 BEST_METRICS = ("best_answer_f1", "best_exact_match")
@@ -116,13 +114,12 @@ class SpanReading(Windowed):
         result.splits, result.made_splits, result._encoded = {OWN_TEXTS: Dataset.from_dict(columns)}, None, {}
         return result
 
-    def encode_texts(self, texts: Sequence[tuple[str, ...]]) -> Rows:
-        rows: Rows = self.with_texts(texts).encoded(OWN_TEXTS)
-        return rows
-
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         config.id2label = dict(enumerate(OUTPUTS))
         config.label2id = {name: number for number, name in enumerate(OUTPUTS)}
+        return self.noted(config)
+
+    def noted(self, config: PretrainedConfig) -> PretrainedConfig:
         kept = self.reading.model_dump(mode="json", exclude={"folds", "unanswerable"})
         others = getattr(config, PARAMETERS, None) or {}
         setattr(config, PARAMETERS, {**others, self.kind: {**kept, "unanswerable": self.may_be_nothing}})
@@ -212,9 +209,9 @@ class SpanReading(Windowed):
         metrics |= {name: value.value for name, value in best.items()}
         return metrics, {name: asdict(value) for name, value in best.items()}
 
-    def decode(self, condensed: Array, split: str | None = None) -> list[dict[str, Any]]:
+    def decode(self, condensed: Array, split: str) -> list[dict[str, Any]]:
         decoded = []
-        for record, answer in self.answers(condensed, split or OWN_TEXTS):
+        for record, answer in self.answers(condensed, split):
             chosen = answer.chosen
             found: dict[str, Any] = {"id": record["id"], "prediction": chosen.text}
             found |= {"start": chosen.start, "end": chosen.end, "probability": chosen.probability}

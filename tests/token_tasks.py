@@ -1,0 +1,91 @@
+"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa.
+
+Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
+first of them; every fourth question has none.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from conftest import LABELS, ROWS, WORDS, make_tokenizer
+
+from bertpress.config import build
+from bertpress.recipe import TaskSpec
+from bertpress.tasks import load_task
+from bertpress.tasks.task import Task
+
+HEADS = {
+    "classification": "sequence-classification",
+    "masked-lm": "masked-lm",
+    "tagging": "token-classification",
+    "mrc": "token-classification",
+    "qa": "question-answering",
+}
+"""Kind of task to its head."""
+OUTPUTS = {
+    "tagging": ("O", *(f"{letter}-{name}" for name in LABELS for letter in "BI")),
+    "mrc": ("start", "end"),
+    "qa": ("start", "end"),
+}
+QUERIES = {"bad": "dull house", "good": "bright house"}
+
+
+def label_fields(kind: str) -> dict[str, Any]:
+    """The fields of a configuration that name the outputs of a head for a kind of task; none for others."""
+    names = OUTPUTS.get(kind)
+    if names is None:
+        return {}
+    return {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
+
+
+def tagged(text: str, label: str) -> list[tuple[str, str]]:
+    """The words of a text with their tags."""
+    words = text.split()
+    inside = [word in WORDS[LABELS.index(label)] for word in words]
+    tags = []
+    for is_inside, before in zip(inside, [False, *inside], strict=False):
+        tags.append(f"{'I' if before else 'B'}-{label}" if is_inside else "O")
+    return list(zip(words, tags, strict=True))
+
+
+def question_of(number: int, text: str, label: str) -> dict[str, Any]:
+    """A row of questions as the Hub has them."""
+    answer = next(word for word in text.split() if word in WORDS[LABELS.index(label)])
+    start = f" {text} ".index(f" {answer} ")
+    answers = {"text": [answer], "answer_start": [start]} if number % 4 else {"text": [], "answer_start": []}
+    return {"id": str(number), "title": "", "question": "the quite day", "context": text, "answers": answers}
+
+
+def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
+    """The files of these tasks in a folder; kind to how a recipe names the task."""
+    for name in ("sentences", "questions"):
+        (folder / name).mkdir()
+    for split, rows in ROWS.items():
+        lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
+        sentences = "".join(itertools.chain.from_iterable([*each, "\n"] for each in lines))
+        (folder / "sentences" / f"{split}.conll").write_text(sentences, encoding="utf-8")
+        questions = [question_of(number, *row) for number, row in enumerate(rows)]
+        text = "".join(json.dumps(row) + "\n" for row in questions)
+        (folder / "questions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
+    sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
+    return {
+        "tagging": {**sentences_task, "kind": "tagging"},
+        "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
+        "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+    }
+
+
+@functools.cache
+def _loaded(values: str, family: str) -> Task:
+    return load_task(build(TaskSpec, json.loads(values)), make_tokenizer(family), 32)
+
+
+def token_task(values: dict[str, Any], family: str = "bert") -> Task:
+    """A task that `write_token_tasks` named, for a family's tokenizer."""
+    return _loaded(json.dumps(values, sort_keys=True), family)
