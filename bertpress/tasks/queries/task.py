@@ -21,11 +21,10 @@ from bertpress.tasks.queries.legacy import surface_f1
 from bertpress.tasks.queries.rows import TYPES, questions_of, rows_of
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.queries.shipped import queries_for
+from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.pieces import pieces_of
-from bertpress.tasks.tagging.sentences import TRUTH, dataset_of, record, spans_in
-from bertpress.tasks.tagging.spans import Span, count, span_scores
-from bertpress.tasks.tagging.words import level_of, words_in
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
+from bertpress.tasks.tagging.sentences import spans_in
+from bertpress.tasks.tagging.spans import Span, span_scores
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -65,7 +64,7 @@ def _parameters(config: PretrainedConfig) -> dict[str, Any]:
     return found
 
 
-class EntityReading(Windowed):
+class EntityReading(Entities):
     """Sentences that are read once for each type of entity.
 
     Args:
@@ -81,10 +80,7 @@ class EntityReading(Windowed):
     """
 
     kind = "mrc"
-    head = "token-classification"
-    truth = TRUTH
     types = TYPES
-    primary = "span_f1"
 
     def __init__(
         self,
@@ -102,6 +98,10 @@ class EntityReading(Windowed):
         if options.queries is not None or queries is None:
             queries = queries_for(data.name, data.labels or (), options.queries)
         self._ask(queries)
+
+    def about(self, data: TextData) -> Self:
+        options = self.options.model_copy(update={"queries": None})
+        return type(self)(data, self.tokenizer, self.max_length, options, self.queries)
 
     def _ask(self, queries: Mapping[str, str]) -> None:
         questions_of(queries, self.tokenizer, self.max_length)  # refuses those that are too long
@@ -200,33 +200,19 @@ class EntityReading(Windowed):
             found = merged(by_output, columns[numbers.start : numbers.stop], len(self.queries), len(row["starts"]))
             yield row, entities_of(found, self.options)
 
-    def _spans(self, condensed: np.ndarray, split: str) -> list[tuple[dict[str, Any], list[Span], list[Span]]]:
-        """Each sentence with its true entities and those that were found."""
-        self.require_labels(split)
+    def found(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], list[Span]]]:
         types = list(self.queries)
-        return [(row, spans_in(row), named(found, types)) for row, found in self._answers(condensed, split)]
+        return ((row, named(found, types)) for row, found in self._answers(condensed, split))
 
     def score(self, condensed: np.ndarray, split: str) -> dict[str, float]:
-        read = self._spans(condensed, split)
-        texts = (
-            [[surface(row, start, end) for start, end, _ in spans] for spans in (true, found)]
-            for row, true, found in read
-        )
-        scores = span_scores([true for _, true, _ in read], [found for _, _, found in read], self.queries)
-        return {**scores, "surface_f1": surface_f1((true, found) for true, found in texts)}
-
-    def results(self, condensed: np.ndarray, split: str) -> np.ndarray:
-        """Of each sentence: entities found that are right, entities found."""
-        counts = [count(true, found) for _, true, found in self._spans(condensed, split)]
-        return np.array([(each.correct, each.predicted) for each in counts], dtype=np.float64).reshape(-1, 2)
-
-    def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
-        """Of each sentence how many entities it has; None where nobody knows."""
-        rows = self.splits[split]
-        return [len(kinds) for kinds in rows[self.truth]] if self.has_labels(split) else [None] * len(rows)
-
-    def chance_score(self, split: str) -> float:
-        return 0.0  # most words are in no entity, and who finds none has found none rightly
+        self.require_labels(split)
+        truths, predictions, texts = [], [], []
+        for row, found in self.found(condensed, split):
+            truths.append(spans_in(row))
+            predictions.append(found)
+            true, given = ([surface(row, *span[:2]) for span in spans] for spans in (truths[-1], found))
+            texts.append((true, given))
+        return {**span_scores(truths, predictions, self.queries), "surface_f1": surface_f1(texts)}
 
     def decode(self, condensed: np.ndarray, split: str) -> list[dict[str, Any]]:
         types = list(self.queries)
@@ -244,14 +230,3 @@ class EntityReading(Windowed):
     def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
         """F1 of one model's starts and ends against the other's."""
         return agreement(own, other, self.max_length, self.options.threshold)
-
-    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
-        rows = []
-        for number, parts in enumerate(texts):
-            if len(parts) != 1:
-                raise RequestError(f"Expected one text at a time to find entities in, got {len(parts)}: give one.")
-            rows.append(record(str(number), parts[0], words_in(parts[0], level_of(parts)), None))
-        splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
-        data = dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None)
-        options = self.options.model_copy(update={"queries": None})
-        return type(self)(data, self.tokenizer, self.max_length, options, self.queries)

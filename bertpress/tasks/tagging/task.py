@@ -22,15 +22,14 @@ from torch.nn import functional
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.heads import Tags, head_names, read_head
 from bertpress.tasks.tagging.pieces import pieces_of
 from bertpress.tasks.tagging.schemes import spans_of, tag_names, tags_of
-from bertpress.tasks.tagging.sentences import SPAN_COLUMNS, TRUTH, dataset_of, record, spans_in
+from bertpress.tasks.tagging.sentences import SPAN_COLUMNS, TRUTH, dataset_of, spans_in
 from bertpress.tasks.tagging.settings import TaggingSettings
-from bertpress.tasks.tagging.spans import Span, count, flat, span_scores
+from bertpress.tasks.tagging.spans import Span, flat, span_scores
 from bertpress.tasks.tagging.windows import Window, merged, windows_of_words
-from bertpress.tasks.tagging.words import level_of, words_in
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -54,7 +53,7 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     return Tagging(data, tokenizer, max_length, TaggingSettings()).tagged(tags)
 
 
-class Tagging(Windowed):
+class Tagging(Entities):
     """Sentences whose words get a tag each.
 
     Args:
@@ -65,20 +64,21 @@ class Tagging(Windowed):
     """
 
     kind = "tagging"
-    head = "token-classification"
-    truth = TRUTH
     types = TYPES
 
     def __init__(
         self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int, options: TaggingSettings
     ) -> None:
         super().__init__(without_overlaps(data), tokenizer, max_length)
-        self.options = options
+        self.options, self.level = options, options.level
         self.entities = data.labels or ()
         self.tags = Tags(tag_names(self.entities, options.scheme), options.scheme)
         self.labels: tuple[str, ...] = self.tags.names
         each = (f"span_f1.{kind}" for kind in self.entities)
-        self.metrics, self.primary = ("span_f1", "span_precision", "span_recall", "tag_accuracy", *each), "span_f1"
+        self.metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy", *each)
+
+    def about(self, data: TextData) -> Self:
+        return type(self)(data, self.tokenizer, self.max_length, self.options).tagged(self.tags)
 
     def tagged(self, tags: Tags) -> Self:
         """This task with other tags of the same types, or with the same in another order."""
@@ -172,6 +172,9 @@ class Tagging(Windowed):
             windows = [(places[number], *np.split(found[index], 2)) for index, number in enumerate(numbers)]
             yield row, *merged(windows, len(row["starts"]))
 
+    def found(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], list[Span]]]:
+        return ((row, self._found(tags)) for row, tags, _ in self._answers(condensed, split))
+
     def _found(self, tags: Sequence[int]) -> list[Span]:
         """The entities that the tags of a sentence stand for."""
         return spans_of([self.tags.names[tag] for tag in tags], self.tags.scheme, self.options.strict)[0]
@@ -189,20 +192,6 @@ class Tagging(Windowed):
             words += len(tags)
         scores = span_scores(truths, predictions, self.entities)
         return {**scores, "tag_accuracy": right / words if words else 0.0}
-
-    def results(self, condensed: np.ndarray, split: str) -> np.ndarray:
-        """Of each sentence: entities found that are right, entities found; shape (records, 2)."""
-        self.require_labels(split)
-        counts = [count(spans_in(row), self._found(tags)) for row, tags, _ in self._answers(condensed, split)]
-        return np.array([(each.correct, each.predicted) for each in counts], dtype=np.float64).reshape(-1, 2)
-
-    def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
-        """Number of true entities of each sentence; None where nobody knows."""
-        rows = self.splits[split]
-        return [len(kinds) for kinds in rows[self.truth]] if self.has_labels(split) else [None] * len(rows)
-
-    def chance_score(self, split: str) -> float:
-        return 0.0  # the commonest tag is O, and who finds no entity finds none rightly
 
     def decode(self, condensed: np.ndarray, split: str) -> list[dict[str, Any]]:
         """Entities with type, text, first character, last character + 1 and probability; and the tag of each word."""
@@ -233,17 +222,6 @@ class Tagging(Windowed):
         mine, theirs = (np.split(condensed, 2, axis=1)[0] for condensed in (own, other))
         asked = mine >= 0
         return float((mine == theirs)[asked].mean()) if asked.any() else 1.0
-
-    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
-        rows = []
-        for number, parts in enumerate(texts):
-            if len(parts) != 1:
-                raise RequestError(f"Expected one text at a time to find entities in, got {len(parts)}: give one.")
-            level = self.options.level or level_of(parts)
-            rows.append(record(str(number), parts[0], words_in(parts[0], level), None))
-        splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
-        data = dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None)
-        return type(self)(data, self.tokenizer, self.max_length, self.options).tagged(self.tags)
 
 
 def without_overlaps(data: TextData) -> TextData:

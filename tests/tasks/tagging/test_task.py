@@ -19,8 +19,9 @@ from bertpress.tasks.tagging.heads import Tags
 from bertpress.tasks.tagging.sentences import dataset_of, record, spans_in
 from bertpress.tasks.tagging.settings import TaggingSettings
 from bertpress.tasks.tagging.spans import Counts, precision_recall_f1
-from bertpress.tasks.tagging.task import IGNORED, OWN_TEXTS, Tagging, of_head
+from bertpress.tasks.tagging.task import IGNORED, Tagging, of_head
 from bertpress.tasks.tagging.words import joined
+from bertpress.tasks.windows import OWN_TEXTS
 
 TYPES = ("PER", "LOC")
 SENTENCES = [

@@ -1,0 +1,58 @@
+"""What finding entities has in common, however they are asked for: sentences, and spans found in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from bertpress.errors import RequestError
+from bertpress.tasks.data import TextData
+from bertpress.tasks.tagging.sentences import TRUTH, dataset_of, record, spans_in
+from bertpress.tasks.tagging.spans import Span, count
+from bertpress.tasks.tagging.words import Level, level_of, words_in
+from bertpress.tasks.windows import OWN_TEXTS, Windowed
+
+
+class Entities(Windowed):
+    """Sentences whose entities are to be found; see `sentences` for the records."""
+
+    head = "token-classification"
+    truth = TRUTH
+    primary = "span_f1"
+    level: Level | None = None
+    """what a word is in texts of one's own; by default each text tells"""
+
+    @abstractmethod
+    def found(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], list[Span]]]:
+        """Each sentence, and the entities that were found in it."""
+
+    @abstractmethod
+    def about(self, data: TextData) -> Self:
+        """The same questions about other sentences."""
+
+    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
+        rows = []
+        for number, parts in enumerate(texts):
+            if len(parts) != 1:
+                raise RequestError(f"Expected one text at a time to find entities in, got {len(parts)}: give one.")
+            rows.append(record(str(number), parts[0], words_in(parts[0], self.level or level_of(parts)), None))
+        splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
+        return self.about(dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None))
+
+    def results(self, condensed: np.ndarray, split: str) -> np.ndarray:
+        """Of each sentence: entities found that are right, entities found; shape (records, 2)."""
+        self.require_labels(split)
+        counts = [count(spans_in(row), spans) for row, spans in self.found(condensed, split)]
+        return np.array([(each.correct, each.predicted) for each in counts], dtype=np.float64).reshape(-1, 2)
+
+    def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
+        """Number of true entities of each sentence; None where nobody knows."""
+        rows = self.splits[split]
+        return [len(kinds) for kinds in rows[self.truth]] if self.has_labels(split) else [None] * len(rows)
+
+    def chance_score(self, split: str) -> float:
+        return 0.0  # most words are in no entity, and who finds none has found none rightly
