@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import ONE_ANSWER
 from models.making import BACKENDS, SHAPES, make_batch, make_compact, run
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -68,7 +69,7 @@ def test_parameters_equal_the_counted_ones(family: str, head: str | None, shapes
 def test_macs_of_layers_of_unequal_shape_equal_the_counted_ones(family: str, head: str | None) -> None:
     model = make_compact(family, KIND[head], layer_shapes=SHAPES, token_reduction=None)
     for tokens, batch in ((1, 1), (7, 3)):
-        positions = tokens if head == "masked-lm" else 1
+        positions = 1 if head in ONE_ANSWER else tokens
         found = macs(model.config, tokens, batch, head=head, positions=positions)
         model.set_attn_implementation("eager")
         assert found == counted(model, {"input_ids": torch.full((batch, tokens), 7)})
@@ -99,12 +100,12 @@ def test_ideal_macs_are_those_of_each_row_alone(head: str | None, reduction: dic
     batch = make_batch(model, LENGTHS)
     rows = [{name: values[[row], :length] for name, values in batch.items()} for row, length in enumerate(LENGTHS)]
     kept = run(model, batch)[1].kept().tolist()
-    positions = (lambda tokens: tokens) if head == "masked-lm" else (lambda tokens: 1)
+    positions = (lambda tokens: 1) if head in ONE_ANSWER else (lambda tokens: tokens)
     alone = [counted(model, row) for row in rows]
     assert ideal_macs(model.config, LENGTHS, kept, head=head, positions=positions) == sum(alone)
     for length, left, number in zip(LENGTHS, kept, alone, strict=True):
         assert macs(model.config, length, kept=left, head=head, positions=positions(length)) == number
-    if head != "masked-lm":  # whose stock head reads padding too
+    if head in ONE_ANSWER:  # others read padding too
         assert executed_macs(model.config, LENGTHS, kept, width=12, head=head) >= sum(alone)
 
 

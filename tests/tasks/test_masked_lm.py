@@ -255,7 +255,11 @@ def test_the_loss_of_a_row_is_its_mean_and_of_a_batch_the_mean_of_the_rows() -> 
     assert scores["mean_probability"] == pytest.approx(48 ** (-1 / 3))
     assert task.remarks(scores) == ["perplexity of the masked tokens 3.6"]
     assert task.truths(condensed.numpy(), "validation") == [2, 1, 0]
-    assert task.decode(condensed.numpy())[0] == {"masked": 2, "guessed": 1, "probability": pytest.approx(12**-0.5)}
+    assert task.decode(condensed.numpy(), "validation")[0] == {
+        "masked": 2,
+        "guessed": 1,
+        "probability": pytest.approx(12**-0.5),
+    }
     with pytest.raises(RequestError, match="no token that could be hidden"):
         task.score(np.zeros((2, 3)), "validation")
 
