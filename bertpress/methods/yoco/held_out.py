@@ -19,7 +19,7 @@ FEW, MOST = 5000, 5000
 
 
 def held_out_rows(rows: int, share: float | None) -> int:
-    """How many of so many training rows a search holds out."""
+    """How many of so many training records a search holds out."""
     wanted = rows * (share or (0.2 if rows < FEW else 0.1))
     return min(MOST, max(1, round(wanted)))
 
@@ -32,7 +32,7 @@ def divide(search: Search, task: Task, seed: int) -> tuple[Task, str]:
     """
     if search.split is not None:
         return _named(search.split, task)
-    rows = len(task.encoded("train"))
+    rows = len(task.splits["train"])
     held = held_out_rows(rows, search.held_out)
     if held >= rows:
         raise RequestError(f"The search holds {held} of {rows} training rows out, so none is left; lower held_out.")
