@@ -61,6 +61,7 @@ class DataOptions(CommonOptions):
         str | None,
         _option("what is asked: classification or regression (default: seen from the labels), tagging, mrc or qa"),
     ] = None
+    queries: Annotated[str | None, _option("mrc: YAML or JSON file, entity type to question")] = None
     unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert, trbert)", "--unlabelled")] = False
     make_splits: Annotated[
         str | None, _option("make missing splits of the training rows; percentages, such as 80/10/10")
@@ -82,11 +83,12 @@ class DataOptions(CommonOptions):
             "make_splits": self.make_splits,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        if task is not None:
-            return {"name": task, **given}
-        if known is None or not given:
+        if task is None and (known is None or not (given or self.queries)):
             return known
-        return {**({"name": known} if isinstance(known, str) else known), **given}
+        named = known if task is None else task
+        before: dict[str, Any] = {"name": named} if isinstance(named, str) else dict(named)
+        asked = {"mrc": {**(before.get("mrc") or {}), "queries": self.queries}} if self.queries else {}
+        return {**before, **given, **asked}
 
     def task_spec(self, task: str | None) -> TaskSpec:
         """The task of the name `task` with these flags."""

@@ -98,10 +98,10 @@ def pretrain(
         tuple(corpus or ()), objective, model, options.teacher, shape, vocabulary, vocabulary_size, cased, train
     )
     asked.check()
-    if any((options.data_dir, options.columns, options.label, options.kind, options.unlabelled, options.make_splits)):
+    if set(options.task_values("")) - {"name"}:
         raise RequestError(
-            "pretrain reads the text of --corpus; leave out --data-dir, --columns, --label, --kind, --unlabelled and "
-            "--make-splits."
+            "pretrain reads the text of --corpus; leave out --data-dir, --columns, --label, --kind, --queries, "
+            "--unlabelled and --make-splits."
         )
     if asked.makes_model and (out is None or options.dry_run):
         raise RequestError("With --shape the model is made under --out first, so it needs --out and no --dry-run.")
