@@ -55,11 +55,9 @@ class Predictions:
         judge = KINDS[self.kind].right
         return None if judge is None else judge(self.logits, self.labels).astype(np.bool_)
 
-    def shown(self, value: Any) -> str:
+    def shown(self, value: Any, pattern: str) -> str:
         """A label or an answer in words."""
-        if self.names:
-            return cut(self.names[int(value)], 100)
-        return " of ".join(f"{number:.3g}" for number in np.atleast_1d(value))
+        return cut(self.names[int(value)], 100) if self.names else pattern.format(*np.atleast_1d(value))
 
 
 def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> Predictions:
@@ -158,6 +156,7 @@ def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
         `worse` and `better`, each with `count` and `examples`: row, label, both answers, how well each fits (see
         `judging`), and the texts by column where the files have them.
     """
+    kind = KINDS[result.kind]
     before, after = start.fit, result.fit
     change = after - before
     if result.right is not None and start.right is not None:
@@ -172,9 +171,9 @@ def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
         examples = [
             {
                 "row": int(row),
-                "label": result.shown(result.labels[row]),
-                "start": start.shown(start.answers[row]),
-                "result": result.shown(result.answers[row]),
+                "label": result.shown(result.labels[row], kind.shown_label),
+                "start": start.shown(start.answers[row], kind.shown_answer),
+                "result": result.shown(result.answers[row], kind.shown_answer),
                 "start_fit": float(before[row]),
                 "result_fit": float(after[row]),
                 "texts": text,

@@ -95,11 +95,12 @@ def test_entities_and_answers_are_compared_record_by_record(tmp_path: Path) -> N
     assert (test["only_result"], test["only_other"]) == (0, 30)
     changed = changed_rows(files[1], files[0])
     assert changed["worse"]["count"] == 30
-    assert changed["worse"]["examples"][0]["start"] == "1 of 1"
+    assert changed["worse"]["examples"][0]["start"] == "1 right of 1 found"
     answers = np.array([[1.0, 1.0], [0.5, 0.0]] * 10)
     right, half = (read(save(tmp_path / name, np.ones(20), side), ANSWERS) for name, side in
                    (("c", np.ones((20, 2))), ("d", answers)))  # fmt: skip
     assert paired_test(half, right, "answer_f1")["difference"] == pytest.approx(-0.25)
+    assert changed_rows(half, right)["worse"]["examples"][0]["result"] == "F1 0.50"
     assert paired_test(half, right, "exact_match")["difference"] == pytest.approx(-0.5)
     with pytest.raises(NotComparable, match="has no such test"):
         paired_test(half, right, "span_f1")

@@ -34,6 +34,9 @@ class Kind:
     better: str = ""
     """what it means that a record changed for the worse, and for the better"""
     fit_name: str = ""
+    shown_label: str = "{:.3g}"
+    shown_answer: str = "{:.3g}"
+    """how a label, and an answer's numbers, are written where there are no names for them"""
 
 
 def _commonest(results: Array) -> Array:
@@ -73,6 +76,8 @@ _SPANS = Kind(
     worse="not all entities now, all of them in start",
     better="all entities now, not in start",
     fit_name="F1 of the entities",
+    shown_label="{:.0f} entities",
+    shown_answer="{:.0f} right of {:.0f} found",
 )
 
 KINDS: dict[str, Kind] = {
@@ -115,5 +120,7 @@ KINDS: dict[str, Kind] = {
         worse="not the exact answer now, but in start",
         better="the exact answer now, not in start",
         fit_name="F1 of the answer",
+        shown_label="an answer",
+        shown_answer="F1 {:.2f}",
     ),
 }
