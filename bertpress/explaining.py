@@ -159,17 +159,28 @@ def _note(trace: Trace, records: list[Record], encoder: Any) -> None:
 
 def _answer(records: list[Record], sample: Sample, logits: np.ndarray) -> None:
     """Predictions, and labels where they are known, into the records."""
-    answers = sample.task.decode(logits, sample.split)
-    labels: Sequence[Any] = ()
-    if sample.has_labels:
-        labels = sample.task.truths(logits, sample.split)
-    names = sample.task.labels if sample.task.kind == "classification" else None
-    for row, (record, answer) in enumerate(zip(records, answers, strict=True)):
+    import numpy as np
+
+    from bertpress.tasks.judging import KINDS
+
+    task, split = sample.task, sample.split
+    kind = KINDS[task.kind]
+    for record, answer in zip(records, task.decode(logits, split), strict=True):
         record |= answer
-        if labels:
-            record["label"] = labels[row] if names is None else names[labels[row]]
-            if names is not None:
-                record["right"] = record["label"] == record["prediction"]
+        if "entities" in record:
+            found = [f"{entity['type']} {entity['text']}" for entity in record["entities"]]
+            record["prediction"] = "; ".join(found) or "no entity"
+    if not sample.has_labels:
+        return
+    labels, results = task.truths(logits, split), task.results(logits, split)
+    right = None if kind.right is None else kind.right(results, np.asarray(labels, np.float64))
+    for row, (record, label) in enumerate(zip(records, labels, strict=True)):
+        if task.kind == "classification":
+            record["label"] = (task.labels or ())[label]
+        elif task.kind == "regression":
+            record["label"] = label
+        if right is not None:
+            record["right"] = bool(right[row])
 
 
 def _located(sample: Sample) -> list[Record]:
