@@ -38,10 +38,21 @@ class LengthBatches(Sampler[int]):
 
     A pure function of (seed, epoch): rows are shuffled, sorted by length within pools of 50 batches, cut into batches,
     and the batches shuffled; an incomplete batch comes last.
+
+    Args:
+        groups: number of the group of each row; the rows of a group stay side by side, as long as its longest.
     """
 
-    def __init__(self, lengths: Sequence[int], global_batch: int, seed: int) -> None:
+    def __init__(
+        self, lengths: Sequence[int], global_batch: int, seed: int, groups: Sequence[int] | None = None
+    ) -> None:
         self.lengths, self.global_batch, self.seed, self.epoch = np.asarray(lengths), global_batch, seed, 0
+        self.groups: np.ndarray | None = None
+        if groups is not None:
+            numbers, self.groups = np.unique(np.asarray(groups), return_inverse=True)
+            longest = np.zeros(len(numbers), dtype=self.lengths.dtype)
+            np.maximum.at(longest, self.groups, self.lengths)
+            self.lengths = longest[self.groups]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,6 +65,9 @@ class LengthBatches(Sampler[int]):
         generator = np.random.default_rng((self.seed, self.epoch))
         small = np.int32 if len(self.lengths) < 1 << 31 else np.int64
         order = generator.permutation(np.arange(len(self.lengths), dtype=small))
+        if self.groups is not None:
+            _, first, group = np.unique(self.groups[order], return_index=True, return_inverse=True)
+            order = order[np.argsort(first[group], kind="stable")]
         whole = len(order) - len(order) % self.global_batch
         pool = 50 * self.global_batch
         for start in range(0, whole, pool):
@@ -234,7 +248,8 @@ def train(
     spent = json.loads((last[1] / MARKER).read_text())["seconds"] if last else 0.0
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
-        sampler = LengthBatches(rows["length"], global_batch, seed)
+        groups = None if task.together is None else rows[task.together]
+        sampler = LengthBatches(rows["length"], global_batch, seed, groups)
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch

@@ -29,6 +29,21 @@ def test_the_order_is_a_permutation() -> None:
     assert len(LengthBatches(LENGTHS, 8, 1)) == 1003
 
 
+def test_the_rows_of_a_group_stay_side_by_side() -> None:
+    groups = [row // 3 for row in range(1003)]
+    found = list(LengthBatches(LENGTHS, 8, 1, groups))
+    assert sorted(found) == list(range(1003))
+    assert found == list(LengthBatches(LENGTHS, 8, 1, groups))
+    places = {row: place for place, row in enumerate(found)}
+    near = [max(places[row] - places[3 * (row // 3)] for row in range(start, start + 3)) for start in range(0, 999, 3)]
+    apart = sum(abs(distance) > 2 for distance in near)
+    assert apart < 0.15 * len(near) * 2, "only the borders of batches part a group"
+    longest = [max(LENGTHS[3 * group : 3 * group + 3]) for group in range(335)]
+    batches = [found[start : start + 8] for start in range(0, 1000, 8)]
+    spread = np.mean([np.ptp([longest[row // 3] for row in batch]) for batch in batches])
+    assert spread < 0.2 * np.ptp(longest)
+
+
 @pytest.mark.parametrize(("rows", "batch"), [(1, 8), (7, 8), (8, 8), (9, 8), (400, 8), (401, 1)])
 def test_small_data(rows: int, batch: int) -> None:
     assert sorted(order(0, lengths=LENGTHS[:rows], batch=batch)) == list(range(rows))

@@ -83,6 +83,7 @@ class Task(ABC):
         made_splits: where splits were made of the training rows, the numbers that their rows had there, from 0.
         repeats: True if a row is the same in every epoch.
         by_token: True if the head answers for every token, so that logits are (batch, length, outputs).
+        together: the column of encoded rows by which equal ones come into a batch together, if that matters.
         tokenizer: what encodes the texts.
         max_length: longest input in tokens.
     """
@@ -100,6 +101,7 @@ class Task(ABC):
     made_splits: Mapping[str, Sequence[int]] | None = None
     repeats: bool = True
     by_token: bool = False
+    together: str | None = None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
 

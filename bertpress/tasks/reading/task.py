@@ -83,6 +83,7 @@ class SpanReading(Windowed):
         self.may_be_nothing = any(map(_lacks_answers, self.splits.values())) if given is None else given
         self.metrics = (*METRICS, *(NULL_METRICS + BEST_METRICS if self.may_be_nothing else ()))
         self.primary = METRICS[0]
+        self.together = "record" if self.reading.shared_normalisation else None
         self.reader = Reader(tokenizer, max_length, self.reading)
 
     @property
