@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import kill_family, make_model, without_dropout
 from safetensors.torch import load_file
+from token_tasks import HEADS, label_fields, write_token_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +119,33 @@ def test_two_processes_mask_the_tokens_that_one_would(command: Any, masked_model
         if name.endswith("key.bias"):  # it changes nothing, so that its gradient is rounding, which Adam follows
             continue
         torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["tagging", "mrc", "qa"])
+def test_two_processes_read_the_windows_that_one_would(command: Any, kind: str, tokenizer: Any, tmp_path: Path) -> None:
+    """They make them once, and share them."""
+    tasks = write_token_tasks(tmp_path)
+    make_model(head=HEADS[kind], **label_fields(kind), **without_dropout()).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    given = ["--kind", kind, "--data-dir", tasks[kind]["data_dir"], "--model", str(tmp_path / "model")]
+    given += ["--queries", tasks[kind]["mrc"]["queries"]] if kind == "mrc" else []
+
+    def started(start: list[str], name: str, batch: int) -> Path:
+        line, out = command(start, name, batch, "--epochs", "2", *RAMP, *given)
+        place = line.index("--columns")
+        return run(line[:place] + line[place + 2 :], out)
+
+    two, one = started(TWO, "two", 8), started(ONE, "one", 16)
+    assert len(log(two)) == len(log(one)) > 5
+    for ours, theirs in zip(log(two), log(one), strict=True):
+        for name in theirs.keys() & {"loss", "grad_norm"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
+    # What changes nothing has a gradient of rounding, which Adam follows: biases of keys and, where a softmax runs over
+    # the tokens, what the head adds to all of them alike.
+    idle = ("key.bias", *(("layer.1.output.LayerNorm.bias", "qa_outputs.bias") if kind == "qa" else ()))
+    for name, value in weights(one).items():
+        if not name.endswith(idle):
+            torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("signals", ["none", "all"])
