@@ -172,7 +172,10 @@ def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], 
             {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
             | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
             | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
-            | {"kept %": f"{100 * median / start['score']:.1f}", "recovered %": recovered}
+            | {
+                "kept %": f"{100 * median / start['score']:.1f}" if start["score"] > 0 else "-",
+                "recovered %": recovered,
+            }
         )
     return lines
 

@@ -226,7 +226,7 @@ def claims(task: str, predecessor: Cell, cells: Sequence[Cell]) -> dict[str, Int
             )
         whole, truncated = 100 * predecessor["score"], found["truncated"]
         best = max(found[row] for row in ("linear", "constant", "tinybert"))
-        recovered = 100 * (best - truncated) / (whole - truncated)
+        recovered = 100 * (best - truncated) / (whole - truncated) if whole > truncated else float("nan")
         return {"ner-recovered": recovered, "ner-kept": 100 * best / whole}
 
     return intervals(values, SEEDS)
@@ -270,7 +270,6 @@ def main() -> None:
         if task in JUDGED:
             both += judged_lines(task, predecessor, cells)
     if lines:
-        both.sort(key=lambda line: len(line))
         write_result("ner_quality", "python benchmarks/ner_quality.py", [*lines, *both], measured, options.out)
 
 
