@@ -10,7 +10,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ class Key:
     epochs: int
     seed: int
 
+    @classmethod
+    def of(cls, cell: Cell) -> Key:
+        """That of a cell."""
+        return cls(**{field.name: cell[field.name] for field in fields(cls)})
+
     @property
     def name(self) -> str:
         """Of the cell's file and run."""
@@ -45,10 +50,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where cells leave their files, and where they train."""
+    """Where cells leave their files, and where they train.
+
+    Args:
+        model: what predecessors are fine-tuned from.
+        batch_size: of their training.
+    """
 
     files: Path
     runs: Path
+    model: str = "packaged-minilm"
+    batch_size: int = 32
 
     def train(self, key: Key, model: str, step: Method, runtime: Runtime, **fields: Any) -> Cell:
         """Carry out one cell, or go on with it; what its file holds.
@@ -72,11 +84,10 @@ class Grid:
         Args:
             keep: leave the run's folder behind.
         """
-        file = self.files / f"{key.name}.json"
         if self.has(key):
-            return dict(json.loads(file.read_text(encoding="utf-8")))
+            return self.read(key)
         found = self.train(key, model, step, runtime or Runtime(device="cpu"), **fields)
-        write_json(file, found)
+        self.write(found)
         print("  ".join(f"{name}={number(value)}" for name, value in found.items()), flush=True)
         if not keep:
             shutil.rmtree(self.runs / key.name)
@@ -93,34 +104,42 @@ class Grid:
             self.train(key, model, step, Runtime(device="cpu"), **fields)
         return self.runs / key.name
 
-    def predecessor(self, task: str, tried: Tried = PREDECESSOR, **fields: Any) -> Cell:
-        """The best of the fine-tuned MiniLMs."""
+    def predecessor(self, task: str, /, tried: Tried = PREDECESSOR, **fields: Any) -> Cell:
+        """The best of the fine-tuned models."""
         keys = _predecessors(task, tried)
-        found = [self.cell(key, "packaged-minilm", _finetune(key), keep=True, **fields) for key in keys]
+        found = [self.cell(key, self.model, self._finetune(key), keep=True, **fields) for key in keys]
         return max(found, key=lambda one: float(one["score"]))
 
     def start(self, task: str) -> Path:
         """Where the best predecessor's model lies once `make_start` was called."""
         return self.runs / "predecessor" / task
 
-    def make_start(self, task: str, best: Cell, tried: Tried = PREDECESSOR, **fields: Any) -> None:
+    def make_start(self, task: str, /, best: Cell, tried: Tried = PREDECESSOR, **fields: Any) -> None:
         """Put the best predecessor's model in its place, trained again where it is lost."""
         model = self.start(task)
         if model.exists():
             return
         key = next(key for key in _predecessors(task, tried) if asdict(key).items() <= best.items())
-        again = self.train(key, "packaged-minilm", _finetune(key), Runtime(device="cpu"), **fields)
+        again = self.train(key, self.model, self._finetune(key), Runtime(device="cpu"), **fields)
         if again["score"] != best["score"]:
             print(f"{task}: the predecessor scores {again['score']:.4f} here, {best['score']:.4f} in its file")
         shutil.copytree(self.runs / key.name / "00-finetune" / "model", model)
 
+    def _finetune(self, key: Key) -> Finetune:
+        training = Training(epochs=key.epochs, learning_rate=key.learning_rate, batch_size=self.batch_size, warmup=0.1)
+        return Finetune(training=training)
+
+    def read(self, key: Key) -> Cell:
+        """What a cell's file holds."""
+        return dict(json.loads((self.files / f"{key.name}.json").read_text(encoding="utf-8")))
+
+    def write(self, cell: Cell) -> None:
+        """Leave a cell's file, also anew with more than its training said."""
+        write_json(self.files / f"{Key.of(cell).name}.json", cell)
+
 
 def _predecessors(task: str, tried: Tried) -> list[Key]:
     return [Key(task, "predecessor", rate, epochs, 1) for rate, epochs in tried]
-
-
-def _finetune(key: Key) -> Finetune:
-    return Finetune(training=Training(epochs=key.epochs, learning_rate=key.learning_rate, warmup=0.1))
 
 
 def over_seeds(train: Callable[[float, int], Cell], rates: Sequence[float], seeds: int) -> Iterator[Cell]:
@@ -153,7 +172,10 @@ def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], 
             {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
             | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
             | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
-            | {"kept %": f"{100 * median / start['score']:.1f}", "recovered %": recovered}
+            | {
+                "kept %": f"{100 * median / start['score']:.1f}" if start["score"] > 0 else "-",
+                "recovered %": recovered,
+            }
         )
     return lines
 

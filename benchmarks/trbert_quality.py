@@ -87,21 +87,17 @@ class Protocol:
             key = Key("imdb", row, rate, EPOCHS, seed)
             start = self.start if row != "theseus, policy" else self.model(self.best("theseus", seed))
             run = self.grid.kept(key, str(start), method(row, rate), **self.fields)
-            cell = self.scored(self.read(key), next(run.glob("00-*/model")))
+            cell = self.scored(self.grid.read(key), next(run.glob("00-*/model")))
             if seed > 1 and row != "theseus":
                 shutil.rmtree(run)
             return cell
 
         return over_seeds(train, RATES, SEEDS)
 
-    def read(self, key: Key) -> Cell:
-        """What a cell's file holds."""
-        return dict(json.loads((self.grid.files / f"{key.name}.json").read_text(encoding="utf-8")))
-
     def best(self, row: str, seed: int) -> Key:
         """The cell of a row's chosen learning rate."""
         rated = [Key("imdb", row, rate, EPOCHS, 1) for rate in RATES]
-        rate = max(rated, key=lambda key: float(self.read(key)["score"])).learning_rate
+        rate = max(rated, key=lambda key: float(self.grid.read(key)["score"])).learning_rate
         return Key("imdb", row, rate, EPOCHS, seed)
 
     def model(self, key: Key) -> Path:
@@ -119,9 +115,12 @@ class Protocol:
             return cell
         loaded, task, _ = load_for_task(str(model), self.task())
         cell["points"] = [point(loaded.eval(), task, budget) for budget in budgets(loaded)]
-        name = Key(**{field: cell[field] for field in ("task", "row", "learning_rate", "epochs", "seed")}).name
-        write_json(self.grid.files / f"{name}.json", cell)
-        print(name, *(f"{one['macs']:.2f}: {100 * one['accuracy']:.1f}" for one in cell["points"]), flush=True)
+        self.grid.write(cell)
+        print(
+            Key.of(cell).name,
+            *(f"{one['macs']:.2f}: {100 * one['accuracy']:.1f}" for one in cell["points"]),
+            flush=True,
+        )
         return cell
 
 

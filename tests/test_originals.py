@@ -209,6 +209,10 @@ def test_the_recipe_of_the_original_s_conventions_has_them() -> None:
         ("yelp", "yelp_review_full", (2, 0.5), 512),
         ("20news", "20newsgroups", (1, 1), 512),
         ("hyperpartisan", "hyperpartisan", (0.01, 0.01), 1024),
+        ("squad_v2", "squad_v2", (5, 5), 384),
+        ("newsqa", "newsqa", (3, 5), 512),
+        ("natural_questions", "natural_questions", (2, 2), 512),
+        ("triviaqa", "triviaqa", (0.5, 1), 1024),
     ],
 )
 def test_recipes_of_the_original_s_data_have_its_prices(
@@ -225,6 +229,31 @@ def test_recipes_of_the_original_s_data_have_its_prices(
         line for line in (ROOT / "docs/methods/trbert.md").read_text().splitlines() if f"`trbert-{name}`" in line
     )
     assert [float(cell) for cell in row.split("|")[2:5]] == [length, *prices]
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "rate", "batch", "warmup"),
+    [
+        ("squad_v2", (3, 3, 3), 5e-5, (8, 4), 0.1),
+        ("newsqa", (3, 3, 3), 5e-5, (2, 1), 0.0),
+        ("natural_questions", (3, 3, 3), 5e-5, (2, 1), 0.0),
+        ("triviaqa", (5, 3, 3), 3e-5, (8, 4), 0.1),
+    ],
+)
+def test_recipes_of_questions_have_the_settings_of_their_programs(
+    name: str, epochs: tuple[int, ...], rate: float, batch: tuple[int, int], warmup: float
+) -> None:
+    from bertpress.recipe import read_recipe
+
+    finetune, method = make_recipe({"model": "some/model", **read_recipe(f"trbert-{name}")}).steps
+    trainings = [*finetune.trainings().values(), *method.trainings().values()]
+    assert [training.epochs for training in trainings] == list(epochs)
+    assert {training.learning_rate for training in trainings} == {rate}
+    assert {(training.batch_size, training.accumulation) for training in trainings} == {batch}
+    assert {training.warmup for training in trainings} == {warmup}
+    assert isinstance(method, TrBert)
+    assert (method.guide_rate, method.soft_weight, method.hard_weight) == (0.2, 2.0, 0.0)
+    assert method.active_phases() == ["importance", "policy", "logits", "joint"]
 
 
 @pytest.mark.parametrize("name", ["tinybert", "trbert", "yoco"])
