@@ -7,10 +7,10 @@ is the best of `TRIED`. `truncated` and `theseus` keep its bottom 3 of 6 layers;
 Checkpoints and rates are chosen on 300 questions.
 
 A cell is one training, of up to half an hour on a core; its file in results/reading_quality/ is written when it ends,
-and a cell that has its file is not run again. `--time`, alone on a quiet machine, times the models of seed 1 in turn with the predecessor, and fits the
-thresholds of `policy` (to a share of the multiply-adds, without labels) until it is measured to be twice as fast at
-batch 16; the models of the other seeds are then fitted to the same share. `reading_quality.json` sums up. Needs
-BERTPRESS_DATA.
+and a cell that has its file is not run again. `--time`, alone on a quiet machine, times the models of seed 1 in turn
+with the predecessor, and fits the thresholds of `policy` (to a share of the multiply-adds, without labels) until it is
+measured to be twice as fast at batch 16; those of the other seeds are then fitted to the same share.
+`reading_quality.json` sums up. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
