@@ -12,7 +12,7 @@ or 16 questions where the published program has 8. Checkpoints and rates of read
 hundred sentences; afterwards every model is scored on all of `JUDGED`, of which the first counts, by exact spans and by
 the lenient score of the published table.
 
-A cell is one training, of at most some 15 minutes on 2 cores; its file in results/ner_quality/ is written when it ends,
+A cell is one training, of at most some 15 minutes on a core; its file in results/ner_quality/ is written when it ends,
 and a cell that has its file is not run again; `ner_quality.json` sums up. Needs BERTPRESS_DATA.
 """
 
@@ -84,12 +84,12 @@ class Setting:
 
 
 TASKS = {
-    "conll2003": Setting(TAGGING, 3, ((2e-4, 2), (4e-4, 2)), (1e-4, 3e-4, 1e-3), 3, 32, {}),
+    "conll2003": Setting(TAGGING, 3, ((2e-4, 3), (4e-4, 3)), (1e-4, 3e-4, 1e-3), 3, 32, {}),
     "conll2003 mrc": Setting(
-        [*READING], 3, ((1e-4, 1), (2e-4, 1)), (1e-4, 3e-4), 2, 16, {"train": 3500, "validation": 400}
+        [*READING], 3, ((1e-4, 2), (2e-4, 2)), (1e-4, 3e-4), 4, 16, {"train": 3500, "validation": 400}
     ),
     "msra_ner mrc": Setting(
-        [*READING], 2, ((3e-4, 4), (6e-4, 4)), (1e-4, 3e-4), 4, 16, {}, ("train", "validation", "test")
+        [*READING], 2, ((3e-4, 6), (6e-4, 6)), (1e-4, 3e-4), 8, 16, {}, ("train", "validation", "test")
     ),
 }
 LEADS = {

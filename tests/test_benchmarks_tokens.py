@@ -118,10 +118,10 @@ def test_the_table_of_answers_has_the_points_of_the_measured_budget(benchmark: B
 
     cells = [cell("truncated", (1.0, 0.4)), cell("theseus", (1.0, 0.5))]
     cells += [cell("policy", (0.45, 0.1), (0.5, score)) for score in (0.6, 0.7, 0.66)]
-    rows = [{"row": "policy", "batch": 16, "against_padded": 2.01, "against_packed": 1.5}]
+    rows = [{"row": "policy", "batch": 16, "speedup": 2.01, "against_padded": 3.5}]
     found = script.lines(cell("predecessor", (1.0, 0.8)), cells, {"budget": 0.5, "rows": rows})
     policy = found[-1]
     assert (policy["row"], policy["seeds"], policy["answer_f1"]) == ("policy", 3, "66.0")
     assert policy["exact_match, range"] == "30.0 to 35.0"
-    assert (policy["speed-up at batch 16"], policy["against packed at batch 16"]) == ("2.01", "1.50")
+    assert (policy["speed-up at batch 16"], policy["against padded at batch 16"]) == ("2.01", "3.50")
     assert policy["speed-up at batch 1"] == "-"
