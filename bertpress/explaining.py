@@ -200,9 +200,9 @@ def _located(sample: Sample) -> list[Record]:
     if len(records) != len(sample.encoded) or any(
         record["ids"] != list(sample.encoded[row]["input_ids"]) for row, record in enumerate(records)
     ):
+        advice = "predict shows its answers" if sample.is_own else "give texts of your own with --text or --input"
         raise RequestError(
-            f"explain shows texts as they were written, and the inputs of {task.name} are made otherwise; give texts "
-            "of your own with --text or --input."
+            f"explain shows texts as they were written, and the inputs of {task.name} are made otherwise; {advice}."
         )
     return [
         {"row": row, "texts": list(pair), **{name: value for name, value in record.items() if name != "ids"}}

@@ -93,8 +93,9 @@ def open_texts(
     """A model and texts of your own, each a tuple of one or two; label names are those of the model's head.
 
     Raises:
-        RequestError: no texts, or some with a second one and some without.
+        RequestError: no texts, some with a second one and some without, or inputs that are longer than the model reads.
     """
+    from bertpress.encoders import check_length, encoder_of
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.tasks import task_of_head
 
@@ -104,8 +105,12 @@ def open_texts(
     if speed != OWN:
         require_reduction(model, runtime)
     tokenizer = load_tokenizer(model, runtime.trust_remote_code)
-    data = task_of_head(load_config(model, runtime.trust_remote_code), tokenizer, max_length)
+    config = load_config(model, runtime.trust_remote_code)
+    data = task_of_head(config, tokenizer, max_length)
     loaded, task = _load(model, data.with_texts(texts), runtime, speed)
+    positions = encoder_of(config).positions(config)
+    if max(task.encoded(OWN_TEXTS)["length"]) > positions:
+        check_length(max_length, positions)
     return loaded, Sample(task, OWN_TEXTS)
 
 

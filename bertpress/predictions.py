@@ -9,17 +9,26 @@ from typing import Any
 
 from bertpress.errors import RequestError, nearest
 from bertpress.files import write_text
+from bertpress.tasks.data import without_halves
 
 
 def own_texts(
     texts: Sequence[str] | None, pairs: Sequence[str] | None, file: Path | None, columns: Sequence[str] | None
 ) -> list[tuple[str, ...]] | None:
-    """The texts that --text or --input give; None without either."""
+    """The texts that --text or --input give; None without either.
+
+    Raises:
+        RequestError: both, texts that do not go together or are no Unicode, or a file that cannot be used.
+    """
     if texts is not None and file is not None:
         raise RequestError("Give --text or --input, not both.")
-    if file is not None:
-        return texts_of(file, columns)
-    return None if texts is None and not pairs else typed_texts(texts, pairs)
+    if texts is None and not pairs and file is None:
+        return None
+    found = typed_texts(texts, pairs) if file is None else texts_of(file, columns)
+    for number, parts in enumerate(found, start=1):
+        if any(without_halves(text)[1] for text in parts):
+            raise RequestError(f"Expected texts in UTF-8, but text {number} holds other bytes: correct it.")
+    return found
 
 
 def typed_texts(texts: Sequence[str] | None, pairs: Sequence[str] | None) -> list[tuple[str, ...]]:

@@ -185,7 +185,7 @@ def json_row(line: str, number: int, path: Path) -> dict[str, Any]:
     """
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         came = line.strip()[:40]

@@ -155,7 +155,10 @@ def _check(spec: TaskSpec) -> None:
         if getattr(spec, field) is not None and kind not in kinds_of_field:
             raise RequestError(f"task.{field} describes tasks of the kind {field}, and {name} is {kind}.")
     if spec.unlabelled and (name != "files" or kind not in ("classification", "regression")):
-        raise RequestError(f"--unlabelled describes your own data (--task files) with a label a row, not {name}.")
+        raise RequestError(
+            "--unlabelled describes your own data (--task files) with a label a row, "
+            f"not {f'the kind {kind}' if name == 'files' else name}; leave it out."
+        )
     if name != "text" and (spec.masking or spec.corpus):
         raise RequestError(f"corpus and masking describe plain text (--task text), not {name}.")
     if name == "text" and spec.make_splits:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -135,6 +137,24 @@ def build_split(
 def marks_of(dataset: Dataset) -> list[bool] | None:
     """Which rows augmentation made; None where the rows do not say so."""
     return None if MARK not in dataset.column_names else [str(mark).lower() == "true" for mark in dataset[MARK]]
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def without_halves(text: str) -> tuple[str, bool]:
+    """The text with a replacement character for each half of a surrogate pair, which cannot be written as UTF-8.
+
+    Returns:
+        The text, as long as before, and whether it held any.
+    """
+    mended, count = _HALVES.subn("\ufffd", text)
+    return mended, count > 0
+
+
+def is_invisible(text: str) -> bool:
+    """Whether a text has no character but white space, control characters and marks: a tokenizer may drop them all."""
+    return all(character.isspace() or unicodedata.category(character)[0] in "CM" for character in text)
 
 
 def _is_missing(value: Any) -> bool:

@@ -7,8 +7,9 @@ import functools
 import hashlib
 import json
 from abc import abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -46,14 +47,21 @@ def cuts(length: int, size: int, step: int, whole: Sequence[tuple[int, int]] = (
     if size < 1 or step < 1:
         raise ValueError(f"expected windows of at least 1 token at steps of at least 1, got {size} and {step}")
 
+    by_first, by_last = sorted(whole), sorted(whole, key=lambda span: span[1])
+    # The first span that reaches beyond a place, and the last that begins before one, by bisection: texts are long.
+    reach = list(accumulate((last for _, last in by_first), max))
+    begin = list(accumulate((first for first, _ in reversed(by_last)), min))[::-1]
+
     def before(place: int, start: int) -> int:
         """The last place up to this one, but after `start`, that lies inside of no span."""
-        moved = min((first for first, last in whole if first < place < last), default=place)
+        found = bisect_right(reach, place)
+        moved = min(by_first[found][0], place) if found < len(by_first) else place
         return place if moved <= start else (moved if moved == place else before(moved, start))
 
     def after(place: int, stop: int) -> int:
         """The first place from this one up to `stop` that lies inside of no span."""
-        moved = max((last for first, last in whole if first < place < last), default=place)
+        found = bisect_left(begin, place) - 1
+        moved = max(by_last[found][1], place) if found >= 0 else place
         return place if moved > stop else (moved if moved == place else after(moved, stop))
 
     windows = []

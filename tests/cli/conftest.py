@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import shutil
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from token_tasks import HEADS, write_token_tasks
 
+SENTENCES = "the B-bad\nhouse O\n\nbright B-good\nday I-good\nis O\n\n"
+"""Two sentences in lines of a word and its tag."""
 WORDS = {"pos": ["good", "fine", "great"], "neg": ["bad", "poor", "awful"]}
 FILLERS = ["the", "film", "was", "a", "very", "one", "story", "plot", "with", "an", "end"]
 
@@ -179,3 +183,60 @@ def reducing(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def reduced(reducing: Callable[..., Path]) -> Path:
     """Such a model that a test may change."""
     return reducing()
+
+
+@pytest.fixture(scope="session")
+def token_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good data of the tasks whose answers are places in a text; see `token_tasks`."""
+    folder = tmp_path_factory.mktemp("token_tasks")
+    write_token_tasks(folder)
+    return folder
+
+
+@pytest.fixture
+def ask(
+    bertpress: Callable[..., Outcome], folder_of: Callable[..., Path], token_folder: Path, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Runs a command for a kind of task on a tiny model with its head; what is refused must leave nothing behind."""
+
+    def call(command: str, kind: str, *more: object, data: Path | None = None, model: object = None) -> Outcome:
+        model = model or folder_of("bert", HEADS[kind], kind)
+        data = data or token_folder / ("questions" if kind == "qa" else "sentences")
+        flags: list[object] = ["--task", "files", "--data-dir", data, "--kind", kind]
+        if kind == "mrc" and not any("queries" in str(part) for part in more):
+            flags += ["--set", f"task.mrc.queries={token_folder / 'queries.json'}"]
+        out = tmp_path / "out"
+        start: list[object] = [command, model] if command in ("evaluate", "predict") else [command, "--model", model]
+        flags += [] if command == "evaluate" else ["--out", out]
+        outcome = bertpress(*start, *flags, "--max-length", 32, "--device", "cpu", "--quiet", *more)
+        assert outcome.code == 0 or not out.exists()
+        return outcome
+
+    return call
+
+
+@pytest.fixture
+def notes(ask: Callable[..., Outcome]) -> Callable[..., list[str]]:
+    """What a plan of fine-tuning on some data remarks."""
+
+    def told(kind: str, data: Path, *more: object) -> list[str]:
+        outcome = ask("finetune", kind, "--dry-run", "--json", *more, data=data)
+        assert outcome.code == 0, outcome.err
+        found: list[str] = json.loads(outcome.out)[0]["notes"]
+        return found
+
+    return told
+
+
+def written(folder: Path, **contents: str | bytes) -> Path:
+    """A new folder with these files; `train_conll` is train.conll."""
+    folder.mkdir()
+    for name, content in contents.items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+        (folder / name.replace("_", ".")).write_bytes(data)
+    return folder
+
+
+def lines_of(*rows: object) -> str:
+    """Rows as lines of JSON; texts stay as they are."""
+    return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)

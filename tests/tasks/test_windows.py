@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,43 @@ def test_cuts_cover_the_text_and_leave_spans_whole() -> None:
         assert all(later <= stop for (_, stop), (later, _) in itertools.pairwise(found))
         for first, last in spans:
             assert any(start <= first and last <= stop for start, stop in found), (length, size, step, spans, found)
+
+
+def walked(length: int, size: int, step: int, whole: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same windows by looking at every span at every place."""
+
+    def before(place: int, start: int) -> int:
+        moved = min((first for first, last in whole if first < place < last), default=place)
+        return place if moved <= start or moved == place else before(moved, start)
+
+    def after(place: int, stop: int) -> int:
+        moved = max((last for first, last in whole if first < place < last), default=place)
+        return place if moved > stop or moved == place else after(moved, stop)
+
+    windows = [(0, 0)]
+    start = 0
+    while windows[-1][1] < length:
+        stop = length if start + size >= length else before(start + size, start)
+        windows.append((start, stop))
+        start = after(before(min(start + step, stop), start), stop)
+    return windows[1:] or windows
+
+
+def test_cuts_around_any_spans_are_those_of_a_plain_walk() -> None:
+    generator = random.Random(2)
+    for _ in range(3000):
+        length, size, step = generator.randint(0, 40), generator.randint(1, 12), generator.randint(1, 14)
+        borders = (sorted(generator.choices(range(length + 1), k=2)) for _ in range(generator.randint(0, 8)))
+        spans = [(first, last) for first, last in borders]
+        assert cuts(length, size, step, spans) == walked(length, size, step, spans), (length, size, step, spans)
+
+
+def test_windows_of_a_very_long_text_take_time_in_proportion() -> None:
+    spans = [(place, place + 3) for place in range(0, 1_000_000, 5)]
+    start = time.perf_counter()
+    found = cuts(1_000_000, 100, 75, spans)
+    assert time.perf_counter() - start < 10, "with a look at every span at every place, an hour"
+    assert len(found) > 13_000
 
 
 def test_windows_of_nothing_are_refused() -> None:

@@ -45,14 +45,14 @@ def json_line(record: Mapping[str, Any], entities: Sequence[Entity], types: Sequ
 
 
 def conll_lines(record: Mapping[str, Any], entities: Sequence[Entity], types: Sequence[str]) -> str:
-    """A sentence as lines of a word and its tag (BIO), and an empty line; white space in words is `_`.
+    """A sentence as lines of a word and its tag (BIO), and an empty line; white space in them is `_`.
 
     Of entities that overlap the most probable one is tagged.
     """
     chosen = without_overlaps(entities, within_types=True)
     tags = tags_of(named(chosen, types), len(record["starts"]), "BIO")
     words = ("_".join(surface(record, word, word + 1).split()) or "_" for word in range(len(tags)))
-    return "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+    return "".join(f"{word} {tag.replace(' ', '_')}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
 
 
 def agreement(own: np.ndarray, other: np.ndarray, length: int, threshold: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -101,24 +102,39 @@ def rows_of(
     fitting = [(start, stop) for start, stop in together if 1 < stop - start <= question.room]
     step = max(1, question.room - int(overlap * question.room))
     windows = cuts(len(pieces.ids), question.room, step, fitting)
-    whole = {span for span in places for start, stop in windows if start <= span[0] and span[1] <= stop}
+    labels, cut = _labels(places, windows)
     marks = [FIRST * (first[word] == piece) + LAST * (last[word] == piece) for piece, word in enumerate(pieces.words)]
     rows: list[dict[str, Any]] = []
-    for start, stop in windows:
+    for number, (start, stop) in enumerate(windows):
         ids, segments = question.frame.fill(question.ids, pieces.ids[start:stop])
-        labels = [[_inside(one, start, stop), _inside(other - 1, start, stop)] for one, other in places]
         row = {
             "input_ids": ids,
             "begin": question.begin,
             "words": list(pieces.words[start:stop]),
             "marks": marks[start:stop],
-            "labels": None if spans is None else [pair for pair in labels if pair != [OUTSIDE, OUTSIDE]],
-            "cut": 0 if rows else len(places) - sum(place in whole for place in places),
+            "labels": None if spans is None else labels[number],
+            "cut": 0 if rows else cut,
         }
         rows.append({**row, "token_type_ids": segments} if question.frame.has_segments else row)
     return rows
 
 
-def _inside(place: int, start: int, stop: int) -> int:
-    """A place counted from the start of a window, or OUTSIDE."""
-    return place - start if start <= place < stop else OUTSIDE
+def _labels(places: Sequence[tuple[int, int]], windows: Sequence[tuple[int, int]]) -> tuple[list[list[list[int]]], int]:
+    """Of each window, start and end of the entities that it holds or cuts; how many stand whole in none.
+
+    Args:
+        places: the entities, as (first piece, last piece + 1).
+        windows: likewise, in order.
+    """
+    starts, stops = zip(*windows, strict=True)
+    labels: list[list[list[int]]] = [[] for _ in windows]
+    cut = 0
+    for one, other in places:
+        first, last = (set(range(bisect_right(stops, at), bisect_right(starts, at))) for at in (one, other - 1))
+        for number in sorted(first | last):
+            start = starts[number]
+            labels[number].append(
+                [one - start if number in first else OUTSIDE, other - 1 - start if number in last else OUTSIDE]
+            )
+        cut += first.isdisjoint(last)
+    return labels, cut

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from bertpress.errors import RequestError, beside, nearest
+from bertpress.tasks.data import is_invisible, without_halves
 
 _CHINESE_NEWS = {
     "ORG": "找出公司，商业机构，社会组织等组织机构",
@@ -84,11 +85,11 @@ def queries_for(name: str, types: Sequence[str], file: str | None = None) -> dic
     shipped = SHIPPED.get(name, {})
     missing = [kind for kind in types if kind not in shipped]
     if missing or not types:
-        lines = "\n".join(f"  {json.dumps(kind, ensure_ascii=False)}: what to look for" for kind in types or ("PER",))
+        example = json.dumps(dict.fromkeys(types or ("PER",), "what to look for"), ensure_ascii=False)
         which = ", ".join(missing) or "those"
         raise RequestError(
-            f"Expected a question for each type of entity, but none is shipped for {which} of {name}: "
-            f"write queries.yaml, and name it as queries of mrc, with these lines:\n{lines}"
+            f"Expected a question for each type of entity, but none is shipped for {which} of {name}: write a file "
+            f"queries.json such as {example}, and name it with --set task.mrc.queries=queries.json."
         )
     return {kind: shipped[kind] for kind in types}
 
@@ -97,11 +98,13 @@ def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        found = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"there is none{beside(path)}"
+        found = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error.strerror).lower()
+        if isinstance(error, FileNotFoundError):
+            found = f"there is none{beside(path)}"
         raise RequestError(f"Expected a YAML or JSON file of queries at {path}, but {found}: correct it.") from None
     try:
         return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RequestError(f"Expected YAML or JSON in {path}, but it cannot be read ({reason}): correct it.") from None
 
@@ -111,8 +114,9 @@ def _checked(found: Any, types: Sequence[str], file: str) -> dict[str, str]:
         raise RequestError(f"Expected lines such as 'PER: what to look for' in {file}, found {found!r}: correct it.")
     for kind, query in found.items():
         if types and kind not in types:
-            raise RequestError(f"Expected types of entities in {file}, found {kind!r}{nearest(str(kind), [*types])}.")
-        if not isinstance(query, str) or not query.strip():
+            hint = nearest(str(kind), [*types])
+            raise RequestError(f"Expected types of entities in {file}, found {kind!r}{hint}: correct it.")
+        if not isinstance(query, str) or is_invisible(query) or without_halves(query)[1]:
             raise RequestError(f"Expected a question for {kind} in {file}, found {query!r}: write one.")
     if missing := [kind for kind in types if kind not in found]:
         raise RequestError(f"Expected a question for each type in {file}, found none for {', '.join(missing)}: add it.")

@@ -104,6 +104,12 @@ class Reader:
         self.markers = {marker: known[token] for marker, token in MARKERS.items() if token in known}
         self._last: tuple[str, Tokens] | None = None
 
+    def too_long(self, questions: Sequence[str]) -> int:
+        """How many of some questions have more tokens than are read."""
+        longer = [question for question in questions if len(question) > self.question_length]  # a token has a character
+        encoded = self.backend.encode_batch(longer, add_special_tokens=False)
+        return sum(len(each.ids) > self.question_length for each in encoded)
+
     def tokens(self, context: str) -> Tokens:
         """A text as tokens; asked for again at once, the same ones."""
         if self._last is None or self._last[0] != context:

@@ -7,17 +7,15 @@ beside the texts that count as right.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 from bertpress.corpus.reading import json_row, parquet_file
-from bertpress.errors import RequestError, beside, nearest
+from bertpress.errors import RequestError, nearest
 from bertpress.tasks.reading.json_stream import JsonStream
+from bertpress.tasks.reading.text_files import no_file, opened
 
 Answer = tuple[str, int | None]
 """a text and the character of the context where it should stand, None where nobody says so"""
@@ -48,6 +46,8 @@ class Question:
     """names it in messages"""
     headless: bool = False
     """it comes from lines of MRQA without the header that should be the first"""
+    contradictory: bool = False
+    """it has no answer and says that it is not impossible to answer"""
 
 
 def read_questions(path: Path, names: Names) -> Iterator[Question]:
@@ -65,7 +65,7 @@ def read_questions(path: Path, names: Names) -> Iterator[Question]:
 
 def _from_parquet(path: Path, names: Names) -> Iterator[Question]:
     if not path.is_file():
-        raise _no_file(path)
+        raise no_file(path)
     with parquet_file(path) as file:
         rows = (row for batch in file.iter_batches(batch_size=256) for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
@@ -75,7 +75,7 @@ def _from_parquet(path: Path, names: Names) -> Iterator[Question]:
 def _from_lines(path: Path, names: Names) -> Iterator[Question]:
     """Lines of MRQA, of which the first is a header, or rows of a table."""
     header = False
-    with _opened(path) as file:
+    with opened(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -90,7 +90,7 @@ def _from_lines(path: Path, names: Names) -> Iterator[Question]:
 
 def _from_json(path: Path, names: Names) -> Iterator[Question]:
     """Articles of SQuAD, in a list `data`; its items may also be paragraphs, as in the linked files of TriviaQA."""
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             for number, item in enumerate(_items(JsonStream(file)), start=1):
                 place = f"item {number} of {path}"
@@ -105,47 +105,26 @@ def _from_json(path: Path, names: Names) -> Iterator[Question]:
         except UnicodeDecodeError:
             raise
         except ValueError as error:
-            raise RequestError(f"Expected JSON with a list 'data' in {path}, got '{error}': copy it anew.") from None
+            reason = f"it cannot be read ({error})"
+            raise RequestError(
+                f"Expected JSON with a list 'data' in {path}, but {reason}: correct it, or copy it anew."
+            ) from None
 
 
 def _items(stream: JsonStream) -> Iterator[Any]:
-    if stream.peek() == "[":
+    found = stream.peek() == "["
+    if found:
         yield from stream.elements()
-        return
-    found = False
-    for key in stream.members():
-        if key.lower() == "data":
-            found = True
-            yield from stream.elements()
-        else:
-            stream.value()
+    else:
+        for key in stream.members():
+            if key.lower() == "data":
+                found = True
+                yield from stream.elements()
+            else:
+                stream.value()
     if not found:
         raise ValueError("no 'data'")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    """A text file, also gzipped.
-
-    Raises:
-        RequestError: there is none, or it is broken; also for what turns out while it is read.
-    """
-    try:
-        opened = gzip.open if path.suffix.lower() == ".gz" else open
-        with cast(TextIO, opened(path, "rt", encoding="utf-8-sig")) as file:
-            yield file
-    except FileNotFoundError:
-        raise _no_file(path) from None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"Expected UTF-8 text in {path}, got '{error.reason}': save it as UTF-8.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise RequestError(
-            f"Expected a whole gzip file at {path}, but it is broken or cut off: copy it anew."
-        ) from None
-
-
-def _no_file(path: Path) -> RequestError:
-    return RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
+    stream.end()
 
 
 def of_row(row: Mapping[str, Any], names: Names, place: str) -> Question:
@@ -197,6 +176,7 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
             accepted=_accepted(entry.get("answers"), answers or (), where),
             place=where,
             headless=headless,
+            contradictory=answers == () and entry.get("is_impossible") is False,
         )
 
 

@@ -45,7 +45,7 @@ class JsonStream:
     def take(self, expected: str) -> None:
         """Go past a character that has to come next."""
         if (came := self.peek()) != expected:
-            raise ValueError(f"expected {expected!r}, got {came!r}")
+            raise ValueError(f"expected {expected!r}, got {repr(came) if came else 'the end of the file'}")
         self._place += 1
 
     def value(self) -> Any:
@@ -58,6 +58,8 @@ class JsonStream:
                 if not self._more():
                     raise
                 continue
+            except RecursionError:
+                raise ValueError("it is nested too deeply") from None
             if self._text[end : end + 1] not in _FOLLOWS and self._more():  # a number may go on: 1, 1. and 1.5
                 continue
             self._place = end
@@ -83,6 +85,11 @@ class JsonStream:
             yield key
             more = self._goes_on("}")
         self.take("}")
+
+    def end(self) -> None:
+        """Refuse anything that follows."""
+        if came := self.peek():
+            raise ValueError(f"expected the end of the file, got {came!r}")
 
     def _goes_on(self, end: str) -> bool:
         """False before the end of a list or an object; True past a comma."""

@@ -8,7 +8,6 @@ which that holds for all answers is left out, as it would teach that the text do
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.errors import RequestError
 from bertpress.files import content_digest, reading
 from bertpress.tasks import named
-from bertpress.tasks.data import TextData
+from bertpress.tasks.data import TextData, is_invisible, without_halves
 from bertpress.tasks.reading.formats import Names, Question, of_row, read_questions
 from bertpress.tasks.reading.named import NAMED, check_name, find_files, no_files, settings_for
 from bertpress.tasks.reading.places import place_of
@@ -28,7 +27,7 @@ from bertpress.tasks.tables import SPLIT_STEMS
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when the same file would give other records."""
 TEXTS = {"id": "string", "title": "string", "question": "string", "context": "string"}
 TRUTH = {"answer_texts": "list<string>", "answer_starts": "list<int32>", "accepted": "list<string>"}
@@ -37,15 +36,16 @@ FOLDS = "validation_folds.json"
 REMARKS = {
     "headless": "its lines do not begin with MRQA's header and are read all the same",
     "unnamed": "{} questions have no id and are named by their number",
+    "contradictory": "{} questions have no answer though their is_impossible is false; they count as having none",
     "silent": "{} questions are empty",
     "empty": "{} questions have an empty text, which can only be left without an answer",
     "halves": "{} texts hold halves of surrogate pairs, which are replaced",
     "moved": "{} answers are not at their offset and are taken from the nearest place",
     "trimmed": "{} answers have white space around them, which is left out",
     "missing": "{} answers are not in their text and are not learned",
-    "left_out": "{} questions are left out, as none of their answers is in their text",
+    "unseen": "{} answers have control characters and marks only, which may be no token, and are not learned",
+    "left_out": "{} questions are left out, as none of their answers can be pointed at in their text",
 }
-_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -62,19 +62,22 @@ def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -
     for number, question in enumerate(questions, start=1):
         if labelled not in (None, question.answers is not None):
             came = "none" if labelled else "some"
-            raise RequestError(f"Expected answers to all questions or to none, but {question.place} has {came}.")
+            expected = "Expected answers to all questions or to none"
+            raise RequestError(f"{expected}, but {question.place} has {came}: add or remove them.")
         labelled = question.answers is not None
-        name = question.id or f"row-{number}"
+        name = without_halves(question.id or f"row-{number}")[0]
         if name in seen:
             raise RequestError(f"Expected different ids, but {question.place} has '{name}' again: rename it.")
         seen.add(name)
         tally["headless"] += question.headless
         tally["unnamed"] += question.id is None
-        tally["silent"] += not question.question.strip()
-        tally["empty"] += not question.context.strip()
+        tally["contradictory"] += question.contradictory
+        tally["silent"] += is_invisible(question.question)
+        tally["empty"] += is_invisible(question.context)
         texts = {"title": question.title, "question": question.question, "context": question.context}
-        tally["halves"] += sum(bool(_HALVES.search(text)) for text in texts.values())
-        record: dict[str, Any] = {"id": name, **{column: _mended(text) for column, text in texts.items()}}
+        mended = {column: without_halves(text) for column, text in texts.items()}
+        tally["halves"] += sum(halved for _, halved in mended.values())
+        record: dict[str, Any] = {"id": name, **{column: text for column, (text, _) in mended.items()}}
         if question.answers is not None:
             record |= _truth(question, record["context"], tally)
             if split == "train" and question.answers and not record["answer_starts"]:
@@ -83,17 +86,13 @@ def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -
         yield record
 
 
-def _mended(text: str) -> str:
-    return _HALVES.sub("\ufffd", text)
-
-
 def _truth(question: Question, context: str, tally: Counter[str]) -> dict[str, Any]:
     """The columns of `TRUTH`."""
     found: dict[int, list[str]] = {}
     for text, start in question.answers or ():
-        place = place_of(context, _mended(text), start)
-        if place is None:
-            tally["missing"] += 1
+        place = place_of(context, without_halves(text)[0], start)
+        if place is None or is_invisible(place.text):
+            tally["missing" if place is None else "unseen"] += 1
             continue
         tally["moved"] += place.moved
         tally["trimmed"] += place.trimmed
@@ -103,7 +102,7 @@ def _truth(question: Question, context: str, tally: Counter[str]) -> dict[str, A
     return {
         "answer_texts": [text for text, _ in spans],
         "answer_starts": [start for _, start in spans],
-        "accepted": [_mended(text) for text in question.accepted],
+        "accepted": [without_halves(text)[0] for text in question.accepted],
     }
 
 

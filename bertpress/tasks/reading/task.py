@@ -91,6 +91,15 @@ class SpanReading(Windowed):
         fields = {"question_length", "step", "answers", "max_answer_positions", "drop_windows_without_answer"}
         return self.reading.model_dump(mode="json", include=fields)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.data.notes, *(note for split in self.splits for note in self._remarks(split)))
+
+    def _remarks(self, split: str) -> Iterator[str]:
+        if longer := self.reader.too_long(self.splits[split]["question"][:]):
+            most = self.reader.question_length
+            yield f"{split}: {longer} questions have more than {most} tokens and are cut there"
+
     def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
         return self.reader.windows_of(records, training=split == "train")
 

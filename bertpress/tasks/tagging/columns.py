@@ -23,17 +23,26 @@ def read_text_file(path: Path) -> list[Words]:
 
     Lines of words have the word first and the tag last, and any columns between; with the word alone, nothing is
     tagged. Fields stand apart by tabs or by spaces. Blank lines end sentences; lines that begin documents are left out.
+    Lines may end as on any system.
 
     Raises:
         RequestError: a line that does not fit; names it.
     """
-    lines = [(number, _fields(line)) for number, line in enumerate(tables.read_text(path).split("\n"), start=1)]
+    text = tables.read_text(path)
+    split = text.split("\n" if "\n" in text else "\r")
+    lines = [(number, _fields(line)) for number, line in enumerate(split, start=1)]
     content = [fields for _, fields in lines if fields and not fields[0].startswith(DOCUMENT)]
     if all(len(fields) == 1 for fields in content):
         return _of_columns(lines, path, tagged=False)
     first = content[:LOOKED_AT]
     end_in_tags = sum(len(fields) > 1 and looks_like_tag(fields[-1]) for fields in first)
     are_tags = sum(all(map(looks_like_tag, fields)) for fields in first)
+    if not end_in_tags and not are_tags:
+        number, fields = next(line for line in lines if line[1] == first[0])
+        raise RequestError(
+            f"Expected a word first and its tag (O, B-PER) last on each line of {path}, or lines of words above lines "
+            f"of their tags, but line {number} is {' '.join(fields)[:40]!r}: write it so."
+        )
     # Of pairs of lines those that end in a tag are nearly all tags; of columns nearly none is.
     return _of_columns(lines, path, tagged=True) if end_in_tags > 2 * are_tags else _of_line_pairs(lines, path)
 
@@ -52,8 +61,8 @@ def _fields(line: str) -> list[str]:
     """Other white space than tab and space may be a word."""
     if not line.strip():
         return []
-    line = line.strip("\r")
-    return [field.strip(" ") for field in line.split("\t")] if "\t" in line else re.split(" +", line.rstrip(" "))
+    line = line.strip("\r").rstrip(" \t")
+    return [field.strip(" ") for field in line.split("\t")] if "\t" in line else re.split(" +", line)
 
 
 def _of_columns(lines: Sequence[Line], path: Path, tagged: bool) -> list[Words]:

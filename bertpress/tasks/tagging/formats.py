@@ -64,9 +64,9 @@ def load_sentences(
     """
     task = ENTITIES.get(name)
     found, paths = _read(name, task, data_dir, columns, label)
-    tags = [sentence.tags for sentence in _all(found) if isinstance(sentence, Words) and sentence.tags is not None]
+    tagged = [sentence for sentence in _all(found) if isinstance(sentence, Words) and sentence.tags is not None]
     reading = Reading(
-        scheme=scheme or scheme_of(tags),
+        scheme=scheme or scheme_of([sentence.tags or () for sentence in tagged], lambda number: tagged[number].place),
         level=level or level_of(_text(sentence) for sentence in _all(found)),
         types=task.types if task else None,
         spellings=task.spellings if task else None,
@@ -140,6 +140,8 @@ def _in_file(path: Path, text: str | None, label: str | None) -> Found:
         return found
     if {".json", ".jsonl"} & set(path.suffixes) or path.name.startswith("mrc-ner."):
         return sentences_of(json_rows(path), text, label)
+    if text or label:
+        raise RequestError(f"Expected columns with names in {path}, which has none: leave out --columns and --label.")
     return Found(read_text_file(path))
 
 

@@ -58,8 +58,8 @@ def read_head(names: Sequence[str]) -> Tags:
     if found is None or OUTSIDE not in names or len(names) < 2:
         shown = ", ".join(names[:8])
         raise RequestError(
-            f"Expected a head whose labels are tags such as O, B-PER and I-PER, got {shown}: take a model that tags "
-            "words, or name its labels in its order with --head-labels."
+            f"Expected a head whose labels are tags such as O, B-PER and I-PER, got {shown}: fine-tune the model "
+            "on this task first, or name its labels in its order with --head-labels."
         )
     tags = Tags(tuple(names), found)
     if found == "BIO" and any(f"B-{kind}" not in names for kind in tags.types):

@@ -55,7 +55,7 @@ def json_rows(path: Path) -> Iterator[Row]:
         return
     try:
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"Expected a list of JSON objects in {path}, got '{error}': correct it.") from None
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):

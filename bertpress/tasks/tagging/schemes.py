@@ -9,7 +9,7 @@ is not tagged as the scheme asks is no entity.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from bertpress.errors import RequestError
@@ -83,21 +83,34 @@ def spans_of(tags: Sequence[str], scheme: Scheme, strict: bool = False) -> tuple
     return (whole if strict else found), len(set(found) - set(whole))
 
 
-def scheme_of(sentences: Sequence[Sequence[str]]) -> Scheme:
+def scheme_of(sentences: Sequence[Sequence[str]], place: Callable[[int], str] = "sentence {}".format) -> Scheme:
     """The scheme of the tags of a data set: the first that has all letters; IOB1 rather than BIO if only it is kept to.
 
+    Args:
+        sentences: the tags of each.
+        place: names a sentence in messages.
+
     Raises:
-        RequestError: a tag that is none, or letters that no scheme has together.
+        RequestError: a tag that is none, or letters that no scheme has together; says where.
     """
-    tags = {tag: None for sentence in sentences for tag in sentence}
-    for tag in tags:
-        if not looks_like_tag(tag):
-            raise RequestError(f"Expected tags such as O and B-PER, got {tag!r}: write them so.")
-    for scheme in LETTERS:
-        if all(is_tag(tag, scheme) for tag in tags):
-            return "IOB1" if scheme == "BIO" and _keeps_to_iob1(sentences) else scheme
-    letters = ", ".join(sorted({tag[0] for tag in tags}))
-    raise RequestError(f"Expected tags of one scheme ({', '.join(LETTERS)}), got the letters {letters}: correct them.")
+    schemes, seen = list(LETTERS), {OUTSIDE}
+    for number, tags in enumerate(sentences):
+        for tag in tags:
+            if tag in seen:
+                continue
+            seen.add(tag)
+            if not looks_like_tag(tag):
+                raise RequestError(
+                    f"Expected tags such as O and B-PER, but {place(number)} has {tag!r}: write them so."
+                )
+            left = [scheme for scheme in schemes if is_tag(tag, scheme)]
+            if not left:
+                before = f"those before it are of {' or '.join(schemes)}"
+                raise RequestError(
+                    f"Expected tags of one scheme, but {place(number)} has {tag!r}, and {before}: correct it."
+                )
+            schemes = left
+    return "IOB1" if schemes[0] == "BIO" and _keeps_to_iob1(sentences) else schemes[0]
 
 
 def _keeps_to_iob1(sentences: Sequence[Sequence[str]]) -> bool:

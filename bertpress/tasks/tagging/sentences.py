@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
+from bertpress.tasks.data import is_invisible, without_halves
 from bertpress.tasks.stored import arrow_type
 from bertpress.tasks.tagging.schemes import Scheme, is_tag, spans_of
 from bertpress.tasks.tagging.spans import Span
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = {"id": "string", "text": "string", "starts": "list<int32>", "ends": "list<int32>"}
 SPAN_COLUMNS = {"span_starts": "list<int32>", "span_ends": "list<int32>", "span_types": "list<string>"}
 TRUTH = "span_types"
+UNSEEN = "words are empty or have control characters and marks only; where a tokenizer drops these, they are unknown"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Reading:
 def records_of(sentences: Sequence[Sentence], split: str, reading: Reading, notes: list[str]) -> Dataset:
     """The records of a split.
 
+    Halves of surrogate pairs are replaced, and of ids and texts nothing else is changed.
+
     Args:
         split: named in remarks; only one named test may come without entities.
         notes: gets remarks on what had to be mended.
@@ -79,7 +83,7 @@ def records_of(sentences: Sequence[Sentence], split: str, reading: Reading, note
     unknown = [sentence.place for sentence, row in zip(sentences, rows, strict=True) if TRUTH not in row]
     if unknown and (len(unknown) < len(rows) or not split.startswith("test")):
         raise RequestError(f"Expected tags or spans with every sentence, but {unknown[0]} has none: add them.")
-    notes += [f"{split}: {mended[what]} {what}" for what in sorted(mended)]
+    notes += [f"{split}: {mended[what]} {what}" for what in sorted(mended) if mended[what]]
     return dataset_of(rows, labelled=not unknown)
 
 
@@ -121,9 +125,13 @@ def _record(sentence: Sentence, number: int, reading: Reading, mended: Counter[s
     else:
         text, words = sentence.text, words_in(sentence.text, reading.level)
         spans = _of_text(sentence, words, mended)
+    text, halved = without_halves(text)
+    mended["sentences hold halves of surrogate pairs, which are replaced"] += halved
+    mended["sentences have no words"] += not words
+    mended[UNSEEN] += sum(is_invisible(text[start:end]) for start, end in words)
     if spans is not None:
         spans = [(start, end, _type(kind, sentence.place, reading)) for start, end, kind in spans]
-    return record(str(number) if sentence.id is None else sentence.id, text, words, spans)
+    return record(str(number) if sentence.id is None else without_halves(sentence.id)[0], text, words, spans)
 
 
 def _of_words(sentence: Words, reading: Reading, mended: Counter[str]) -> Sequence[Span] | None:
@@ -161,6 +169,10 @@ def _of_text(sentence: Text, words: Sequence[tuple[int, int]], mended: Counter[s
 
 
 def _type(kind: str, place: str, reading: Reading) -> str:
+    if not kind.isprintable() or not kind.strip() or kind != kind.strip():
+        raise RequestError(
+            f"Expected a type of printable characters, no white space around it, but {place} has {kind!r}: correct it."
+        )
     kind = (reading.spellings or {}).get(kind, kind)
     if reading.types is not None and kind not in reading.types:
         hint = nearest(kind, list(reading.types))

@@ -16,8 +16,6 @@ class TaggingSettings(Config):
 
     scheme: Literal["BIO", "BIOES", "BMES", "BILOU"] = "BIO"
     """the tags that a new head gets; a trained head keeps its own"""
-    data_scheme: Scheme | None = None
-    """The scheme of the tags in the data; by default it is found out."""
     strict: bool = False
     """predicted tags that break the scheme are no entities; else they are read as conlleval reads them"""
     level: Level | None = None

@@ -208,12 +208,12 @@ class Tagging(Entities):
         return {"entities": entities, "tags": [self.tags.names[tag] for tag in tags]}
 
     def answer_files(self, condensed: np.ndarray, split: str) -> dict[str, str]:
-        """A file with a word and its tag a line and a blank line after each sentence; white space in words is `_`."""
+        """A file with a word and its tag a line and a blank line after each sentence; white space in them is `_`."""
         lines: list[str] = []
         for row, tags, _ in self._answers(condensed, split):
             for start, end, tag in zip(row["starts"], row["ends"], tags, strict=True):
                 word = "".join("_" if character.isspace() else character for character in row["text"][start:end])
-                lines.append(f"{word or '_'} {self.tags.names[tag]}\n")
+                lines.append(f"{word or '_'} {self.tags.names[tag].replace(' ', '_')}\n")
             lines.append("\n")
         return {f"{split}.conll": "".join(lines)}
 

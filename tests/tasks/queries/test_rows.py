@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import random
 from typing import Any
 
 import pytest
@@ -153,3 +154,27 @@ def test_a_word_that_is_longer_than_a_window() -> None:
     assert [row["marks"] for row in rows] == [[FIRST, 0], [0, 0], [LAST]]
     assert [row["labels"] for row in rows] == [[[0, OUTSIDE]], [], [[OUTSIDE, 0]]]
     assert [row["cut"] for row in rows] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("keep_whole", [True, False])
+def test_each_window_has_the_borders_of_entities_that_lie_in_it(keep_whole: bool) -> None:
+    generator = random.Random(3)
+    own = pieces(" ".join("bcdefghijklmnopqrstuvwxyz"))  # one piece each
+    for _ in range(300):
+        question = dataclasses.replace(first_question(), room=generator.randint(1, 9))
+        borders = (sorted(generator.sample(range(26), 2)) for _ in range(generator.randint(0, 6)))
+        spans = sorted({(start, stop) for start, stop in borders})
+        rows = rows_of(question, own, spans, generator.choice([0, 0.25, 0.9]), keep_whole)
+        held = set()
+        for row in rows:
+            words = row["words"]
+            wanted = [
+                [
+                    words.index(start) if start in words else OUTSIDE,
+                    words.index(end - 1) if end - 1 in words else OUTSIDE,
+                ]
+                for start, end in spans
+            ]
+            assert row["labels"] == [pair for pair in wanted if pair != [OUTSIDE, OUTSIDE]]
+            held |= {span for span in spans if set(range(*span)) <= set(words)}
+        assert [row["cut"] for row in rows] == [len(spans) - len(held), *[0] * (len(rows) - 1)]

@@ -92,7 +92,7 @@ def test_a_folder_of_squad(tmp_path):
     assert data.notes == (
         "train: 1 questions have an empty text, which can only be left without an answer",
         "train: 1 answers are not in their text and are not learned",
-        "train: 1 questions are left out, as none of their answers is in their text",
+        "train: 1 questions are left out, as none of their answers can be pointed at in their text",
         "validation: 1 questions have an empty text, which can only be left without an answer",
     )
     assert data.sources == (tmp_path / "train-v2.0.json", tmp_path / "dev-v2.0.json")

@@ -121,14 +121,14 @@ def test_a_column_file_without_tags_is_for_prediction(tmp_path):
     [
         ("a O\nb B-X\nc\n", "line 3 of .* has one field"),
         ("a O\nb B-X\n" + "c O\n" * 20 + "d PER\n", "line 23 of .* has 'PER'"),
-        ("a b\nc d\n", "words on line 1 of .* but line 2 has 'c'"),
+        ("a b\nc d\n", "a word first and its tag .* but line 1 is 'a b'"),
         ("你 好\nO O\n再 见\n", "2 words on line 3 of .* but there is no line below"),
         ("你 好\nO\n", "2 words on line 1 of .* but line 2 has 1"),
         ("a B-X\nO O\nb O\nc X\nd O\n", "line 4 of .* has 'X'"),
         ("维 生 素 O\nO O O O\n好 的\nO\n", "2 words on line 3 of .* but line 4 has 1"),
         ("-DOCSTART- -X- O O\n", "Expected sentences in .*, found none"),
         ("a O\nb O\n", "Expected entities in the data of files, found none"),
-        ("a B-X\nb M-X\nc L-X\n", "letters B, L, M"),
+        ("a B-X\nb M-X\nc L-X\n", "sentence on line 1 of .* has 'L-X', and those before it are of BMES"),
     ],
 )
 def test_text_files_that_do_not_fit_are_refused(tmp_path, text, fault):
@@ -265,7 +265,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path):
         ({"tokens": "a"}, "line 1 of .* has none"),
         ({"tokens": [1]}, "words or a text in 'tokens', but line 1"),
         ({"body": "a"}, "Expected a column named tokens, words, text, found body"),
-        ({"tokens": ["a"], "ner_tags": ["PER"]}, "got 'PER'"),
+        ({"tokens": ["a"], "ner_tags": ["PER"]}, "line 1 of .* has 'PER'"),
     ):
         with pytest.raises(RequestError, match=fault):
             read(write_lines(tmp_path / "train.jsonl", [row]))

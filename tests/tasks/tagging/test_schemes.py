@@ -152,10 +152,10 @@ def test_the_scheme_of_little_is_the_simplest():
 
 
 def test_tags_of_no_scheme_are_refused():
-    with pytest.raises(RequestError, match="got 'PER'"):
+    with pytest.raises(RequestError, match="sentence 0 has 'PER'"):
         scheme_of([["O", "PER"]])
-    with pytest.raises(RequestError, match="letters B, L, M"):
-        scheme_of([["B-X", "M-X", "L-X"]])
+    with pytest.raises(RequestError, match="row 2 has 'L-X', and those before it are of BMES"):
+        scheme_of([["O"], ["M-X", "L-X"]], lambda number: f"row {number + 1}")
     with pytest.raises(RequestError, match=r"a tag of the scheme BIO .* got 'E-PER'"):
         spans_of(["B-PER", "E-PER"], "BIO")
 
