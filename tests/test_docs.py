@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 from contract.cases import PAIRS
 
 import bertpress
@@ -81,6 +83,21 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
     assert all(headings == shared[0] for headings in shared)
     navigation = _text("mkdocs.yml")
     assert [name for name in cards if f"methods/{name}.md" not in navigation] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"])
+def test_training_lines_give_a_recipe(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", _text(page), flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^bertpress ((?:compress|finetune|theseus|tinybert|trbert|yoco) .+)$", "\n".join(blocks), re.M)
+    assert len(lines) > 4
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", ["bertpress", *shlex.split(line, comments=True), "--print"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0, line
+        make_recipe(yaml.safe_load(capsys.readouterr().out))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

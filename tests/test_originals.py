@@ -230,12 +230,11 @@ def test_recipes_of_the_original_s_data_have_its_prices(
     assert [float(cell) for cell in row.split("|")[2:5]] == [length, *prices]
 
 
-@pytest.mark.parametrize("name", ["theseus", "tinybert", "trbert", "yoco"])
+@pytest.mark.parametrize("name", ["tinybert", "trbert", "yoco"])
 def test_the_tests_that_the_page_names_exist(name: str) -> None:
     there = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    rows = "\n".join(line for line in PAGES[name].splitlines() if line.startswith("|"))
-    named = re.findall(r"`(test_\w+)`", rows)
-    assert len(named) > 20
+    named = re.findall(r"`(test_\w+)`", PAGES[name])
+    assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in there] == []
 
 

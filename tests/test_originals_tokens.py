@@ -87,3 +87,11 @@ def test_the_defaults_of_the_programs_are_those_of_the_tasks() -> None:
     assert "{}, {} and {}".format(*lengths) in cells[" `--max_query_length`, `--max_question_len` "]
     assert "{}, {} and {}".format(*(settings_for(name).n_best for name in names)) in cells[" `--n_best_size` "]
     assert f"{settings_for('triviaqa').step}, the default" in cells[" `--doc_stride` "]
+
+
+def test_the_tests_that_the_page_of_theseus_names_exist() -> None:
+    there = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    rows = "\n".join(line for line in PAGES["theseus"].splitlines() if line.startswith("|"))
+    named = re.findall(r"`(test_\w+)`", rows)
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in there] == []
