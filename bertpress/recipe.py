@@ -50,7 +50,8 @@ class TaskSpec(Config):
     name: str = "files"
     """glue/mrpc, pydoc, ... or files for your own"""
     data_dir: str | None = None
-    """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file"""
+    """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file; tagging, mrc and qa have formats of
+    their own"""
     columns: tuple[str, ...] | None = None
     """text columns of your own data, one or two; of tagging the column of tokens; of qa question and context"""
     label: str | None = None

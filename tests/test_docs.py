@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 from contract.cases import PAIRS
 
 import bertpress
@@ -16,6 +18,9 @@ from bertpress import cli
 from bertpress.encoders import ENCODERS
 from bertpress.methods import METHODS
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
+from bertpress.tasks.queries.settings import QuerySettings
+from bertpress.tasks.reading.named import NAMED, settings_for
+from bertpress.tasks.reading.settings import ReadingSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -80,6 +85,21 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
     assert [name for name in cards if f"methods/{name}.md" not in navigation] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"])
+def test_training_lines_give_a_recipe(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", _text(page), flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^bertpress ((?:compress|finetune|theseus|tinybert|trbert|yoco) .+)$", "\n".join(blocks), re.M)
+    assert len(lines) > 4
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", ["bertpress", *shlex.split(line, comments=True), "--print"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0, line
+        make_recipe(yaml.safe_load(capsys.readouterr().out))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_their_flags_exist(page: Path) -> None:
     commands = typer.main.get_command(cli.app).commands
@@ -104,3 +124,67 @@ def test_the_table_of_encoders_is_complete() -> None:
         marks = {method.name: mark for method, mark in zip(METHODS, row[2:-1], strict=True)}
         run = {name: "yes" if (name, row[0].strip("`")) in taken else "no" for name in marks}
         assert marks == run, "the contract tests run every pair that is marked"
+
+
+def _example(page: str, heading: str) -> str:
+    """The first block of code below a heading."""
+    return re.findall(r"^```\w+\n(.*?)^```", page.partition(f"### {heading}")[2], flags=re.DOTALL | re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "file", "spans"),
+    [
+        ("A word and its tag a line", "train.conll", [(0, 2, "PER"), (4, 5, "LOC")]),
+        ("A line of characters", "train.txt", [(0, 3, "PER"), (4, 6, "LOC")]),
+        ("JSON lines with spans", "train.jsonl", [(0, 2, "PER"), (4, 5, "LOC")]),
+        ("Tables of words", "train.jsonl", [(0, 1, "PER"), (3, 4, "LOC")]),
+        ("Questions with places", "mrc-ner.train", [(0, 1, "PER"), (3, 4, "LOC")]),
+    ],
+)
+def test_examples_of_files_with_entities_are_read(
+    tmp_path: Path, heading: str, file: str, spans: list[tuple[int, int, str]]
+) -> None:
+    from bertpress.tasks.tagging.formats import load_sentences
+    from bertpress.tasks.tagging.sentences import spans_in
+
+    (tmp_path / file).write_text(_example(_text("docs/entities.md"), heading), encoding="utf-8")
+    assert spans_in(load_sentences("files", tmp_path).splits["train"][0]) == spans
+
+
+@pytest.mark.parametrize(
+    ("heading", "file", "answer"),
+    [
+        ("SQuAD", "train.json", "William"),
+        ("Lines of MRQA", "train.jsonl", "1066"),
+        ("TriviaQA", "train.json", "Sunset Boulevard"),
+        ("Tables", "train.jsonl", "William"),
+    ],
+)
+def test_examples_of_files_with_questions_are_read(tmp_path: Path, heading: str, file: str, answer: str) -> None:
+    from bertpress.tasks.reading.records import load_reading
+
+    (tmp_path / file).write_text(_example(_text("docs/reading.md"), heading), encoding="utf-8")
+    data = load_reading("files", tmp_path)
+    assert data.splits["train"][0]["answer_texts"] == [answer]
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("page", "field", "fields"),
+    [("entities", "queries", QuerySettings.model_fields), ("reading", "question_length", ReadingSettings.model_fields)],
+)
+def test_the_tables_of_settings_are_complete(page: str, field: str, fields: dict[str, object]) -> None:
+    table = _text(f"docs/{page}.md").partition("## All settings")[2].partition(f"| `{field}` |")
+    rows = f"{table[1]}{table[2]}".partition("\n\n")[0].splitlines()
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])) == sorted(fields)
+
+
+def test_the_table_of_reading_has_the_settings_of_each_data_set() -> None:
+    rows = [line.split("|") for line in _text("docs/reading.md").splitlines() if line.startswith("| `")]
+    shown = {row[1].strip(" `"): row[4] for row in rows if len(row) == 6}
+    for name, data_set in NAMED.items():
+        told = {field for field, cell in shown.items() if f"`{name}`" in cell}
+        assert told == set(data_set.defaults), name
+        for field in told:
+            value = getattr(settings_for(name), field)
+            assert (str(value).lower() if isinstance(value, bool) else str(value)) in shown[field]
