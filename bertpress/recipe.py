@@ -210,7 +210,8 @@ def _assign(target: Any, path: list[str], value: Any) -> None:
             return
         inner = target[int(key)] if isinstance(target, list) else target.get(key)
         if not isinstance(inner, dict | list):  # a choice may be written as its bare name
-            target[key] = {inner: {}} if isinstance(inner, str) else {}
+            bare = {"name": inner} if position == 0 and key == "task" else {inner: {}}
+            target[key] = bare if isinstance(inner, str) else {}
         target = target[key]
 
 

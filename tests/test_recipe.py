@@ -84,6 +84,11 @@ def test_overrides_with_a_prefix() -> None:
     assert make_recipe(changed).steps[1].rate == Constant(rate=0.5, switch_after=3)  # type: ignore[attr-defined]
 
 
+def test_an_override_reaches_into_a_task_written_as_its_name() -> None:
+    values = override({"task": "squad_v2", "steps": []}, ["task.qa.folds=true"])
+    assert values["task"] == {"name": "squad_v2", "qa": {"folds": True}}
+
+
 def test_an_override_reaches_into_a_choice_written_as_a_word() -> None:
     values: dict[str, Any] = {"model": "m", "task": "pydoc", "steps": [{"theseus": {"rate": "linear"}}]}
     made = make_recipe(override(values, ["steps.0.theseus.rate.linear.base=0.2"]))

@@ -57,7 +57,8 @@ def no_splits(
     names = " or ".join(names[0] for names in stems.values())
     names = f"{names} as {', '.join(READERS)}" + (f", or {original}," if original else "")
     held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
-    return RequestError(f"Expected {names} in {folder}, found {held}: rename your files so.")
+    kind = " (sentences with tags: add --kind tagging)" if any(folder.glob("*.conll")) else ""
+    return RequestError(f"Expected {names} in {folder}, found {held}: rename your files so{kind}.")
 
 
 def read_file(path: Path) -> Dataset:

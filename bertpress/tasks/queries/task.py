@@ -148,8 +148,8 @@ class EntityReading(Entities):
         if head != self.labels:
             raise RequestError(
                 f"The model's head has {len(head)} labels ({', '.join(head[:8])}), but {self.name} needs "
-                f"{', '.join(self.labels)} ({'' if self.options.nested else 'not '}nested); "
-                "fine-tune the model on this task first."
+                f"{', '.join(self.labels)} ({'' if self.options.nested else 'not '}nested); fine-tune the model on "
+                "this task first, or leave out --kind mrc if its labels are tags."
             )
         known = dict(_parameters(config).get("queries", ()))
         if self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
