@@ -56,7 +56,7 @@ def read_head(names: Sequence[str]) -> Tags:
     """
     found = next((scheme for scheme in LETTERS if all(is_tag(name, scheme) for name in names)), None)
     if found is None or OUTSIDE not in names or len(names) < 2:
-        shown = ", ".join(names[:8])
+        shown = ", ".join(names[:8]) + (", which answers --kind mrc" if "start" in names else "")
         raise RequestError(
             f"Expected a head whose labels are tags such as O, B-PER and I-PER, got {shown}: fine-tune the model "
             "on this task first, or name its labels in its order with --head-labels."
