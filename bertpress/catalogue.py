@@ -9,7 +9,7 @@ from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.recipe import shipped_recipes
-from bertpress.tasks import TASKS
+from bertpress.tasks import KINDS, TASKS
 
 
 def _tables() -> dict[str, dict[str, str]]:
@@ -42,7 +42,8 @@ def describe(name: str) -> str:
         if method.name == name:
             return _method(method)
     if name in TASKS:
-        return f"{name}: {TASKS[name]}"
+        kinds = KINDS.get(name, ())
+        return f"{name}: {TASKS[name]}" + (f"\nkinds (--kind): {', '.join(kinds)}" if len(kinds) > 1 else "")
     recipes = shipped_recipes()
     if name in recipes:
         return recipes[name].rstrip()

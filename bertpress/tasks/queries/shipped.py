@@ -89,7 +89,7 @@ def queries_for(name: str, types: Sequence[str], file: str | None = None) -> dic
         which = ", ".join(missing) or "those"
         raise RequestError(
             f"Expected a question for each type of entity, but none is shipped for {which} of {name}: write a file "
-            f"queries.json such as {example}, and name it with --set task.mrc.queries=queries.json."
+            f"queries.json such as {example}, and name it with --queries queries.json."
         )
     return {kind: shipped[kind] for kind in types}
 
