@@ -26,7 +26,7 @@ def config_of(kind: str) -> Any:
 
 def test_a_head_for_one_kind_of_entities_is_told_from_that_for_the_other(tasks: dict[str, dict[str, Any]]) -> None:
     assert token_task(tasks["tagging"]).aligned(config_of("tagging")).labels == OUTPUTS["tagging"]
-    with pytest.raises(RequestError, match="add --kind mrc"):
+    with pytest.raises(RequestError, match="answers --kind mrc"):
         token_task(tasks["tagging"]).aligned(config_of("mrc"))
     with pytest.raises(RequestError, match="leave out --kind mrc"):
         token_task(tasks["mrc"]).aligned(config_of("tagging"))

@@ -104,10 +104,6 @@ class Tagging(Entities):
         head = head_names(config.id2label)
         if head == self.labels:
             return self
-        if head[:2] == ("start", "end"):
-            raise RequestError(
-                f"The model's head answers questions about entities ({', '.join(head)}); add --kind mrc."
-            )
         tags = read_head(head).named(self.entities)
         if tags is None:
             came, own = ", ".join(read_head(head).types), ", ".join(self.entities)
