@@ -127,12 +127,8 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
     if kind == "mrc":
         from bertpress.tasks.queries.settings import QuerySettings
         from bertpress.tasks.queries.task import EntityReading
-        from bertpress.tasks.tagging.formats import load_queries
 
-        # Files that ask questions themselves are asked these, if they have one for each type.
-        own = load_queries(spec.name, spec.data_dir) if spec.data_dir else {}
-        queries = {kind: own[kind] for kind in data.labels or ()} if set(data.labels or ()) <= set(own) else None
-        return EntityReading(data, tokenizer, max_length, spec.mrc or QuerySettings(), queries)
+        return EntityReading(data, tokenizer, max_length, spec.mrc or QuerySettings())
     if kind == "qa":
         from bertpress.tasks.reading.named import settings_for
         from bertpress.tasks.reading.task import SpanReading

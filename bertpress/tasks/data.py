@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
@@ -32,6 +32,7 @@ class TextData:
     sources: tuple[Path, ...] = ()  # the files that the rows were read from
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
     made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
+    queries: Mapping[str, str] = field(default_factory=dict)  # type of entity to question, where the files ask some
 
 
 CLASSES: dict[str, Any] = {"metrics": ("accuracy", "f1_macro"), "primary": "accuracy"}

@@ -67,6 +67,16 @@ def test_files_that_ask_about_entities_are_asked_what_they_ask(tmp_path: Path) -
     assert set(other.queries.values()) == {"a road"}, "the user's file comes first"
 
 
+def test_columns_of_ones_own_are_read_for_questions_about_entities_too(tmp_path: Path) -> None:
+    rows = [{"piece": ["ada", "lived"], "mark": ["B-PER", "O"]}] * 12
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    queries = tmp_path / "queries.json"
+    queries.write_text(json.dumps({"PER": "who is it"}), encoding="utf-8")
+    fields = {"data_dir": str(tmp_path / "train.jsonl"), "columns": ("piece",), "label": "mark"}
+    spec = TaskSpec(name="files", kind="mrc", mrc={"queries": str(queries)}, **fields)  # type: ignore[arg-type]
+    assert len(load_task(spec, make_tokenizer(), 32).encoded("train")) == 11, "one of twelve is held out"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -68,13 +68,16 @@ SHIPPED: Mapping[str, Mapping[str, str]] = {
 """Data set to entity type to question."""
 
 
-def queries_for(name: str, types: Sequence[str], file: str | None = None) -> dict[str, str]:
+def queries_for(
+    name: str, types: Sequence[str], file: str | None = None, asked: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Entity type to question, in the order in which the types are asked for.
 
     Args:
         name: of the data set.
         types: those that its rows have; none where these name no entities, then the file says which there are.
         file: of the user's own, in whose order the types come.
+        asked: what the data themselves ask, in place of what is shipped.
 
     Raises:
         RequestError: a file that cannot be read, that lacks a type, names one that there is not, or has no text for
@@ -82,7 +85,7 @@ def queries_for(name: str, types: Sequence[str], file: str | None = None) -> dic
     """
     if file is not None:
         return _checked(_read(Path(file)), types, file)
-    shipped = SHIPPED.get(name, {})
+    shipped = {**SHIPPED.get(name, {}), **(asked or {})}
     missing = [kind for kind in types if kind not in shipped]
     if missing or not types:
         example = json.dumps(dict.fromkeys(types or ("PER",), "what to look for"), ensure_ascii=False)

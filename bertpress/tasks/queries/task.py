@@ -96,7 +96,7 @@ class EntityReading(Entities):
         self.options = options
         self.labels: tuple[str, ...] = LABELS if options.nested else LABELS[:2]
         if options.queries is not None or queries is None:
-            queries = queries_for(data.name, data.labels or (), options.queries)
+            queries = queries_for(data.name, data.labels or (), options.queries, data.queries)
         self._ask(queries)
 
     def about(self, data: TextData) -> Self:

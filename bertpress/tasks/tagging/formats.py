@@ -86,14 +86,8 @@ def load_sentences(
         primary="span_f1",
         notes=(*_remarks(counts, types), *notes),
         sources=tuple(paths.values()),
+        queries=_queries(found, task.spellings if task else {}),
     )
-
-
-def load_queries(name: str, data_dir: str | Path | None = None) -> dict[str, str]:
-    """The question about each type of entity that the files of a data set ask; none where they ask nothing."""
-    found, _ = _read(name, ENTITIES.get(name), data_dir, None, None)
-    spellings = ENTITIES[name].spellings if name in ENTITIES else {}
-    return {spellings.get(kind, kind): query for part in found.values() for kind, query in part.queries.items()}
 
 
 def find_files(place: Path, files: Mapping[str, Sequence[str]]) -> dict[str, Path]:
@@ -191,6 +185,11 @@ def _all(found: Mapping[str, Found]) -> Iterable[Sentence]:
 
 def _text(sentence: Sentence) -> str:
     return "".join(sentence.words) if isinstance(sentence, Words) else sentence.text
+
+
+def _queries(found: Mapping[str, Found], spellings: Mapping[str, str]) -> dict[str, str]:
+    """The question about each type of entity that the files ask; none where they ask nothing."""
+    return {spellings.get(kind, kind): query for part in found.values() for kind, query in part.queries.items()}
 
 
 def _types(column: Iterable[Sequence[str]]) -> Iterable[str]:

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from bertpress.errors import RequestError
 from bertpress.tasks.splits import hold_out, limit
-from bertpress.tasks.tagging.formats import load_queries, load_sentences
+from bertpress.tasks.tagging.formats import load_sentences
 from bertpress.tasks.tagging.sentences import spans_in
 
 COLUMNS = """-DOCSTART- -X- O O
@@ -336,15 +336,15 @@ def test_questions_about_entities(tmp_path, changes):
     data = load_sentences("files", tmp_path)
     assert data.splits["validation"]["text"][:] == ["图为马拉维首都", "李白与杜甫"]
     assert surfaces(data.splits["train"]) == [[("马拉维", "NS")], [("李白", "NR"), ("杜甫", "NR")]]
-    assert load_queries("files", tmp_path) == QUERIES
+    assert load_sentences("files", tmp_path).queries == QUERIES
     named = load_sentences("msra_ner", tmp_path)
     assert named.labels == ("PER", "ORG", "LOC")
     assert surfaces(named.splits["train"]) == [[("马拉维", "LOC")], [("李白", "PER"), ("杜甫", "PER")]]
-    assert set(load_queries("msra_ner", tmp_path)) == {"LOC", "PER"}
+    assert set(load_sentences("msra_ner", tmp_path).queries) == {"LOC", "PER"}
 
 
 def test_files_that_ask_nothing_have_no_queries(tmp_path):
-    assert load_queries("files", write(tmp_path / "train.conll", COLUMNS)) == {}
+    assert load_sentences("files", write(tmp_path / "train.conll", COLUMNS)).queries == {}
 
 
 @pytest.mark.parametrize(
