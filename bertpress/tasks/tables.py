@@ -39,15 +39,22 @@ def find_splits(folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS) 
     if not folder.is_dir():
         came = "a file" if folder.exists() else f"nothing{beside(folder)}"
         raise RequestError(f"Expected a folder at {folder}, found {came}: give an existing folder.")
-    found: dict[str, Path] = {}
-    for split in stems:
-        paths = [path for stem in stems[split] for suffix in READERS if (path := folder / f"{stem}{suffix}").is_file()]
+    names = {split: [f"{stem}{suffix}" for stem in stems[split] for suffix in READERS] for split in stems}
+    return one_each(folder, {split: [folder / name for name in names[split]] for split in names})
+
+
+def one_each(folder: Path, files: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """The file of each split that is there, of those that it may be; a split without a file is left out.
+
+    Raises:
+        RequestError: two files for a split.
+    """
+    there = {split: [path for path in paths if path.is_file()] for split, paths in files.items()}
+    for split, paths in there.items():
         if len(paths) > 1:
-            several = " and ".join(path.name for path in paths)
+            several = " and ".join(str(path.relative_to(folder)) for path in paths)
             raise RequestError(f"Expected one {split} file in {folder}, found {several}: remove all but one.")
-        if paths:
-            found[split] = paths[0]
-    return found
+    return {split: paths[0] for split, paths in there.items() if paths}
 
 
 def no_splits(

@@ -15,7 +15,7 @@ from typing import Any
 from bertpress.config import build
 from bertpress.errors import RequestError, beside, nearest
 from bertpress.tasks.reading.settings import ReadingSettings
-from bertpress.tasks.tables import SPLIT_STEMS
+from bertpress.tasks.tables import SPLIT_STEMS, one_each
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
@@ -93,16 +93,10 @@ def find_files(place: Path, name: str) -> dict[str, Path]:
     if not place.is_dir():
         raise RequestError(f"Expected a folder at {place}, found nothing{beside(place)}: give an existing folder.")
     published = NAMED[name].files if name in NAMED else {}
-    found: dict[str, Path] = {}
-    for split, stems in SPLIT_STEMS.items():
-        names = [f"{stem}{suffix}" for stem in (*stems, *published.get(split, ())) for suffix in SUFFIXES]
-        paths = [place / file for file in names if (place / file).is_file()]
-        if len(paths) > 1:
-            several = " and ".join(str(path.relative_to(place)) for path in paths)
-            raise RequestError(f"Expected one {split} file in {place}, found {several}: remove all but one.")
-        if paths:
-            found[split] = paths[0]
-    return found
+    names = {split: (*stems, *published.get(split, ())) for split, stems in SPLIT_STEMS.items()}
+    return one_each(
+        place, {split: [place / f"{stem}{suffix}" for stem in names[split] for suffix in SUFFIXES] for split in names}
+    )
 
 
 def no_files(place: Path, name: str) -> RequestError:

@@ -102,16 +102,14 @@ def find_files(place: Path, files: Mapping[str, Sequence[str]]) -> dict[str, Pat
         raise RequestError(
             f"Expected a folder or a file at {place}, found nothing{beside(place)}: give an existing one."
         )
-    found: dict[str, Path] = {}
-    for split, stems in tables.SPLIT_STEMS.items():
-        names = {f"{before}{stem}" for before in BEFORE for stem in stems} | set(files.get(split, ()))
-        paths = [path for path in sorted(place.iterdir()) if path.is_file() and _stem(path.name) in names]
-        if len(paths) > 1:
-            several = " and ".join(path.name for path in paths)
-            raise RequestError(f"Expected one {split} file in {place}, found {several}: remove all but one.")
-        if paths:
-            found[split] = paths[0]
-    return found
+    entries = sorted(place.iterdir())
+    named = {
+        split: {f"{before}{stem}" for before in BEFORE for stem in stems} | set(files.get(split, ()))
+        for split, stems in tables.SPLIT_STEMS.items()
+    }
+    return tables.one_each(
+        place, {split: [path for path in entries if _stem(path.name) in stems] for split, stems in named.items()}
+    )
 
 
 def read_file(path: Path, text: str | None = None, label: str | None = None) -> Found:
