@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, beside
-from bertpress.files import digest
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
@@ -95,7 +93,7 @@ def load_config(name: str, trust_remote_code: bool = False) -> PretrainedConfig:
         config: PretrainedConfig = loader("AutoConfig").from_pretrained(folder, trust_remote_code=trust_remote_code)
         return config
     except (OSError, ValueError) as error:
-        raise RequestError(_cannot_load(name, error)) from None
+        raise RequestError(cannot_load(name, error)) from None
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -106,7 +104,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
             folder, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise RequestError(_cannot_load(name, error, what="tokenizer")) from None
+        raise RequestError(cannot_load(name, error, what="tokenizer")) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what is loaded from a folder without tokenizer files
         raise RequestError(f"{name} has no tokenizer; put its tokenizer.json or vocab.txt beside the model.")
     clear_limits(tokenizer)
@@ -168,7 +166,7 @@ def load_for_task(
         refusal = error
     if refusal is not None and new_head:
         task.configure(config)
-    model, missing = _load_weights(name, config, task.head, refusal is None or not new_head, trust_remote_code)
+    model, missing = load_weights(name, config, task.head, refusal is None or not new_head, trust_remote_code)
     if not new_head:
         _check_head(name, task, missing, refusal)
     remarks = _weights_remarks(Path(model_folder(name)))
@@ -205,7 +203,7 @@ def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) 
     config.label2id = {label: index for index, label in enumerate(labels)}
 
 
-def _load_weights(
+def load_weights(
     name: str, config: PretrainedConfig, head: str | None, fits: bool, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model in float32, and the weights of its head that it does not have.
@@ -234,7 +232,7 @@ def _load_weights(
     except UnpicklingError:
         raise RequestError(f"{name} holds more than tensors, so it is refused; nothing in it was run.") from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RequestError(_cannot_load(name, error)) from None
+        raise RequestError(cannot_load(name, error)) from None
     missing = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
     prefix = f"{model.base_model_prefix}." if head else ""
     encoder = [key for key in missing if key.startswith(prefix) and "pooler" not in key]
@@ -246,58 +244,6 @@ def _load_weights(
     return model, missing if head else []  # a pooler, which a bare model has and its checkpoint may not, is no head
 
 
-def load_masked_lm(name: str, trust_remote_code: bool = False) -> PreTrainedModel:
-    """A masked-language model in float32 and eval mode.
-
-    Raises:
-        RequestError: no such model, one without a trained language-model head, or of an architecture without a row.
-    """
-    from bertpress.encoders import encoder_of
-
-    config = load_config(name, trust_remote_code)
-    encoder_of(config)  # refuses what has no row
-    model, missing = _load_weights(name, config, "masked-lm", True, trust_remote_code)
-    if missing:
-        raise RequestError(
-            f"{name} is not a masked-language model (missing: {', '.join(missing[:4])}); "
-            "give the pre-trained model, with its language-model head."
-        )
-    return model.eval()
-
-
-def load_embeddings(name: str, trust_remote_code: bool = False) -> np.ndarray:
-    """A model's input embeddings, shape (vocabulary, width), float32.
-
-    Raises:
-        RequestError: no such model.
-    """
-    model, _ = _load_weights(name, load_config(name, trust_remote_code), None, True, trust_remote_code)
-    weight: np.ndarray = model.get_input_embeddings().weight.detach().numpy()
-    return weight
-
-
-def model_identity(name: str) -> str:
-    """What tells a model's weights and tokenizer apart: a digest of the files of a folder, a name's commit on the Hub.
-
-    Raises:
-        RequestError: no such model.
-    """
-    from transformers.utils import cached_file
-
-    folder = Path(model_folder(name))
-    if not folder.is_dir():
-        try:
-            return f"{name}@{Path(cached_file(str(folder), 'config.json')).parent.name}"
-        except OSError as error:
-            raise RequestError(_cannot_load(name, error)) from None
-    files = sorted(path for path in folder.iterdir() if path.suffix in IDENTIFYING)
-    return digest(*(part for path in files for part in (path.name.encode(), path)))[:16]
-
-
-IDENTIFYING = (".safetensors", ".bin", ".json", ".txt", ".model")
-"""Suffixes of the files that hold weights, configuration and tokenizer."""
-
-
 def _weights_remarks(folder: Path) -> list[str]:
     """A line if a local model has its weights only as a pickle; transformers reads such files as tensors only."""
     if not (folder / "pytorch_model.bin").is_file() or any(folder.glob("*.safetensors")):
@@ -305,7 +251,8 @@ def _weights_remarks(folder: Path) -> list[str]:
     return [f"{folder} has only pytorch_model.bin; it was read by PyTorch's weights-only loader, which runs no code."]
 
 
-def _cannot_load(name: str, error: Exception, what: str = "model") -> str:
+def cannot_load(name: str, error: Exception, what: str = "model") -> str:
+    """Why a model or its tokenizer could not be loaded, in a sentence."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     hint = beside(Path(name), folders_only=True) if what == "model" and not Path(name).exists() else ""
     return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name{hint}: {first}"

@@ -12,9 +12,10 @@ import torch
 from conftest import make_masked_task, make_model, make_tokenizer, randomise
 from families import FAMILIES
 
+from bertpress.augmentation.models import load_embeddings
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
-from bertpress.loading import load_embeddings, load_for_task, load_tokenizer, tokenizer_for
+from bertpress.loading import load_for_task, load_tokenizer, tokenizer_for
 from bertpress.models import COMPACT
 from bertpress.tasks.classification import Classification
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from bertpress.augmentation import Augmentation
 from bertpress.augmentation.candidates import Masked, Proposer
+from bertpress.augmentation.models import load_embeddings, load_masked_lm, model_identity
 from bertpress.augmentation.sampling import carry_case
 from bertpress.augmentation.shards import Slot
 from bertpress.augmentation.vectors import WordVectors, embedding_vectors, read_glove
@@ -21,7 +22,7 @@ from bertpress.augmentation.words import Analyser, Word
 from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
-from bertpress.loading import load_embeddings, load_masked_lm, load_tokenizer, model_identity
+from bertpress.loading import load_tokenizer
 from bertpress.run import Runtime, default_device
 from bertpress.tasks import load_task
 from bertpress.tasks.data import MARK

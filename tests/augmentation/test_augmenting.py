@@ -14,8 +14,8 @@ from conftest import make_tokenizer
 import bertpress
 from bertpress.augmentation import SAMPLES, Augmentation, augmenting, shards
 from bertpress.augmentation.job import Job, Source
+from bertpress.augmentation.models import load_masked_lm
 from bertpress.errors import RequestError
-from bertpress.loading import load_masked_lm
 from bertpress.recipe import TaskSpec
 from bertpress.run import Runtime
 from bertpress.tasks import load_task
