@@ -1,13 +1,15 @@
-"""What the engine's choices bring in training on a CPU: attention, linear maps and dropout, one after the other.
+"""What the engine's choices bring in training on a CPU: attention, dropout, linear maps, one after the other.
 
 One forward and backward pass of MiniLM at batch 32, with dropout. `stock` is PyTorch as it comes, with the attention
-that transformers chooses (sdpa); each row below adds one choice. All take turns in one process.
+that transformers chooses (sdpa); each row below adds one choice, the last of them the user's: `--precision bf16`.
+"stock bf16" is the first row under autocast. All take turns in one process.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from unittest import mock
 
 import torch
@@ -29,12 +31,23 @@ def only(function: object) -> AbstractContextManager[object]:
     return mock.patch.object(kernels, "SUBSTITUTES", chosen)
 
 
-SIDES = {  # name: attention, context of what is replaced, or nothing replaced
-    "stock": ("sdpa", None),
-    "eager attention": ("eager", None),
-    "and dropout": ("eager", lambda: only(functional.dropout)),
-    "and linear maps": ("eager", nullcontext),
+SIDES = {  # name: attention, what is entered
+    "stock": ("sdpa", nullcontext),
+    "eager attention": ("eager", nullcontext),
+    "and dropout": ("eager", lambda: entered(only(functional.dropout), kernels.CpuKernels())),
+    "and linear maps": ("eager", kernels.CpuKernels),
+    "stock bf16": ("sdpa", lambda: torch.autocast("cpu", torch.bfloat16)),
+    "and bf16": ("eager", lambda: entered(kernels.CpuKernels(), torch.autocast("cpu", torch.bfloat16))),
 }
+
+
+@contextmanager
+def entered(*contexts: AbstractContextManager[object]) -> Iterator[None]:
+    """All of them."""
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 def main() -> None:
@@ -50,8 +63,8 @@ def main() -> None:
         mask[: BATCH // 2, -length // 8 :] = 0
         times: dict[str, list[float]] = {name: [] for name in SIDES}
         for turn in range(options.rounds + 2):
-            for name, (attention, replaced) in SIDES.items():
-                with replaced() if replaced else nullcontext(), kernels.CpuKernels() if replaced else nullcontext():
+            for name, (attention, context) in SIDES.items():
+                with context():
                     began = time.perf_counter()
                     for _ in range(options.steps):
                         models[attention](input_ids=ids, attention_mask=mask).last_hidden_state.mean().backward()

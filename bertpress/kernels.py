@@ -1,9 +1,10 @@
-"""Faster ways through PyTorch for training on an x86 CPU: linear maps and dropout, in float32.
+"""Faster ways through PyTorch for training on an x86 CPU: linear maps in float32, and dropout.
 
 PyTorch sends a float32 product to MKL, which leaves the widest vector instructions of processors that are not Intel's
-unused; oneDNN, in the same build, uses them. Dropout draws one random number per element, on one core, where sixteen
-bits would do. `CpuKernels` replaces both for as long as it is entered, whatever the model. Results differ from the
-stock ones by rounding, and for dropout by the draw. `benchmarks/kernels.py` measures what each brings.
+unused; oneDNN, in the same build, uses them (and gets the products of mixed precision anyway). Dropout draws one random
+number per element, on one core, where sixteen bits would do. `CpuKernels` replaces both for as long as it is entered,
+whatever the model. Results differ from the stock ones by rounding, and for dropout by the draw. `benchmarks/kernels.py`
+measures what each brings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 class CpuKernels(TorchFunctionMode):
-    """While entered, `torch.nn.functional.linear` and `dropout` on float32 CPU tensors run `linear` and `dropout`."""
+    """While entered, `torch.nn.functional.linear` and `dropout` run `linear` and `dropout`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +42,8 @@ class CpuKernels(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        substitute = SUBSTITUTES.get(function)
-        if substitute and args and _fits(args[0]):
-            function = substitute
-        return function(*args, **(kwargs or {}))
+        chosen: Callable[..., Any] = SUBSTITUTES.get(function, function)
+        return chosen(*args, **(kwargs or {}))
 
 
 def fastest_kernels(device: torch.device) -> AbstractContextManager[object]:
@@ -54,15 +53,17 @@ def fastest_kernels(device: torch.device) -> AbstractContextManager[object]:
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear` by oneDNN: (..., in), (out, in) and (out,) give (..., out)."""
+    """`torch.nn.functional.linear`: (..., in), (out, in) and (out,) give (..., out); rows of float32 by oneDNN."""
+    if not _is_on_cpu(input, torch.float32) or torch.is_autocast_enabled("cpu"):
+        return functional.linear(input, weight, bias)
     result: Tensor = Linear.apply(input, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """`torch.nn.functional.dropout` with sixteen random bits per element; never in place."""
+    """`torch.nn.functional.dropout`, never in place; on rows of floats with sixteen random bits per element."""
     dropped = round(p * LEVELS)
-    if not training or not 0 < dropped < LEVELS:
+    if not training or not 0 < dropped < LEVELS or not _is_on_cpu(input, torch.float32, torch.bfloat16):
         return functional.dropout(input, p, training)
     result: Tensor = Dropout.apply(input, dropped)  # type: ignore[no-untyped-call]
     return result
@@ -122,10 +123,9 @@ def _outer(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _masked(values: Tensor, kept: Tensor, scale: float) -> Tensor:
-    return kept.to(values.dtype).mul_(scale).mul_(values)
+    return kept.to(values.dtype).mul_(values).mul_(scale)  # in this order rounded once, also in bfloat16
 
 
-def _fits(input: Tensor) -> bool:
-    """True for non-empty rows of float32 on a CPU, outside of mixed precision."""
-    plain = input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return plain and input.dim() > 1 and input.numel() > 0
+def _is_on_cpu(input: Tensor, *kinds: torch.dtype) -> bool:
+    """True for rows that are not empty, of one of these types, on a CPU."""
+    return input.device.type == "cpu" and input.dtype in kinds and input.dim() > 1 and input.numel() > 0

@@ -61,6 +61,18 @@ def test_dropout_keeps_the_right_share_scaled_and_drops_the_same_on_the_way_back
     assert float(columns.std()) == pytest.approx((0.09 / 1000) ** 0.5, rel=0.1), "places are independent"
 
 
+def test_dropout_in_mixed_precision_scales_by_the_exact_share() -> None:
+    values = torch.full((100, 99), 3.0, dtype=torch.bfloat16, requires_grad=True)
+    with CpuKernels(), torch.autocast("cpu", torch.bfloat16):
+        result = functional.dropout(values, 0.1)
+    assert result.dtype == torch.bfloat16
+    assert type(result.grad_fn).__name__ == "DropoutBackward"
+    expected = (torch.tensor(3.0) / (1 - round(0.1 * 65536) / 65536)).bfloat16()
+    assert set(result.flatten().tolist()) == {0.0, float(expected)}
+    result.sum().backward()
+    assert torch.equal(values.grad != 0, result != 0)
+
+
 def test_dropout_follows_the_seed_of_torch() -> None:
     def draw() -> Tensor:
         torch.manual_seed(3)
