@@ -1,8 +1,9 @@
 """Press once, fine-tune often: MiniLM pressed on MNLI, then fine-tuned on smaller tasks, as the paper does it.
 
-    bertpress finetune --model packaged-minilm --task glue/mnli --out mnli --learning-rate 1e-4
-    bertpress theseus --model mnli --task glue/mnli --out pressed --learning-rate 3e-4
-    bertpress finetune --model pressed --task glue/mrpc --out pressed-mrpc --learning-rate 1e-4 --epochs 5
+    bertpress finetune --model packaged-minilm --task glue/mnli --out mnli --learning-rate 1e-4 --precision bf16
+    bertpress theseus --model mnli --task glue/mnli --out pressed --learning-rate 3e-4 --precision bf16
+    bertpress finetune --model pressed --task glue/mrpc --out pressed-mrpc --learning-rate 1e-4 --epochs 5 \\
+        --precision bf16
 
 Beside it: MiniLM itself, and its three bottom layers, fine-tuned on the same tasks with the same settings. Needs
 BERTPRESS_DATA or the Hub. A run that is finished is not run again, so the script goes on where it was stopped.
@@ -27,7 +28,8 @@ ROWS = ("MiniLM", "truncated", "pressed on MNLI")
 def run(model: str, task: str, step: Any, out: Path, limit: int | None, seed: int = 1) -> dict[str, Any]:
     """The report's last row of a run, which is carried out or found finished."""
     runtime, rows = Runtime(device="cpu", say=print), {} if limit is None else {"train": limit, "validation": limit}
-    result = compress(model, f"glue/{task}", [step], out, runtime, baseline=False, seed=seed, limit=rows)
+    fields = {"baseline": False, "seed": seed, "limit": rows, "precision": "bf16"}
+    result = compress(model, f"glue/{task}", [step], out, runtime, **fields)
     return {**result.report["rows"][-1], "metric": result.report["primary_metric"]}
 
 

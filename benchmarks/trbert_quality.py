@@ -6,9 +6,9 @@ its thresholds or shares are then fitted on dev texts, without labels, to each o
 the predecessor, and `theseus, policy` skips tokens in it. The learning rate of the joint phase is the best of `RATES`
 on dev on seed 1, and further seeds run with it.
 
-A cell is one training; its file in results/trbert_quality/ is written when it ends, and a cell that has its file is not
-run again. `--time`, alone on a quiet machine, times the models of seed 1 at every budget, each in turn with the
-predecessor; `trbert_quality.json` sums up. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16; its file in results/trbert_quality/ is written when it ends, and a cell that has its
+file is not run again. `--time`, alone on a quiet machine, times the models of seed 1 at every budget, each in turn with
+the predecessor; `trbert_quality.json` sums up. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SEEDS, EPOCHS = 3, 3
 SELECTORS = ("policy", "gumbel", "attention", "random", "first")
 COMPOSED = ("theseus", "theseus, policy")
 LIMITS = {"train": 2000, "validation": 1000}
-FIELDS: dict[str, Any] = {"task": "imdb", "max_length": 256, "limit": LIMITS}
+FIELDS: dict[str, Any] = {"task": "imdb", "max_length": 256, "limit": LIMITS, "precision": "bf16"}
 
 
 def method(row: str, rate: float) -> Method:

@@ -8,8 +8,8 @@ layers are alike. `truncated` trains the bottom layers of the predecessor and `t
 curriculum), each at the depth that the budget has room for and for as many optimizer steps. Learning rates are the best
 of `RATES` on dev on seed 1, further seeds run with them.
 
-A cell is one training; its file in results/yoco_quality/ is written when it ends, and a cell that has its file is not
-run again. `yoco_quality.json` sums up once all cells are there. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16; its file in results/yoco_quality/ is written when it ends, and a cell that has its
+file is not run again. `yoco_quality.json` sums up once all cells are there. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Protocol:
     def __init__(self, task: str, limit: int | None, runs: Path, out: Path) -> None:
         rows = dict.fromkeys(("train", "validation"), limit) if limit else TASKS[task]
         self.task: str = task
-        self.fields: dict[str, Any] = {"limit": rows}
+        self.fields: dict[str, Any] = {"limit": rows, "precision": "bf16"}
         self.grid = Grid(out / "yoco_quality", runs)
 
     def predecessor(self) -> Cell:
