@@ -72,9 +72,7 @@ def make_config(family: str = "bert", **fields: Any) -> Any:
     return AutoConfig.for_model(family, **{**row.fields, **row.dropout_fields, **labels, **fields})
 
 
-def make_model(
-    seed: int = 0, family: str = "bert", head: str | None = "sequence-classification", **fields: Any
-) -> Any:
+def make_model(seed: int = 0, family: str = "bert", head: str | None = "sequence-classification", **fields: Any) -> Any:
     """A model of 4 layers with random parameters; `fields` change its configuration."""
     import transformers
 

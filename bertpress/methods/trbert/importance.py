@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from bertpress import draws
 from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
 from bertpress.evaluation import side_by_side
 from bertpress.models.walks import Trace
 
@@ -133,12 +134,24 @@ def _scores(
 
 
 def _loss(task: Task, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Sum over the rows, so that a row's gradient does not depend on the others; without labels, of its own answer."""
+    """Sum over the rows, so that a row's gradient does not depend on the others; without labels, of its own answer.
+
+    Raises:
+        RequestError: neither labels nor classes.
+    """
     if "labels" in batch:
         return task.example_losses(outputs, batch).sum()
-    return task.distillation_losses(outputs.logits, outputs.logits.detach(), batch, _own_answer).sum()
+    answers = []
 
+    def own_answer(logits: Tensor, given: Tensor) -> Tensor:
+        """(rows,) negative log-likelihood of the class that the given logits are largest for."""
+        answers.append(given)
+        return functional.cross_entropy(logits.float(), given.argmax(-1), reduction="none")
 
-def _own_answer(logits: Tensor, given: Tensor) -> Tensor:
-    """(rows,) negative log-likelihood of the class that the given logits are largest for."""
-    return functional.cross_entropy(logits.float(), given.argmax(-1), reduction="none")
+    total = task.distillation_losses(outputs.logits, outputs.logits.detach(), batch, own_answer).sum()
+    if not answers:  # a score or a vector is at no distance from itself
+        raise RequestError(
+            f"importance gradient needs labels or classes, and {task.name} has neither; set importance to attention, "
+            "norm or random."
+        )
+    return total

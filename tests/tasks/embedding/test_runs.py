@@ -115,9 +115,8 @@ def test_a_narrower_student_learns_what_is_alike(
 def test_one_that_has_no_head_is_not_asked_to_train_it(
     carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path
 ) -> None:
-    task = task_in(write_pairs(tmp_path / "data"))
+    task, step = task_in(write_pairs(tmp_path / "data")), {"finetune": {"train": "head"}}
     with pytest.raises(RequestError, match="has no head to train"):
-        step = {"finetune": {"train": "head"}}
         carry_out(step, tmp_path / "run", model=str(folder_of("bert", None, "embedding")), task=task)
 
 

@@ -208,6 +208,11 @@ def test_importance_of_tokens_looks_at_whole_pairs(tmp_path: Path, model: Any) -
         np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-2)
 
 
+def test_without_anything_to_lose_importance_has_no_gradient(single: Embedding, model: Any) -> None:
+    with pytest.raises(RequestError, match="set importance to attention"):
+        scores_of_rows(model, single, TrBert(macs=0.6), [0, 1])
+
+
 def test_rows_of_a_search_are_whole_pairs(scored: Embedding, model: Any) -> None:
     evaluator = Evaluator(model, scored, "train", (8, 32), None, 1)
     records = [[batch["record"] for batch in rung] for rung in evaluator.rungs]
