@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.cases import CASES
-from tasks.embedding.making import PAIR, write_pairs
 
 from bertpress import api
 from bertpress.errors import RequestError
 from bertpress.loading import packaged_minilm
 from bertpress.tasks.embedding.layout import Layout, read_layout
 from bertpress.tasks.glue import load_glue
+
+from .making import PAIR, write_pairs
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,6 @@ import torch
 from conftest import ROWS, make_config, make_model, make_tokenizer
 from datasets import Dataset
 from scipy import stats
-from tasks.embedding.making import PAIR, make_task, write_pairs
 from token_tasks import pairs_of, write_lines
 from torch.nn import functional
 
@@ -25,6 +24,8 @@ from bertpress.recipe import TaskSpec
 from bertpress.tasks import load_task, task_of_head
 from bertpress.tasks.embedding.layout import Layout, files_of, note_layout
 from bertpress.tasks.embedding.task import Embedding, is_sentence_encoder
+
+from .making import PAIR, make_task, write_pairs
 
 TRAIN, DEV = (pairs_of(ROWS[split]) for split in ("train", "validation"))
 
