@@ -112,7 +112,7 @@ def _encode(
 ) -> tuple[tuple[str, ...] | None, Mapping[str, Sequence[float]]]:
     """Names of the classes and the ids of each labelled split; or None and the scores."""
     if kind not in (None, *get_args(Kind)):
-        raise RequestError(f"Expected one of {', '.join(get_args(Kind))} as kind, got '{kind}': give one of these.")
+        raise RequestError(f"Expected {' or '.join(get_args(Kind))} as kind, got '{kind}': give one of these.")
     values = _labels(raw, label)
     reference = next(iter(values))  # the training rows, if there are any
     declared = getattr(raw[reference].features[label], "names", None)
