@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Rows, Task
 
 
+def side_by_side(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Row numbers in their order, but those of a group follow the group's first one.
+
+    Args:
+        groups: number of the group of each row.
+    """
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    ordered: np.ndarray = order[np.argsort(first[group], kind="stable")]
+    return ordered
+
+
 def batches_by_length(
     task: Task, encoded: Rows, device: torch.device, batch_size: int = 64
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:

@@ -82,7 +82,7 @@ def open_model(
     check_length(max_length, encoder_of(config).positions(config))
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
-    if answers and data.head is None:
+    if answers and not data.asks:
         raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
     return _load(model, data, runtime, speed, head_labels)
 

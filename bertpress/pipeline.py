@@ -114,15 +114,17 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
 
 def _check_fits(method: Method, task: Task) -> None:
     """Refuse a task that has nothing for a method to learn from."""
-    if task.head is None and method.needs_head:
+    if not task.asks and method.needs_head:
         raise RequestError(
             f"Text of kind encoder asks nothing, so {method.name} has no predictions to train; use kind masked-lm, or "
             "tinybert with prediction=null."
         )
-    if task.head is not None and method.needs_labels and not task.has_labels("train"):
+    if task.asks and method.needs_labels and not task.has_labels("train"):
         raise RequestError(
             f"{method.name} needs labels, but the training rows have none; tinybert and trbert learn from a teacher."
         )
+    if task.has_labels("train"):
+        task.check_training()
 
 
 def quieten(threads: int | None = None) -> None:
@@ -245,7 +247,12 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
     card = _card(job, method, scores, is_compact(result.config))
     save_model(
-        result, tokenizer_for(result, job.tokenizer), step.folder / "model", card, encoder_only=not method.saves_head
+        result,
+        tokenizer_for(result, job.tokenizer),
+        step.folder / "model",
+        card,
+        encoder_only=not method.saves_head,
+        companions=task.companions(result.config),
     )
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {

@@ -114,7 +114,7 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
         began = time.perf_counter()
         with fastest_kernels(model.device):
             outputs = task.forward(model, batch)
-            (outputs.logits if task.head else outputs.last_hidden_state).float().square().mean().backward()
+            (outputs.logits if task.asks else outputs.last_hidden_state).float().square().mean().backward()
         _wait(model)
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)

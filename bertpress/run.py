@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,9 +139,18 @@ class StepRun:
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str, encoder_only: bool = False
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    card: str,
+    encoder_only: bool = False,
+    companions: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model folder that `AutoModel` loads, in one step."""
+    """Write a model folder that `AutoModel` loads, in one step.
+
+    Args:
+        companions: names to contents, as JSON, of further files.
+    """
     from bertpress.loading import clear_limits
 
     clear_limits(tokenizer)
@@ -149,6 +158,8 @@ def save_model(
         (model.base_model if encoder_only else model).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_text(temporary / "README.md", card)
+        for name, content in (companions or {}).items():
+            write_json(temporary / name, content)
 
 
 def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:

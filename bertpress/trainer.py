@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
+from bertpress.evaluation import side_by_side
 from bertpress.files import sync_folder, write_json, write_text
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.method import Training
@@ -66,8 +67,7 @@ class LengthBatches(Sampler[int]):
         small = np.int32 if len(self.lengths) < 1 << 31 else np.int64
         order = generator.permutation(np.arange(len(self.lengths), dtype=small))
         if self.groups is not None:
-            _, first, group = np.unique(self.groups[order], return_index=True, return_inverse=True)
-            order = order[np.argsort(first[group], kind="stable")]
+            order = side_by_side(order, self.groups)
         whole = len(order) - len(order) % self.global_batch
         pool = 50 * self.global_batch
         for start in range(0, whole, pool):
@@ -211,7 +211,8 @@ def training_arguments(
         label_names=["labels"],
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
-        ddp_find_unused_parameters=objective.unused_parameters,
+        # a bare encoder may have a pooler, which nothing that it is trained for reaches
+        ddp_find_unused_parameters=objective.unused_parameters or objective.task.head is None,
         dataloader_pin_memory=device != "cpu",
         report_to=log,
         disable_tqdm=True,

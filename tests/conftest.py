@@ -72,7 +72,7 @@ def make_config(family: str = "bert", **fields: Any) -> Any:
     return AutoConfig.for_model(family, **{**row.fields, **row.dropout_fields, **labels, **fields})
 
 
-def make_model(seed: int = 0, family: str = "bert", head: str = "sequence-classification", **fields: Any) -> Any:
+def make_model(seed: int = 0, family: str = "bert", head: str | None = "sequence-classification", **fields: Any) -> Any:
     """A model of 4 layers with random parameters; `fields` change its configuration."""
     import transformers
 
@@ -129,7 +129,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves a 4-layer model of a family, and of a kind of head, with its tokenizer, once."""
 
     @functools.cache
-    def save(family: str, head: str = "sequence-classification", kind: str = "classification") -> Path:
+    def save(family: str, head: str | None = "sequence-classification", kind: str = "classification") -> Path:
         from token_tasks import label_fields
 
         folder = tmp_path_factory.mktemp("models") / family

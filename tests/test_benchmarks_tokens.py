@@ -125,3 +125,17 @@ def test_the_table_of_answers_has_the_points_of_the_measured_budget(benchmark: B
     assert policy["exact_match, range"] == "30.0 to 35.0"
     assert (policy["speed-up at batch 16"], policy["against padded at batch 16"]) == ("2.01", "3.50")
     assert policy["speed-up at batch 1"] == "-"
+
+
+def test_the_sums_of_the_grid_of_sentence_encoders(benchmark: Benchmark) -> None:
+    script = benchmark("embedding_quality")
+    start = {"task": "stsb", "score": 0.8, "metric": "spearmanr", "layers": 6, "learning_rate": 2e-5}
+    cells = cells_of("stsb", {"truncated": (0.6,) * 3, "theseus": (0.7, 0.76, 0.8), "tinybert": (0.72, 0.7, 0.74)})
+    assert script.claims(start, cells)["embedding-kept"] == pytest.approx((0.95, 0.9, 1.0))
+
+
+def test_all_rows_of_sentence_encoders_train_as_many_steps(benchmark: Benchmark) -> None:
+    script = benchmark("embedding_quality")
+    for row in script.ROWS:
+        trainings = script.method(row, 1e-4).trainings().values()
+        assert sum(training.steps(3200) for training in trainings) == 100 * script.EPOCHS

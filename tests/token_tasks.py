@@ -1,7 +1,7 @@
-"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa.
+"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa; and embedding.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
-first of them; every fourth question has none.
+first of them; every fourth question has none. Pairs of texts are more alike where their labels are the same.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from bertpress.recipe import TaskSpec
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
 
-HEADS = {
+HEADS: dict[str, Any] = {
     "classification": "sequence-classification",
     "masked-lm": "masked-lm",
     "tagging": "token-classification",
     "mrc": "token-classification",
     "qa": "question-answering",
+    "embedding": None,
 }
 """Kind of task to its head."""
 OUTPUTS = {
@@ -61,23 +62,39 @@ def question_of(number: int, text: str, label: str) -> dict[str, Any]:
     return {"id": str(number), "title": "", "question": "the quite day", "context": text, "answers": answers}
 
 
+def pairs_of(rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Each row with another one, and a score from 0 to 5."""
+    pairs = []
+    for number, (text, label) in enumerate(rows):
+        other, its_label = rows[(7 * number + 3 + number // 2 % 2) % len(rows)]
+        pairs.append({"first": text, "second": other, "label": 4.0 * (label == its_label) + number % 2})
+    return pairs
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
-    for name in ("sentences", "questions"):
+    for name in ("sentences", "questions", "pairs"):
         (folder / name).mkdir()
     for split, rows in ROWS.items():
         lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
         sentences = "".join(itertools.chain.from_iterable([*each, "\n"] for each in lines))
         (folder / "sentences" / f"{split}.conll").write_text(sentences, encoding="utf-8")
         questions = [question_of(number, *row) for number, row in enumerate(rows)]
-        text = "".join(json.dumps(row) + "\n" for row in questions)
-        (folder / "questions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        write_lines(folder / "questions" / f"{split}.jsonl", questions)
+        write_lines(folder / "pairs" / f"{split}.jsonl", pairs_of(rows))
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
+    pairs = {"columns": ["first", "second"], "embedding": {"loss": "cosine"}}  # the others look at whole batches
     sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
     return {
         "tagging": {**sentences_task, "kind": "tagging"},
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+        "embedding": {"name": "files", "data_dir": str(folder / "pairs"), "kind": "embedding", **pairs},
     }
 
 

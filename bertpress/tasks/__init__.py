@@ -52,7 +52,8 @@ QUESTIONS = ("squad", "squad_v2", "newsqa", "natural_questions", "triviaqa")
 KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ENTITIES, ("tagging", "mrc")),
     **dict.fromkeys(QUESTIONS, ("qa",)),
-    "files": ("classification", "regression", "tagging", "mrc", "qa"),
+    "glue/stsb": ("regression", "embedding"),
+    "files": ("classification", "regression", "tagging", "mrc", "qa", "embedding"),
     "text": ("masked-lm", "encoder"),
 }
 """Name to what may be asked of the data, the default first; `files` has none, its labels tell. Others have one kind."""
@@ -105,6 +106,10 @@ def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.reading import task as reading
 
         return reading.of_head(config, tokenizer, max_length)
+    from bertpress.tasks.embedding import task as embedding
+
+    if embedding.is_sentence_encoder(config):
+        return embedding.of_head(config, tokenizer, max_length)
     if architecture.endswith("ForTokenClassification"):
         from bertpress.tasks.queries import task as queries
         from bertpress.tasks.tagging import task as tagging
@@ -134,6 +139,11 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.reading.task import SpanReading
 
         return SpanReading(data, tokenizer, max_length, settings_for(spec.name, spec.qa))
+    if kind == "embedding":
+        from bertpress.tasks.embedding import settings
+        from bertpress.tasks.embedding.task import Embedding
+
+        return Embedding(data, tokenizer, max_length, settings.settings_for(spec.name, spec.embedding))
     from bertpress.tasks.classification import Classification
 
     return Classification(data, tokenizer, max_length)
@@ -151,7 +161,8 @@ def _check(spec: TaskSpec) -> None:
         raise RequestError(f"The kind {spec.kind} does not go with the task {name}; {kinds}.")
     if name == "text" and (len(spec.columns or ("",)) != 1 or spec.label):
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
-    for field, kinds_of_field in (("tagging", ("tagging", "mrc")), ("mrc", ("mrc",)), ("qa", ("qa",))):
+    of_kinds = {"tagging": ("tagging", "mrc"), "mrc": ("mrc",), "qa": ("qa",), "embedding": ("embedding",)}
+    for field, kinds_of_field in of_kinds.items():
         if getattr(spec, field) is not None and kind not in kinds_of_field:
             raise RequestError(f"task.{field} describes tasks of the kind {field}, and {name} is {kind}.")
     if spec.unlabelled and (name != "files" or kind not in ("classification", "regression")):
@@ -201,7 +212,7 @@ def _read(spec: TaskSpec) -> TextData:
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 
-        own_kind = spec.kind if spec.kind in ("classification", "regression") else None
+        own_kind = spec.kind if spec.kind in ("classification", "regression", "embedding") else None
         return load_files(
             data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=own_kind, unlabelled=spec.unlabelled
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bertpress.errors import RequestError, nearest
 from bertpress.tasks import data, tables
@@ -13,7 +13,7 @@ from bertpress.tasks.data import TextData
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "embedding"]
 
 MOST_CLASSES = 50  # more whole numbers than this may be scores as well as classes: the user has to say
 
@@ -31,19 +31,26 @@ def load_files(
         data_dir: The folder or the file.
         columns: One or two text columns.
         label: The column to predict, by default "label".
-        kind: By default regression if a label is a number that is not whole, else classification.
+        kind: By default regression if a label is a number that is not whole, else classification. Of embedding, labels
+            are scores of pairs, and unless `label` is given a split may do without.
         unlabelled: The training rows have no labels, and the others need none; the model's head tells the classes.
     """
     path = _source(data_dir)
+    optional = kind == "embedding" and label is None
     label = label or "label"
     raw = tables.read_folder(path) if path.is_dir() else {"train": tables.read_file(path)}
     if unlabelled and "train" in raw and label in raw["train"].column_names:
         raw["train"] = raw["train"].remove_columns(label)
-    columns = _checked_columns(raw, columns, label, {"train", "validation", "test"} if unlabelled else {"test"})
+    spared = {"train", "validation", "test"} if unlabelled or optional else {"test"}
+    columns = _checked_columns(raw, columns, label, spared)
+    if kind == "embedding" and len(columns) == 1:
+        if not optional:
+            raise RequestError(f"A score ({label}) is of two texts, but --columns names one: name two or no --label.")
+        raw = {split: dataset.select_columns(_but(label, dataset)) for split, dataset in raw.items()}
     notes: list[str] = []
     texts = {split: _texts(dataset, columns, split, notes) for split, dataset in raw.items()}
     labelled = any(label in dataset.column_names for dataset in raw.values())
-    names, labels = ((), {}) if unlabelled and not labelled else _encode(raw, label, kind, notes)
+    names, labels = ((), {}) if (unlabelled or optional) and not labelled else _encode(raw, label, kind, notes)
     splits = {
         split: data.build_split(texts[split], labels.get(split), names, split, data.marks_of(raw[split]))
         for split in raw
@@ -67,6 +74,10 @@ def _source(data_dir: str | Path | None) -> Path:
     if not path.exists() and not path.suffix:
         tables.find_splits(path)  # says what is there instead
     return path
+
+
+def _but(label: str, dataset: Dataset) -> list[str]:
+    return [name for name in dataset.column_names if name != label]
 
 
 def _checked_columns(
@@ -100,12 +111,12 @@ def _encode(
     raw: Mapping[str, Dataset], label: str, kind: Kind | None, notes: list[str]
 ) -> tuple[tuple[str, ...] | None, Mapping[str, Sequence[float]]]:
     """Names of the classes and the ids of each labelled split; or None and the scores."""
-    if kind not in (None, "classification", "regression"):
-        raise RequestError(f"Expected classification or regression as kind, got '{kind}': give one of these.")
+    if kind not in (None, *get_args(Kind)):
+        raise RequestError(f"Expected {' or '.join(get_args(Kind))} as kind, got '{kind}': give one of these.")
     values = _labels(raw, label)
     reference = next(iter(values))  # the training rows, if there are any
     declared = getattr(raw[reference].features[label], "names", None)
-    if (kind or _guess(values[reference], declared, notes)) == "regression":
+    if (kind or _guess(values[reference], declared, notes)) != "classification":
         return None, {split: data.to_scores(values[split], _place(split)) for split in values}
     return _classes(values, reference, declared)
 

@@ -80,6 +80,16 @@ _SPANS = Kind(
     shown_answer="{:.0f} right of {:.0f} found",
 )
 
+_SCORES = Kind(
+    outputs=1,
+    answers=_first,
+    fit=_less_error,
+    metrics=("pearson", "spearmanr", "pearson_spearmanr"),
+    worse="larger error than start",
+    better="smaller error than start",
+    fit_name="absolute error",
+)
+
 KINDS: dict[str, Kind] = {
     "classification": Kind(
         outputs=None,
@@ -91,15 +101,7 @@ KINDS: dict[str, Kind] = {
         better="right now, wrong in start",
         fit_name="probability of label",
     ),
-    "regression": Kind(
-        outputs=1,
-        answers=_first,
-        fit=_less_error,
-        metrics=("pearson", "spearmanr", "pearson_spearmanr"),
-        worse="larger error than start",
-        better="smaller error than start",
-        fit_name="absolute error",
-    ),
+    "regression": _SCORES,
     "masked-lm": Kind(
         outputs=3,  # tokens guessed, sum of their losses, tokens asked for; the label is the last, too
         answers=_first,
@@ -122,5 +124,18 @@ KINDS: dict[str, Kind] = {
         fit_name="F1 of the answer",
         shown_label="an answer",
         shown_answer="F1 {:.2f}",
+    ),
+    "embedding": _SCORES,  # cosine of the angle between two texts; the label is their score as 0 to 1
+    "retrieval": Kind(
+        outputs=1,  # 1 where a text's own partner was the nearest, else 0; the label is 1
+        answers=lambda results: results,
+        fit=lambda results, labels: results[:, 0],
+        metrics=("retrieval_accuracy",),
+        right=lambda results, labels: results[:, 0] == labels,
+        worse="another text is nearer now, not in start",
+        better="its own partner is the nearest now, not in start",
+        fit_name="partner found",
+        shown_label="its own partner",
+        shown_answer="found {:.0f}",
     ),
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class PlainText(TextRows):
     """Rows of text for general distillation, with masked tokens if `masking` says which; no head, labels or score."""
 
-    kind, head = "encoder", None
+    kind, head, asks = "encoder", None, False
     metrics, primary = (), "distance"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -74,6 +74,7 @@ class Task(ABC):
         name: as the user typed it, ``glue/mrpc``.
         kind: a key of `judging.KINDS`, or ``encoder``.
         head: the kind of head that the model needs, a key of `loading.AUTO_CLASSES`; None for a bare encoder.
+        asks: False if there are no predictions: none to train, to score or to give.
         labels: names of the classes in the order of the head; None where there are none.
         positive: index of the positive class of f1.
         columns: the text columns of `splits`; none where the records are no texts.
@@ -91,6 +92,7 @@ class Task(ABC):
     name: str
     kind: str
     head: str | None
+    asks: bool = True
     labels: tuple[str, ...] | None
     positive: int
     columns: tuple[str, ...]
@@ -122,6 +124,18 @@ class Task(ABC):
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
         """`config` of a head for this task with what else answers depend on, for texts of one's own."""
         return config
+
+    def companions(self, config: PretrainedConfig) -> dict[str, Any]:
+        """File names to contents, as JSON, of what stands beside a saved model of this configuration."""
+        return {}
+
+    def check_training(self) -> None:
+        """Refuse what no training can do without.
+
+        Raises:
+            RequestError: says what to install.
+        """
+        return  # most tasks need nothing more
 
     @abstractmethod
     def aligned(self, config: PretrainedConfig) -> Task:

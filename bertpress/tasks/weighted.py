@@ -140,6 +140,7 @@ WEIGHTED: dict[str, Weighted] = {
     "span_recall": _span_recall,
     "answer_f1": _mean_of_column(0),
     "exact_match": _mean_of_column(1),
+    "retrieval_accuracy": _mean_of_column(0),
 }
 """(counts, labels, predictions, index of the positive class) to one number per draw; names as in `METRICS`."""
 

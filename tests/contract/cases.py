@@ -53,9 +53,10 @@ class Case:
         return f"{self.name}-{self.family}-{self.kind}"
 
     @property
-    def head(self) -> str:
+    def head(self) -> str | None:
         """What the tiny model has on its layers."""
-        return HEADS[self.kind]
+        head: str | None = HEADS[self.kind]
+        return head
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ CASES = (
 
 PAIRS = (
     *(replace(case, family=family) for case in CASES for family in case.families),
-    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa")),
+    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa", "embedding")),
 )
 PROMISED = ("bert", "roberta", "distilbert", "electra")
 """Architectures with which every method presses every kind of task."""
@@ -142,7 +143,7 @@ SUPPORT = tuple(
     replace(case, family=family, kind=kind)
     for case in CASES
     for family in PROMISED
-    for kind in ("tagging", "mrc", "qa")
-    if (family, kind) not in (("bert", "tagging"), ("bert", "qa"))  # these have the whole contract
+    for kind in ("tagging", "mrc", "qa", "embedding")
+    if family != "bert" or kind == "mrc"  # the others have the whole contract
 )
 """What is carried out once."""

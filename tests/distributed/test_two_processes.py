@@ -73,8 +73,8 @@ def run(line: list[str], out: Path) -> Path:
     return out
 
 
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "00-theseus" / "model" / "model.safetensors")
+def weights(out: Path, method: str = "theseus") -> dict[str, torch.Tensor]:
+    return load_file(out / f"00-{method}" / "model" / "model.safetensors")
 
 
 def log(out: Path) -> list[dict[str, Any]]:
@@ -146,6 +146,28 @@ def test_two_processes_read_the_windows_that_one_would(command: Any, kind: str, 
     for name, value in weights(one).items():
         if not name.endswith(idle):
             torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("method", ["theseus", "finetune"])
+def test_two_processes_learn_the_pairs_of_texts_that_one_would(
+    command: Any, method: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    """The two texts of a pair come to the same process; what learns nothing, a pooler, waits for no gradient."""
+    task = write_token_tasks(tmp_path)["embedding"]
+    make_model(head=None, **without_dropout()).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    given = ["--kind", "embedding", "--data-dir", task["data_dir"], "--model", str(tmp_path / "model")]
+    given += ["--columns", ",".join(task["columns"]), "--set", "task.embedding.loss=cosine"]
+
+    def started(start: list[str], name: str, batch: int) -> Path:
+        line, out = command(start, name, batch, "--epochs", "2", *(RAMP if method == "theseus" else []), *given)
+        place = line.index("--columns")
+        return run([{"theseus": method}.get(word, word) for word in line[:place] + line[place + 2 :]], out)
+
+    two, one = started(TWO, "two", 8), started(ONE, "one", 16)
+    for name, value in weights(one, method).items():
+        if not name.endswith("key.bias"):
+            torch.testing.assert_close(weights(two, method)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("signals", ["none", "all"])

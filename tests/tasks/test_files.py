@@ -81,7 +81,7 @@ def test_a_given_kind_wins(tmp_path):
     assert load_one(tmp_path, [1, 2, 3, 1], kind="regression").labels is None
     assert load_one(tmp_path, [1.5, 2.0, 1.5, 2.0], kind="classification").labels == ("1.5", "2")
     assert load_one(tmp_path, list(range(60)), kind="classification").labels[-1] == "59"
-    with pytest.raises(RequestError, match="Expected classification or regression as kind, got 'tagging'"):
+    with pytest.raises(RequestError, match="Expected classification or regression or embedding as kind, got 'tagging'"):
         load_one(tmp_path, [1, 2], kind="tagging")
 
 

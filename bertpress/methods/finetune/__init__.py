@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from bertpress.errors import RequestError
-from bertpress.methods.method import Method, Training
+from bertpress.methods.method import Method, Situation, Training
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -57,6 +57,10 @@ class Finetune(Method):
         if self.layers is not None and self.layers > depth:
             raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
         return with_layers(config, [(layer,) for layer in range(self.layers or depth)])
+
+    def check(self, situation: Situation) -> None:
+        if self.train == "head" and situation.task is not None and situation.task.head is None:
+            raise RequestError(f"{situation.task.name} has no head to train; leave train at all.")
 
     def trainings(self) -> dict[str, Training]:
         return {"training": self.training}

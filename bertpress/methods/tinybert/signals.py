@@ -151,7 +151,8 @@ def key_of(teacher: PreTrainedModel, task: Task, splits: list[str]) -> dict[str,
 
 def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted: Wanted) -> int:
     """Size of a store."""
-    width, outputs = int(teacher.config.hidden_size), int(teacher.config.num_labels)
+    width = int(teacher.config.hidden_size)
+    outputs = width if task.head is None else int(teacher.config.num_labels)
     parts = len(wanted.hidden) + len(attention_parts(wanted)) * len(wanted.attention)
     tokens = sum(int(np.sum(task.encoded(split)["length"])) for split in splits)
     rows = sum(len(task.encoded(split)) for split in splits)

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from bertpress import draws
 from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
+from bertpress.evaluation import side_by_side
 from bertpress.models.walks import Trace
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from bertpress.methods.trbert import TrBert
     from bertpress.methods.trbert.artefacts import Floats
-    from bertpress.tasks.task import Task
+    from bertpress.tasks.task import Rows, Task
 
 BATCH = 16
 
@@ -70,6 +72,8 @@ def states_before(
 def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions: Sequence[int]) -> list[Floats]:
     """For each of these training rows (decisions, length), in their order; the model is in eval mode and frozen.
 
+    Rows that come into a batch together are all looked at, also those that another process is asked for.
+
     Args:
         model: the full one; for importance by attention a compact one that skips nothing but looks at it.
     """
@@ -78,15 +82,26 @@ def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions
     layers = method.layers_of(depth)
     result: dict[int, Floats] = {}
     lengths = encoded["length"]
-    by_length = sorted(positions, key=lambda position: int(lengths[position]))
+    by_length = np.array(sorted(_whole(task, encoded, positions), key=lambda position: int(lengths[position])))
+    if task.together is not None:
+        by_length = side_by_side(by_length, np.asarray(encoded[task.together][:]))
     for start in range(0, len(by_length), BATCH):
-        chosen = by_length[start : start + BATCH]
+        chosen = by_length[start : start + BATCH].tolist()
         rows = [encoded[position] for position in chosen]
         batch = {name: value.to(model.device) for name, value in task.collate(rows).items()}
         scores = _scores(model, task, method, batch, layers, depth).float().cpu().numpy()
         for index, position in enumerate(chosen):
             result[position] = scores[:, index, : lengths[position]]
     return [result[position] for position in positions]
+
+
+def _whole(task: Task, encoded: Rows, positions: Sequence[int]) -> Sequence[int]:
+    """These rows and all that come into a batch together with them."""
+    if task.together is None:
+        return positions
+    groups = np.asarray(encoded[task.together][:])
+    found: list[int] = np.flatnonzero(np.isin(groups, groups[list(positions)])).tolist()
+    return found
 
 
 def _scores(
@@ -119,12 +134,24 @@ def _scores(
 
 
 def _loss(task: Task, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Sum over the rows, so that a row's gradient does not depend on the others; without labels, of its own answer."""
+    """Sum over the rows, so that a row's gradient does not depend on the others; without labels, of its own answer.
+
+    Raises:
+        RequestError: neither labels nor classes.
+    """
     if "labels" in batch:
         return task.example_losses(outputs, batch).sum()
-    return task.distillation_losses(outputs.logits, outputs.logits.detach(), batch, _own_answer).sum()
+    answers = []
 
+    def own_answer(logits: Tensor, given: Tensor) -> Tensor:
+        """(rows,) negative log-likelihood of the class that the given logits are largest for."""
+        answers.append(given)
+        return functional.cross_entropy(logits.float(), given.argmax(-1), reduction="none")
 
-def _own_answer(logits: Tensor, given: Tensor) -> Tensor:
-    """(rows,) negative log-likelihood of the class that the given logits are largest for."""
-    return functional.cross_entropy(logits.float(), given.argmax(-1), reduction="none")
+    total = task.distillation_losses(outputs.logits, outputs.logits.detach(), batch, own_answer).sum()
+    if not answers:  # a score or a vector is at no distance from itself
+        raise RequestError(
+            f"importance gradient needs labels or classes, and {task.name} has neither; set importance to attention, "
+            "norm or random."
+        )
+    return total

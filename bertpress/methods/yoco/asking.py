@@ -37,7 +37,7 @@ def check_request(method: Yoco, situation: Situation) -> None:
     elif method.teacher not in ("start", "input", "none"):
         load_config(method.teacher, situation.trust_remote_code)
     check_parameters(method, space, situation)
-    if situation.task is not None and situation.task.head is None:
+    if situation.task is not None and not situation.task.asks:
         raise RequestError("yoco needs a task that asks something; text of kind encoder asks nothing.")
 
 

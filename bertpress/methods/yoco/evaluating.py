@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bertpress.evaluation import side_by_side
 from bertpress.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
@@ -50,13 +51,17 @@ class Evaluator:
         self.model, self.task = model, task
         rows = task.encoded(split)
         order = np.random.default_rng((seed, len(rows))).permutation(len(rows))
+        lengths = np.asarray(rows["length"])
+        groups = np.arange(len(rows)) if task.together is None else np.asarray(rows[task.together])
+        order = side_by_side(order, groups)
         self.ends = sorted({min(rung, len(rows)) for rung in (*rungs, len(rows))})
         self.forwards = 0
         """rows that networks were run on, in all processes together"""
         self.labelled = task.has_labels(split)
         self.rungs: list[list[dict[str, Tensor]]] = []
         for start, end in zip([0, *self.ends], self.ends, strict=False):
-            chosen = sorted(order[start:end].tolist(), key=np.asarray(rows["length"]).__getitem__)
+            by_length = order[start:end][np.argsort(lengths[order[start:end]], kind="stable")]
+            chosen = side_by_side(by_length, groups).tolist()
             pieces = [chosen[place : place + BATCH] for place in range(0, len(chosen), BATCH)]
             batches = [task.collate([rows[int(row)] for row in piece]) for piece in pieces]
             self.rungs.append([{name: value.to(model.device) for name, value in batch.items()} for batch in batches])

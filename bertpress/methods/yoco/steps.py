@@ -170,7 +170,9 @@ def write(model: PreTrainedModel, about: About, folder: Path, task: Task) -> Non
         'model = sub_network("FOLDER", [{"origin": 0, "heads": 4, "intermediate_size": 384}])\n```\n\n'
         "`bertpress search FOLDER --task T --parameters 15M` finds the best one within a budget.\n"
     )
-    save_model(sub_network(model, about.space.whole), tokenizer_for(model, task.tokenizer), folder, card)
+    whole = sub_network(model, about.space.whole)
+    companions = task.companions(whole.config)
+    save_model(whole, tokenizer_for(model, task.tokenizer), folder, card, companions=companions)
     about.write(folder)
 
 

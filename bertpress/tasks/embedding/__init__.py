@@ -1,0 +1,1 @@
+"""Sentence embeddings as a task: one vector a text, judged by the similarity of pairs."""
