@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,20 @@ class LengthBatches(Sampler[int]):
     and the batches shuffled; an incomplete batch comes last.
 
     Args:
-        groups: number of the group of each row; the rows of a group stay side by side, as long as its longest.
+        groups: number of the group of each row; the rows of a group stay side by side, as long as its longest, and
+            groups are put so that as few as can be lie across the border of two batches of one process.
+        batch: rows of a batch of one process; default the global batch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], global_batch: int, seed: int, groups: Sequence[int] | None = None
+        self,
+        lengths: Sequence[int],
+        global_batch: int,
+        seed: int,
+        groups: Sequence[int] | None = None,
+        batch: int | None = None,
     ) -> None:
+        self.batch = batch or global_batch
         self.lengths, self.global_batch, self.seed, self.epoch = np.asarray(lengths), global_batch, seed, 0
         self.groups: np.ndarray | None = None
         if groups is not None:
@@ -73,9 +82,41 @@ class LengthBatches(Sampler[int]):
         for start in range(0, whole, pool):
             piece = order[start : min(start + pool, whole)]
             piece[:] = piece[np.argsort(self.lengths[piece], kind="stable")]
+        if self.groups is not None:
+            order = self._whole_groups(order)
         for batch in generator.permutation(np.arange(whole // self.global_batch, dtype=small)):
             yield from order[batch * self.global_batch : (batch + 1) * self.global_batch].tolist()
         yield from order[whole:].tolist()
+
+    def _whole_groups(self, order: np.ndarray) -> np.ndarray:
+        """The rows with their groups in the order in which they fill batches."""
+        assert self.groups is not None
+        _, first, group = np.unique(self.groups[order], return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(first))[group]  # of each row's group, by its first row
+        members = np.split(order[np.argsort(rank, kind="stable")], np.cumsum(np.bincount(rank))[:-1])
+        return np.concatenate([members[number] for number in filling([*map(len, members)], self.batch)])
+
+
+def filling(sizes: Sequence[int], room: int) -> list[int]:
+    """An order of groups of these sizes, near the given one, in which they fill batches of `room` rows.
+
+    The next group is the first one that leaves room which others can fill; where none does, one is cut by the border.
+    """
+    waiting: dict[int, deque[int]] = {}
+    for number, size in enumerate(sizes):
+        waiting.setdefault(size, deque()).append(number)
+    can_be_filled = [True]
+    for space in range(1, room + 1):
+        can_be_filled.append(any(size <= space and can_be_filled[space - size] for size in waiting))
+    order, left = [], room
+    while waiting:
+        fitting = [size for size in waiting if size <= left and can_be_filled[left - size]] or list(waiting)
+        size = min(fitting, key=lambda size: waiting[size][0])
+        order.append(waiting[size].popleft())
+        if not waiting[size]:
+            del waiting[size]
+        left = (left - size) % room or room
+    return order
 
 
 class Clock(TrainerCallback):
@@ -249,7 +290,7 @@ def train(
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
         groups = None if task.together is None else rows[task.together]
-        sampler = LengthBatches(rows["length"], global_batch, seed, groups)
+        sampler = LengthBatches(rows["length"], global_batch, seed, groups, training.batch_size)
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from bertpress import draws
 from bertpress.encoders import encoder_of
+from bertpress.evaluation import pieces_of
 from bertpress.models.walks import Trace
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions
     depth = encoder_of(model.config).depth(model.config)
     layers = method.layers_of(depth)
     result: dict[int, Floats] = {}
-    lengths = encoded["length"]
-    by_length = sorted(positions, key=lambda position: int(lengths[position]))
-    for start in range(0, len(by_length), BATCH):
-        chosen = by_length[start : start + BATCH]
+    wanted = np.asarray(positions)
+    lengths = np.asarray(encoded["length"])
+    groups = None if task.together is None else np.asarray(encoded[task.together])[wanted]
+    for piece in pieces_of(lengths[wanted], BATCH, groups):
+        chosen = wanted[piece].tolist()
         rows = [encoded[position] for position in chosen]
         batch = {name: value.to(model.device) for name, value in task.collate(rows).items()}
         scores = _scores(model, task, method, batch, layers, depth).float().cpu().numpy()

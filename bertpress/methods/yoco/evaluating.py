@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from bertpress.evaluation import pieces_of
 from bertpress.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
@@ -23,6 +25,20 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 BATCH = 64
+Numbers = NDArray[np.int64]
+
+
+def side_by_side(order: Numbers, groups: Numbers, ends: Sequence[int]) -> tuple[Numbers, list[int]]:
+    """An order in which the rows of each group follow each other, and ends moved up to where a group ends.
+
+    Args:
+        order: rows; groups come in the order of their first ones.
+        groups: number of the group of each row.
+    """
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    order = order[np.argsort(first[group], kind="stable")]
+    borders = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
+    return order, sorted({int(borders[np.searchsorted(borders, end)]) for end in ends})
 
 
 class Evaluator:
@@ -49,16 +65,19 @@ class Evaluator:
     ) -> None:
         self.model, self.task = model, task
         rows = task.encoded(split)
+        groups = None if task.together is None else np.asarray(rows[task.together])
         order = np.random.default_rng((seed, len(rows))).permutation(len(rows))
         self.ends = sorted({min(rung, len(rows)) for rung in (*rungs, len(rows))})
+        if groups is not None:
+            order, self.ends = side_by_side(order, groups, self.ends)
         self.forwards = 0
         """rows that networks were run on, in all processes together"""
         self.labelled = task.has_labels(split)
         self.rungs: list[list[dict[str, Tensor]]] = []
         for start, end in zip([0, *self.ends], self.ends, strict=False):
-            chosen = sorted(order[start:end].tolist(), key=np.asarray(rows["length"]).__getitem__)
-            pieces = [chosen[place : place + BATCH] for place in range(0, len(chosen), BATCH)]
-            batches = [task.collate([rows[int(row)] for row in piece]) for piece in pieces]
+            chosen = order[start:end]
+            pieces = pieces_of(np.asarray(rows["length"])[chosen], BATCH, None if groups is None else groups[chosen])
+            batches = [task.collate([rows[row] for row in chosen[piece].tolist()]) for piece in pieces]
             self.rungs.append([{name: value.to(model.device) for name, value in batch.items()} for batch in batches])
         self.expected = (
             [] if self.labelled else [[self._logits(largest, batch) for batch in rung] for rung in self.rungs]
