@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ def pieces_of(lengths: np.ndarray, size: int, groups: np.ndarray | None = None) 
     order = np.lexsort((group, longest[group]))
     borders = np.flatnonzero(np.diff(group[order], append=-1)) + 1
     start = 0
-    for end, following in pairwise([*borders.tolist(), math.inf]):
+    for end, following in pairwise([*borders.tolist(), len(order) + size + 1]):
         if following - start > size:
             yield order[start:end]
             start = end

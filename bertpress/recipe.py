@@ -61,7 +61,7 @@ class TaskSpec(Config):
     kind: Kind | None = None
     """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
     comprehension), qa (answers that are spans of a text) or choice (one of several options); data sets of entities:
-    tagging (default) or mrc; text: masked-lm (default), or encoder, of which nothing is asked but what a teacher says"""
+    tagging (default) or mrc; text: masked-lm (default), or encoder, asked nothing but what a teacher says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
     make_splits: Annotated[str, AfterValidator(_shares)] | None = None

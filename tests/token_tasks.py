@@ -1,7 +1,8 @@
-"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa.
+"""Tiny tasks whose answers are in a text, made of the rows of `conftest`: tagging, mrc, qa and choice.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
-first of them; every fourth question has none.
+first of them; every fourth question has none. Of options the right one is a word of the row, the others of the other
+label, so that a quarter of the rows makes as many inputs as there are rows.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ HEADS = {
     "tagging": "token-classification",
     "mrc": "token-classification",
     "qa": "question-answering",
+    "choice": "multiple-choice",
 }
 """Kind of task to its head."""
 OUTPUTS = {
     "tagging": ("O", *(f"{letter}-{name}" for name in LABELS for letter in "BI")),
     "mrc": ("start", "end"),
     "qa": ("start", "end"),
+    "choice": ("score",),
 }
+FOLDERS = {"tagging": "sentences", "mrc": "sentences", "qa": "questions", "choice": "choices"}
+"""Kind of task to the folder of its files."""
 QUERIES = {"bad": "dull house", "good": "bright house"}
 
 
@@ -61,9 +66,17 @@ def question_of(number: int, text: str, label: str) -> dict[str, Any]:
     return {"id": str(number), "title": "", "question": "the quite day", "context": text, "answers": answers}
 
 
+def choice_of(number: int, text: str, label: str, options: int = 4) -> dict[str, Any]:
+    """A row of questions with options; the right one stands at another place in each."""
+    answer = next(word for word in text.split() if word in WORDS[LABELS.index(label)])
+    found = [f"{word} book" for word in WORDS[1 - LABELS.index(label)][: options - 1]]
+    found.insert(number % options, f"{answer} book")
+    return {"id": str(number), "context": text, "question": "a quite", "options": found, "answer": number % options}
+
+
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
-    for name in ("sentences", "questions"):
+    for name in sorted(set(FOLDERS.values())):
         (folder / name).mkdir()
     for split, rows in ROWS.items():
         lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
@@ -72,12 +85,16 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         questions = [question_of(number, *row) for number, row in enumerate(rows)]
         text = "".join(json.dumps(row) + "\n" for row in questions)
         (folder / "questions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        choices = [choice_of(number, *row) for number, row in enumerate(rows[: len(rows) // 4])]
+        lines_of_choices = "".join(json.dumps(row) + "\n" for row in choices)
+        (folder / "choices" / f"{split}.jsonl").write_text(lines_of_choices, encoding="utf-8")
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
     sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
     return {
         "tagging": {**sentences_task, "kind": "tagging"},
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+        "choice": {"name": "files", "data_dir": str(folder / "choices"), "kind": "choice"},
     }
 
 

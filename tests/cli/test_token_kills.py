@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from token_tasks import HEADS
+from token_tasks import FOLDERS, HEADS
 
 from .test_kills import RUN, files_of, killed_again_and_again, run, undisturbed
 
@@ -22,7 +22,7 @@ def asked(folder_of: Callable[..., Path], token_folder: Path) -> Callable[..., l
     """The beginning of a command on a kind of task; its run is in `folder`."""
 
     def command(name: str, kind: str, folder: Path, *fields: str) -> list[object]:
-        data = token_folder / ("questions" if kind == "qa" else "sentences")
+        data = token_folder / FOLDERS[kind]
         more = [f"task.mrc.queries={token_folder / 'queries.json'}"] if kind == "mrc" else []
         sets = [part for field in (*more, *fields) for part in ("--set", field)]
         task = ["--task", "files", "--data-dir", data, "--kind", kind, "--max-length", 32]

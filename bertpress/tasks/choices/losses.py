@@ -49,7 +49,7 @@ def choice_distances(
 ) -> Tensor:
     """How far the student's distribution over the options of each row's question is from the teacher's, (batch,).
 
-    Questions with as many options are compared at once.
+    Questions with as many options are compared at once. One option alone is chosen by both: 0.
 
     Args:
         student: scores, (batch,).
@@ -60,7 +60,7 @@ def choice_distances(
     order = torch.argsort(questions, stable=True)
     options = torch.bincount(questions)[questions]
     distances = student.new_zeros(len(student), dtype=torch.float32)
-    for count in set(options.tolist()):
+    for count in set(options.tolist()) - {1}:
         rows = order[options[order] == count]
         sides = [scores[rows].float().view(-1, count) for scores in (student, teacher)]
         distances = distances.index_add(0, rows, loss(*sides).float().repeat_interleave(count))
