@@ -18,6 +18,7 @@ from bertpress import cli
 from bertpress.encoders import ENCODERS
 from bertpress.methods import METHODS
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
+from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.reading.named import NAMED, settings_for
 from bertpress.tasks.reading.settings import ReadingSettings
@@ -85,7 +86,9 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
     assert [name for name in cards if f"methods/{name}.md" not in navigation] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/entities.md", "docs/reading.md", "docs/choices.md", "docs/tasks.md"]
+)
 def test_training_lines_give_a_recipe(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,9 +172,24 @@ def test_examples_of_files_with_questions_are_read(tmp_path: Path, heading: str,
     assert data.notes == ()
 
 
+@pytest.mark.parametrize(("heading", "file"), [("Tables", "train.jsonl"), ("Folders of passages", "train/1.txt")])
+def test_examples_of_files_with_options_are_read(tmp_path: Path, heading: str, file: str) -> None:
+    from bertpress.tasks.choices.records import load_choices
+
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(_example(_text("docs/choices.md"), heading), encoding="utf-8")
+    data = load_choices("files", tmp_path)
+    assert data.splits["train"][0]["options"][data.splits["train"][0]["answer"]] == "on foot"
+    assert data.notes == ()
+
+
 @pytest.mark.parametrize(
     ("page", "field", "fields"),
-    [("entities", "queries", QuerySettings.model_fields), ("reading", "question_length", ReadingSettings.model_fields)],
+    [
+        ("entities", "queries", QuerySettings.model_fields),
+        ("reading", "question_length", ReadingSettings.model_fields),
+        ("choices", "scoring", ChoiceSettings.model_fields),
+    ],
 )
 def test_the_tables_of_settings_are_complete(page: str, field: str, fields: dict[str, object]) -> None:
     table = _text(f"docs/{page}.md").partition("## All settings")[2].partition(f"| `{field}` |")
