@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,19 @@ def pieces_of(lengths: np.ndarray, size: int, groups: np.ndarray | None = None) 
         if following - start > size:
             yield order[start:end]
             start = end
+
+
+def side_by_side(order: np.ndarray, groups: np.ndarray, ends: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """An order in which the rows of each group follow each other, and ends moved up to where a group ends.
+
+    Args:
+        order: rows; groups come in the order of their first ones.
+        groups: number of the group of each row.
+    """
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    order = order[np.argsort(first[group], kind="stable")]
+    borders = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
+    return order, sorted({int(borders[np.searchsorted(borders, end)]) for end in ends})
 
 
 def batches_by_length(

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bertpress.evaluation import pieces_of
+from bertpress.evaluation import pieces_of, side_by_side
 from bertpress.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
@@ -25,20 +24,6 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 BATCH = 64
-Numbers = NDArray[np.int64]
-
-
-def side_by_side(order: Numbers, groups: Numbers, ends: Sequence[int]) -> tuple[Numbers, list[int]]:
-    """An order in which the rows of each group follow each other, and ends moved up to where a group ends.
-
-    Args:
-        order: rows; groups come in the order of their first ones.
-        groups: number of the group of each row.
-    """
-    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
-    order = order[np.argsort(first[group], kind="stable")]
-    borders = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
-    return order, sorted({int(borders[np.searchsorted(borders, end)]) for end in ends})
 
 
 class Evaluator:
