@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from conftest import make_model
 
+from bertpress.length_batches import LengthBatches, filling
 from bertpress.methods.method import Training
 from bertpress.objective import Supervised
 from bertpress.tasks.classification import Classification
-from bertpress.trainer import MARKER, LengthBatches, complete_checkpoints, filling, remove_unfinished, train
+from bertpress.trainer import MARKER, complete_checkpoints, remove_unfinished, train
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003).tolist()
 
