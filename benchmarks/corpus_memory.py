@@ -47,7 +47,7 @@ def go_through(text: Path) -> None:
     from bertpress.corpus import CorpusSpec
     from bertpress.corpus.rows import build_rows
     from bertpress.corpus.store import build_store
-    from bertpress.trainer import LengthBatches
+    from bertpress.length_batches import LengthBatches
 
     spec = CorpusSpec(files=str(text))
     store = build_store(spec, load_tokenizer(MODEL), text.with_suffix(".store"))

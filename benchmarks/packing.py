@@ -31,6 +31,7 @@ from bertpress.corpus.reading import read_lines
 from bertpress.corpus.rows import build_rows
 from bertpress.corpus.store import build_store
 from bertpress.kernels import fastest_kernels
+from bertpress.length_batches import LengthBatches
 from bertpress.loading import load_tokenizer, packaged_minilm
 from bertpress.methods.tinybert import Shape, TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
@@ -38,7 +39,6 @@ from bertpress.pipeline import quieten
 from bertpress.pretraining import parse_shape
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.plain_text import PlainText
-from bertpress.trainer import LengthBatches
 
 MODEL = "packaged-minilm"
 BATCH, LENGTH = 32, 128

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,7 +138,8 @@ def _asked(decision: Decision) -> Tensor:
     if decision.scores is None:  # every row is too short
         return torch.empty(0, dtype=torch.float64)
     first = torch.zeros_like(decision.keep).index_fill(0, decision.tokens.starts, True)
-    return decision.scores[~first].double()
+    asked = decision.scores[~first].double()
+    return asked[~asked.isnan()]
 
 
 def fitting_power(cost: Callable[[float], float], target: float) -> float:
@@ -149,10 +151,20 @@ def fitting_power(cost: Callable[[float], float], target: float) -> float:
     return high
 
 
-def spread(encoded: Any, rows: int) -> Any:
-    """That many rows of an encoded split, at even distances; all where there are fewer."""
+def spread(encoded: Any, rows: int, together: str | None = None) -> Any:
+    """About that many rows of an encoded split, at even distances; all where there are fewer.
+
+    Args:
+        together: the column by which equal rows are all taken, or none of them.
+    """
     step = len(encoded) / rows
-    return encoded if step <= 1 else encoded.select([int(index * step) for index in range(rows)])
+    if step <= 1:
+        return encoded
+    if together is None:
+        return encoded.select([int(index * step) for index in range(rows)])
+    groups = np.unique(encoded[together][:], return_inverse=True)[1]
+    chosen = np.arange(0, groups.max() + 1, step).astype(int)
+    return encoded.select(np.flatnonzero(np.isin(groups, chosen)))
 
 
 def traced(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]]) -> list[Trace]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,24 +17,48 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Rows, Task
 
 
-def side_by_side(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Row numbers in their order, but those of a group follow the group's first one.
+def pieces_of(lengths: np.ndarray, size: int, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Numbers of rows by length, in pieces of at most `size`.
 
     Args:
+        lengths: (rows,) tokens of each.
+        groups: (rows,) rows with equal numbers come into a piece together, and a piece holds one group at least.
+    """
+    if groups is None:
+        order = np.argsort(lengths, kind="stable")
+        yield from (order[start : start + size] for start in range(0, len(order), size))
+        return
+    numbers, group = np.unique(groups, return_inverse=True)
+    longest = np.zeros(len(numbers), dtype=lengths.dtype)
+    np.maximum.at(longest, group, lengths)
+    order = np.lexsort((group, longest[group]))
+    borders = np.flatnonzero(np.diff(group[order], append=-1)) + 1
+    start = 0
+    for end, following in pairwise([*borders.tolist(), len(order) + size + 1]):
+        if following - start > size:
+            yield order[start:end]
+            start = end
+
+
+def side_by_side(order: np.ndarray, groups: np.ndarray, ends: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """An order in which the rows of each group follow each other, and ends moved up to where a group ends.
+
+    Args:
+        order: rows; groups come in the order of their first ones.
         groups: number of the group of each row.
     """
     _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
-    ordered: np.ndarray = order[np.argsort(first[group], kind="stable")]
-    return ordered
+    order = order[np.argsort(first[group], kind="stable")]
+    borders = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
+    return order, sorted({int(borders[np.searchsorted(borders, end)]) for end in ends})
 
 
 def batches_by_length(
     task: Task, encoded: Rows, device: torch.device, batch_size: int = 64
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """All rows of `encoded` in batches of similar length, so that little padding is computed: (numbers, batch)."""
-    order = np.argsort(np.asarray(encoded["length"]), kind="stable")
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    groups = None if task.together is None else np.asarray(encoded[task.together])
+    for chosen in pieces_of(np.asarray(encoded["length"]), batch_size, groups):
         rows = encoded[chosen.tolist()]
         batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
         yield chosen, {name: value.to(device) for name, value in batch.items()}

@@ -106,6 +106,8 @@ def latency_batches(
         picked = [
             [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
         ]
+        if task.together is not None:  # what belongs together stands side by side
+            picked = [list(range(start := number * len(rows) // whole, start + size)) for number in range(whole)]
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result

@@ -16,6 +16,7 @@ from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
+from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.embedding.settings import EmbeddingSettings
 from bertpress.tasks.masking import Masking
 from bertpress.tasks.queries.settings import QuerySettings
@@ -35,7 +36,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-Kind = Literal["classification", "regression", "masked-lm", "encoder", "tagging", "mrc", "qa", "embedding"]
+Kind = Literal["classification", "regression", "masked-lm", "encoder", "tagging", "mrc", "qa", "choice", "embedding"]
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
 
@@ -51,17 +52,18 @@ class TaskSpec(Config):
     name: str = "files"
     """glue/mrpc, pydoc, ... or files for your own"""
     data_dir: str | None = None
-    """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file; tagging, mrc and qa have formats of
-    their own"""
+    """folder with train|validation|test as parquet, jsonl, csv or tsv, or one file; tagging, mrc, qa and choice have
+    formats of their own"""
     columns: tuple[str, ...] | None = None
-    """text columns of your own data, one or two; of tagging the column of tokens; of qa question and context"""
+    """text columns of your own data, one or two; of tagging the column of tokens; of qa question and context; of
+    choice context, question and options"""
     label: str | None = None
-    """label column of your own data; default label, of tagging ner_tags, of qa answers"""
+    """label column of your own data; default label, of tagging ner_tags, of qa answers, of choice answer"""
     kind: Kind | None = None
     """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
-    comprehension), qa (answers that are spans of a text) or embedding (texts as vectors); data sets of entities:
-    tagging (default) or mrc; glue/stsb: regression (default) or embedding; text: masked-lm (default), or encoder, of
-    which nothing is asked but what a teacher says"""
+    comprehension), qa (answers that are spans of a text), choice (one of several options) or embedding (texts as
+    vectors); data sets of entities: tagging (default) or mrc; glue/stsb: regression (default) or embedding; text:
+    masked-lm (default), or encoder, asked nothing but what a teacher says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
     make_splits: Annotated[str, AfterValidator(_shares)] | None = None
@@ -77,6 +79,8 @@ class TaskSpec(Config):
     """mrc: questions, loss, decoding"""
     qa: ReadingSettings | None = None
     """qa: windows, decoding, questions without an answer"""
+    choice: ChoiceSettings | None = None
+    """choice: options scored together or separately, tokens of an option, blanks"""
     embedding: EmbeddingSettings | None = None
     """embedding: pooling, loss, distance from a teacher, range of the scores"""
 

@@ -99,6 +99,7 @@ def _tops(config: PreTrainedConfig, masked_lm: tuple[Part, ...], pooler: bool = 
         None: two[:pooler],
         "sequence-classification": two,
         **dict.fromkeys(BY_TOKEN, two[1:]),
+        "multiple-choice": (two[0], Linear(config.hidden_size, 1)),
         "masked-lm": masked_lm,
     }
 
@@ -128,10 +129,13 @@ def _electra(config: PreTrainedConfig) -> Shape:
     width, hidden = config.embedding_size, config.hidden_size
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     project = () if width == hidden else (Linear(width, hidden),)
+    tops = dict(_tops(config, _masked_lm(config, width)))
+    if not getattr(config, "summary_use_proj", True):
+        tops["multiple-choice"] = (Linear(hidden, 1),)
     return Shape(
         tokens=(Table(rows, width), Norm(width), *project),
         layers=(_layer(hidden, config.intermediate_size),) * config.num_hidden_layers,
-        tops=_tops(config, _masked_lm(config, width)),
+        tops=tops,
     )
 
 
@@ -155,6 +159,7 @@ def _modernbert(config: PreTrainedConfig) -> Shape:
         tops={
             None: (),
             **dict.fromkeys(("sequence-classification", *BY_TOKEN), (*head, Linear(hidden, config.num_labels))),
+            "multiple-choice": (*head, Linear(hidden, 1)),
             "masked-lm": (*head, decoder),
         },
     )

@@ -10,18 +10,16 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
-from bertpress.evaluation import side_by_side
 from bertpress.files import sync_folder, write_json, write_text
 from bertpress.kernels import fastest_kernels
+from bertpress.length_batches import LengthBatches
 from bertpress.methods.method import Training
 from bertpress.objective import Objective
 from bertpress.processes import barrier, is_first_process, world_size
@@ -32,50 +30,6 @@ if TYPE_CHECKING:
 Report = Callable[[int, int, dict[str, float]], None]
 """(step, total steps, logged numbers) -> None; called at each step, with numbers when something was logged."""
 MARKER = "complete"
-
-
-class LengthBatches(Sampler[int]):
-    """Row numbers in an order that puts rows of similar length into the same global batch.
-
-    A pure function of (seed, epoch): rows are shuffled, sorted by length within pools of 50 batches, cut into batches,
-    and the batches shuffled; an incomplete batch comes last.
-
-    Args:
-        groups: number of the group of each row; the rows of a group stay side by side, as long as its longest.
-    """
-
-    def __init__(
-        self, lengths: Sequence[int], global_batch: int, seed: int, groups: Sequence[int] | None = None
-    ) -> None:
-        self.lengths, self.global_batch, self.seed, self.epoch = np.asarray(lengths), global_batch, seed, 0
-        self.groups: np.ndarray | None = None
-        if groups is not None:
-            numbers, self.groups = np.unique(np.asarray(groups), return_inverse=True)
-            longest = np.zeros(len(numbers), dtype=self.lengths.dtype)
-            np.maximum.at(longest, self.groups, self.lengths)
-            self.lengths = longest[self.groups]
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of that pass over the data."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        small = np.int32 if len(self.lengths) < 1 << 31 else np.int64
-        order = generator.permutation(np.arange(len(self.lengths), dtype=small))
-        if self.groups is not None:
-            order = side_by_side(order, self.groups)
-        whole = len(order) - len(order) % self.global_batch
-        pool = 50 * self.global_batch
-        for start in range(0, whole, pool):
-            piece = order[start : min(start + pool, whole)]
-            piece[:] = piece[np.argsort(self.lengths[piece], kind="stable")]
-        for batch in generator.permutation(np.arange(whole // self.global_batch, dtype=small)):
-            yield from order[batch * self.global_batch : (batch + 1) * self.global_batch].tolist()
-        yield from order[whole:].tolist()
 
 
 class Clock(TrainerCallback):
@@ -250,7 +204,7 @@ def train(
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
         groups = None if task.together is None else rows[task.together]
-        sampler = LengthBatches(rows["length"], global_batch, seed, groups)
+        sampler = LengthBatches(rows["length"], global_batch, seed, groups, training.batch_size)
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch

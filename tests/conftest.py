@@ -27,7 +27,7 @@ from bertpress.tasks.masking import Masking
 
 torch.set_num_threads(1)  # tiny models gain nothing from threads; tests side by side wait for each other's
 
-ONE_ANSWER = (None, "sequence-classification")
+ONE_ANSWER = (None, "sequence-classification", "multiple-choice")
 """Heads, and none, that are applied to the first token alone."""
 LABELS = ("bad", "good")
 WORDS = {

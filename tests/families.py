@@ -52,7 +52,10 @@ FAMILIES: dict[str, Family] = {
         inputs=("input_ids", "attention_mask"),
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
     ),
-    "electra": Family(fields={**SIZES, "embedding_size": 12}),
+    "electra": Family(
+        fields={**SIZES, "embedding_size": 12},
+        dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "summary_last_dropout"),
+    ),
     "modernbert": Family(
         fields={
             **SIZES,

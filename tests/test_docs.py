@@ -18,6 +18,7 @@ from bertpress import cli
 from bertpress.encoders import ENCODERS
 from bertpress.methods import METHODS
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
+from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.embedding.settings import EmbeddingSettings
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.reading.named import NAMED, settings_for
@@ -87,7 +88,8 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/embeddings.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"]
+    "page",
+    ["README.md", "docs/choices.md", "docs/embeddings.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"],
 )
 def test_training_lines_give_a_recipe(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -172,11 +174,23 @@ def test_examples_of_files_with_questions_are_read(tmp_path: Path, heading: str,
     assert data.notes == ()
 
 
+@pytest.mark.parametrize(("heading", "file"), [("Tables", "train.jsonl"), ("Folders of passages", "train/1.txt")])
+def test_examples_of_files_with_options_are_read(tmp_path: Path, heading: str, file: str) -> None:
+    from bertpress.tasks.choices.records import load_choices
+
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(_example(_text("docs/choices.md"), heading), encoding="utf-8")
+    data = load_choices("files", tmp_path)
+    assert data.splits["train"][0]["options"][data.splits["train"][0]["answer"]] == "on foot"
+    assert data.notes == ()
+
+
 @pytest.mark.parametrize(
     ("page", "field", "fields"),
     [
         ("entities", "queries", QuerySettings.model_fields),
         ("reading", "question_length", ReadingSettings.model_fields),
+        ("choices", "scoring", ChoiceSettings.model_fields),
         ("embeddings", "pooling", EmbeddingSettings.model_fields),
     ],
 )

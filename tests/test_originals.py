@@ -77,7 +77,7 @@ def test_each_command_of_the_original_has_a_line_of_ours() -> None:
     assert len(programs) == 5
     assert [name for name in programs if "```bash\nbertpress " not in sections("tinybert")[name]] == []
     programs = [name for name in sections("trbert") if "`" in name]
-    assert len(programs) == 2
+    assert len(programs) == 3
     assert [name for name in programs if "```bash\nbertpress " not in sections("trbert")[name]] == []
     assert "```bash\nbertpress " in sections("yoco")["`train_superbert.py` and `search_subbert.py`"]
 
@@ -180,7 +180,7 @@ def test_the_fields_that_the_tables_of_trbert_name_exist() -> None:
     from bertpress.recipe import override
 
     values = {"alpha": 1.0, "guide_rate": 0.5, "joint": None, "epochs": 3, "max_steps": 10, "batch_size": 8}
-    values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0}
+    values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "beta": 1.0, "kd_temperature": 1.0}
     rows = [line for line in PAGES["trbert"].splitlines() if line.startswith("|")]
     named = {field for row in rows for field in re.findall(r"`--set (?!task|training)([\w.]+)=\w*`", row)}
     assert len(named) > 8

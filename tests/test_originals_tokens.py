@@ -21,6 +21,13 @@ QUESTIONS = """--model_type --model_name_or_path --output_dir --data_dir --train
     --eval_all_checkpoints --no_cuda --overwrite_output_dir --overwrite_cache --seed --local_rank --fp16
     --fp16_opt_level --server_ip --server_port --do_eval_grad --do_eval_logits --train_both --alpha --guide_rate
     --train_teacher"""
+CHOICES = """--data_dir --model_type --model_name_or_path --output_dir --max_seq_length --max_qa_length --do_train
+    --do_eval --do_test --train_both --train_teacher --train_rl --do_calc --do_eval_grad --evaluate_during_training
+    --do_lower_case --per_gpu_train_batch_size --per_gpu_eval_batch_size --learning_rate --weight_decay --adam_epsilon
+    --max_grad_norm --num_train_epochs --max_steps --warmup_steps --alpha --guide_rate --no_cuda --local_rank --seed
+    --gradient_accumulation_steps --fp16 --fp16_opt_level --logging_steps --save_steps --overwrite_output_dir
+    --overwrite_cache --config_name --tokenizer_name --cache_dir --eval_all_checkpoints --teacher_npy_path
+    --do_eval_logits"""
 FLAGS = {
     "run_squad.py": (
         "trbert",
@@ -35,6 +42,11 @@ FLAGS = {
         f"""{QUESTIONS} --threads --max_num_answers --max_question_len --doc_stride --ignore_seq_with_no_answers
         --max_seq_len --max_doc_len --max_segment""",
     ),
+    "run_race_classify.py": (
+        "trbert",
+        f"""{CHOICES} --train_both_self --train_jiaoti --train_pred --beta --temperature""",
+    ),
+    "run_mcrace.py": ("trbert", f"{CHOICES} --train_init"),
     "run.py": (
         "theseus",
         """--model_type --dropout_prob --rnn_units --epochs --lr --clip_norm --train_batch_size --valid_batch_size
@@ -68,11 +80,16 @@ def test_the_fields_that_the_tables_name_exist() -> None:
         "n_best": 5,
     }
     values |= {"longest_answer": 9, "max_answer_positions": 9, "drop_windows_without_answer": True}
+    values |= {"option_length": 64}
     values |= {"warmup": 0.1, "clip": 5.0, "decay": "constant"}
     rows = [line for page in PAGES.values() for line in page.splitlines() if line.startswith("| `--")]
     named = {field for row in rows for field in re.findall(r"`--set ((?:task|training)\.[\w.]+)=", row)}
     assert {field.rpartition(".")[2] for field in named} == set(values)
-    recipe = {"model": "some/model", "task": {"name": "squad_v2"}, "steps": [{"finetune": {"training": {}}}]}
+    recipe: dict[str, Any] = {
+        "model": "some/model",
+        "task": {"name": "squad_v2"},
+        "steps": [{"finetune": {"training": {}}}],
+    }
     for field in named:
         path = field if field.startswith("task.") else f"steps.0.finetune.{field}"
         make_recipe(override(recipe, [f"{path}={json.dumps(values[field.rpartition('.')[2]])}"]))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from conftest import make_model
 
+from bertpress.length_batches import LengthBatches, filling
 from bertpress.methods.method import Training
 from bertpress.objective import Supervised
 from bertpress.tasks.classification import Classification
-from bertpress.trainer import MARKER, LengthBatches, complete_checkpoints, remove_unfinished, train
+from bertpress.trainer import MARKER, complete_checkpoints, remove_unfinished, train
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003).tolist()
 
@@ -207,3 +208,32 @@ def test_a_training_that_diverges_stops(text_data: Callable[..., Any], tokenizer
     training = Training(batch_size=16, max_steps=20, learning_rate=1e30)
     with pytest.raises(FloatingPointError, match=r"loss is nan in .* at step .*lower the learning rate \(now 1e\+30\)"):
         train(Supervised(make_model(), task), task, training, tmp_path, 1, lambda *_: None)
+
+
+def test_groups_fill_batches_as_a_whole_where_they_can() -> None:
+    sizes = np.random.default_rng(0).integers(2, 6, size=200)
+    groups = np.repeat(np.arange(200), sizes)
+    lengths = np.random.default_rng(1).integers(3, 60, size=len(groups))
+    sampler = LengthBatches(lengths, 32, 1, groups, batch=16)
+    found = list(sampler)
+    assert sorted(found) == list(range(len(groups)))
+    cut = 0
+    for start in range(0, len(found) - len(found) % 32, 16):
+        inside = groups[found[start : start + 16]]
+        cut += sum(np.count_nonzero(inside == group) < sizes[group] for group in set(inside.tolist()))
+    assert cut <= 4, "two parts of a group now and then, near the end"
+    assert found == list(LengthBatches(lengths, 32, 1, groups, batch=16))
+    even = np.repeat(np.arange(50), 4)
+    for batch in (16, 32):
+        alike = list(LengthBatches(lengths[:200], 32, 1, even, batch=batch))
+        assert all(len(set(even[alike[start : start + 4]].tolist())) == 1 for start in range(0, 200, 4))
+    halves = [list(LengthBatches(lengths[:200], 32, 1, even, batch=batch)) for batch in (16, 32)]
+    assert halves[0] == halves[1], "two processes see what one sees"
+
+
+def test_groups_are_put_where_they_fit_by_hand() -> None:
+    assert filling([4, 4, 4, 4], 8) == [0, 1, 2, 3]
+    assert filling([3, 3, 3, 2, 3, 3], 8) == [0, 1, 3, 2, 4, 5], "3 + 3 + 2"
+    assert filling([5, 2, 3], 5) == [0, 1, 2]
+    assert filling([3, 3, 3], 4) == [0, 1, 2], "none fits: one is cut"
+    assert filling([9, 1], 4) == [1, 0], "a group that is larger than a batch comes where nothing fits"

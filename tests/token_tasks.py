@@ -1,7 +1,9 @@
-"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa; and embedding.
+"""Tiny tasks made of the rows of `conftest` whose answers are in a text: tagging, mrc, qa and choice; and embedding.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
-first of them; every fourth question has none. Pairs of texts are more alike where their labels are the same.
+first of them; every fourth question has none. Of options the right one is a word of the row, the others of the other
+label, so that a quarter of the rows makes as many inputs as there are rows. Pairs of texts are more alike where their
+labels are the same.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ HEADS: dict[str, Any] = {
     "tagging": "token-classification",
     "mrc": "token-classification",
     "qa": "question-answering",
+    "choice": "multiple-choice",
     "embedding": None,
 }
 """Kind of task to its head."""
@@ -32,7 +35,10 @@ OUTPUTS = {
     "tagging": ("O", *(f"{letter}-{name}" for name in LABELS for letter in "BI")),
     "mrc": ("start", "end"),
     "qa": ("start", "end"),
+    "choice": ("score",),
 }
+FOLDERS = {"tagging": "sentences", "mrc": "sentences", "qa": "questions", "choice": "choices", "embedding": "pairs"}
+"""Kind of task to the folder of its files."""
 QUERIES = {"bad": "dull house", "good": "bright house"}
 
 
@@ -62,6 +68,14 @@ def question_of(number: int, text: str, label: str) -> dict[str, Any]:
     return {"id": str(number), "title": "", "question": "the quite day", "context": text, "answers": answers}
 
 
+def choice_of(number: int, text: str, label: str, options: int = 4) -> dict[str, Any]:
+    """A row of questions with options; the right one stands at another place in each."""
+    answer = next(word for word in text.split() if word in WORDS[LABELS.index(label)])
+    found = [f"{word} book" for word in WORDS[1 - LABELS.index(label)][: options - 1]]
+    found.insert(number % options, f"{answer} book")
+    return {"id": str(number), "context": text, "question": "a quite", "options": found, "answer": number % options}
+
+
 def pairs_of(rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Each row with another one, and a score from 0 to 5."""
     pairs = []
@@ -78,7 +92,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
-    for name in ("sentences", "questions", "pairs"):
+    for name in sorted(set(FOLDERS.values())):
         (folder / name).mkdir()
     for split, rows in ROWS.items():
         lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
@@ -86,6 +100,8 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         (folder / "sentences" / f"{split}.conll").write_text(sentences, encoding="utf-8")
         questions = [question_of(number, *row) for number, row in enumerate(rows)]
         write_lines(folder / "questions" / f"{split}.jsonl", questions)
+        choices = [choice_of(number, *row) for number, row in enumerate(rows[: len(rows) // 4])]
+        write_lines(folder / "choices" / f"{split}.jsonl", choices)
         write_lines(folder / "pairs" / f"{split}.jsonl", pairs_of(rows))
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
     pairs = {"columns": ["first", "second"], "embedding": {"loss": "cosine"}}  # the others look at whole batches
@@ -94,6 +110,7 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "tagging": {**sentences_task, "kind": "tagging"},
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+        "choice": {"name": "files", "data_dir": str(folder / "choices"), "kind": "choice"},
         "embedding": {"name": "files", "data_dir": str(folder / "pairs"), "kind": "embedding", **pairs},
     }
 

@@ -95,10 +95,10 @@ class Job:
             raise RequestError(f"{task.name} has no training split to augment; it has {', '.join(task.splits)}.")
         if not task.columns:
             raise RequestError(f"{task.name} has no texts whose words could be replaced; name a task of texts.")
-        if task.by_token:
+        if not task.augmentable:
             raise RequestError(
-                f"The answers to {task.name} are places in its texts, which other words would move; leave augmentation "
-                "out, as the paper does for such tasks."
+                f"The answers to {task.name} are in its texts, which other words would change; leave augmentation out, "
+                "as the paper does for such tasks."
             )
         splits = cast("Mapping[str, Dataset]", task.splits)
         if clash := [name for name in ADDED if name in splits["train"].column_names]:

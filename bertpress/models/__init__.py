@@ -36,6 +36,11 @@ def is_reduced(config: PreTrainedConfig) -> bool:
     return getattr(config, "token_reduction", None) is not None
 
 
+def shares_choices(config: PreTrainedConfig) -> bool:
+    """True for the configuration of a model that skips the same tokens for all options of a question."""
+    return is_reduced(config) and bool(config.token_reduction.get("shared"))
+
+
 def architecture_of(config: PreTrainedConfig) -> str:
     """The stock architecture of a model, compact or not: bert, xlm-roberta, ..."""
     kind = str(config.model_type)

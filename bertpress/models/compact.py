@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from .deciding import Decide
 from .layer_shapes import Places, check_shapes, reshape
 from .packed_attention import PACKED
 from .policy import Policy
-from .token_selection import Decide, Settings
+from .shared_choices import Shared
+from .token_selection import Settings
 from .walks import BACKENDS, Trace, Walk, WalkedLayers
 
 
@@ -136,6 +138,7 @@ class CompactEncoder:
         max_keep: int | None = None,
         force_keep: Tensor | None = None,
         actions: Tensor | None = None,
+        groups: Tensor | None = None,
         token_outputs: bool | None = None,
         trace: Trace | None = None,
         collect: bool = False,
@@ -152,6 +155,8 @@ class CompactEncoder:
             max_keep: tokens that each row keeps at most.
             force_keep: (batch, length) True where a token must go on.
             actions: (batch, length, decisions) True where a token goes on, in place of the selector's decisions.
+            groups: (batch,) where options share decisions, equal numbers for those of a question; each is one by itself
+                if nothing is given.
             token_outputs: give every token's last state, not the first one's alone.
             trace: filled with what happened.
             collect: keep the states after every layer.
@@ -168,11 +173,19 @@ class CompactEncoder:
             self.policies,
             None if force_keep is None else force_keep.bool().flatten(),
             None if actions is None else actions.bool().flatten(0, 1),
+            self._shared(valid, input_ids, groups) if settings.shared else None,
         )
         looks = settings.selector == "attention" and actions is None
         if looks and settings.min_tokens:
             looks = int(valid.sum(1).max()) >= settings.min_tokens
         return self.walk_of(valid, decide, backend, token_outputs, looks, collect=collect, trace=trace)
+
+    def _shared(self, valid: Tensor, input_ids: Tensor | None, groups: Tensor | None) -> Shared:
+        """What the options of each question have in common."""
+        if input_ids is None:
+            raise ValueError("options that share decisions are compared by their ids: give input_ids")
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        return Shared.of(rows if groups is None else groups, input_ids, valid)
 
     def walk_of(
         self,
@@ -201,7 +214,13 @@ class CompactEncoder:
         return BACKENDS[backend](valid, depth, self.settings.layers, decide, wanted, needs_received, **options)
 
 
-HEADS = ("ForMaskedLM", "ForQuestionAnswering", "ForSequenceClassification", "ForTokenClassification")
+HEADS = (
+    "ForMaskedLM",
+    "ForQuestionAnswering",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForMultipleChoice",
+)
 """What the names of the classes with a head end with."""
 WALK_OPTIONS = (
     "backend",
@@ -211,6 +230,7 @@ WALK_OPTIONS = (
     "max_keep",
     "force_keep",
     "actions",
+    "groups",
     "token_outputs",
     "trace",
 )
@@ -241,3 +261,34 @@ class CompactHead:
         encoder.token_outputs = not self.reads_first_token
         setattr(self, name, encoder)
         self.post_init()  # type: ignore[attr-defined]
+
+
+class CompactChoice(CompactHead):
+    """Mixed into an architecture's model with a score for each option, before it."""
+
+    reads_first_token = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give `forward` the stock one's signature, as `CompactEncoder` does."""
+        super().__init_subclass__(**options)
+
+        def forward(self: Any, *args: Any, **given: Any) -> Any:
+            return CompactChoice.forward(self, *args, **given)
+
+        stock: Any = super()
+        cls.forward = functools.wraps(stock.forward)(forward)  # type: ignore[method-assign]
+
+    def forward(self, input_ids: Tensor | None = None, *args: Any, **given: Any) -> Any:
+        """The stock forward pass; where options share decisions, with those of a question as one group.
+
+        Args:
+            input_ids: (batch, options, length).
+            args: further ones of the stock class.
+            given: those of the stock class, and for a reduced model those of `CompactEncoder.new_walk`, or a `walk`;
+                `groups` (batch * options,) where the options of a question are rows of a batch.
+        """
+        settings = self.base_model.settings  # type: ignore[attr-defined]
+        if settings is not None and settings.shared and input_ids is not None and not {"walk", "groups"} & given.keys():
+            rows = torch.arange(len(input_ids), device=input_ids.device)
+            given["groups"] = rows.repeat_interleave(input_ids.shape[1])
+        return super().forward(input_ids, *args, **given)  # type: ignore[misc]

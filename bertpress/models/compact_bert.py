@@ -7,13 +7,14 @@ from typing import Any
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import (
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
 )
 
-from .compact import CompactEncoder, CompactHead
+from .compact import CompactChoice, CompactEncoder, CompactHead
 
 
 class CompactBertConfig(BertConfig):
@@ -56,6 +57,13 @@ class CompactBertForTokenClassification(CompactHead, BertForTokenClassification)
 
 class CompactBertForQuestionAnswering(CompactHead, BertForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+
+
+class CompactBertForMultipleChoice(CompactChoice, BertForMultipleChoice):
+    """A score for each option."""
 
     config_class = CompactBertConfig
     encoder_class = CompactBertModel

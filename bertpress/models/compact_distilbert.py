@@ -7,13 +7,14 @@ from typing import Any
 from transformers import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import (
     DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
     DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
 )
 
-from .compact import CompactEncoder, CompactHead
+from .compact import CompactChoice, CompactEncoder, CompactHead
 from .layer_shapes import Places
 
 
@@ -66,6 +67,13 @@ class CompactDistilBertForTokenClassification(CompactHead, DistilBertForTokenCla
 
 class CompactDistilBertForQuestionAnswering(CompactHead, DistilBertForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactDistilBertConfig
+    encoder_class = CompactDistilBertModel
+
+
+class CompactDistilBertForMultipleChoice(CompactChoice, DistilBertForMultipleChoice):
+    """A score for each option."""
 
     config_class = CompactDistilBertConfig
     encoder_class = CompactDistilBertModel

@@ -7,13 +7,14 @@ from typing import Any
 from transformers import ElectraConfig
 from transformers.models.electra.modeling_electra import (
     ElectraForMaskedLM,
+    ElectraForMultipleChoice,
     ElectraForQuestionAnswering,
     ElectraForSequenceClassification,
     ElectraForTokenClassification,
     ElectraModel,
 )
 
-from .compact import CompactEncoder, CompactHead
+from .compact import CompactChoice, CompactEncoder, CompactHead
 
 
 class CompactElectraConfig(ElectraConfig):
@@ -59,3 +60,14 @@ class CompactElectraForQuestionAnswering(CompactHead, ElectraForQuestionAnswerin
 
     config_class = CompactElectraConfig
     encoder_class = CompactElectraModel
+
+
+class CompactElectraForMultipleChoice(CompactChoice, ElectraForMultipleChoice):
+    """A score for each option."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.electra.token_outputs = config.summary_type != "first"

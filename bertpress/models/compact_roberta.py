@@ -7,13 +7,14 @@ from typing import Any
 from transformers import RobertaConfig
 from transformers.models.roberta.modeling_roberta import (
     RobertaForMaskedLM,
+    RobertaForMultipleChoice,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaModel,
 )
 
-from .compact import CompactEncoder, CompactHead
+from .compact import CompactChoice, CompactEncoder, CompactHead
 
 
 class CompactRobertaConfig(RobertaConfig):
@@ -56,6 +57,13 @@ class CompactRobertaForTokenClassification(CompactHead, RobertaForTokenClassific
 
 class CompactRobertaForQuestionAnswering(CompactHead, RobertaForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactRobertaConfig
+    encoder_class = CompactRobertaModel
+
+
+class CompactRobertaForMultipleChoice(CompactChoice, RobertaForMultipleChoice):
+    """A score for each option."""
 
     config_class = CompactRobertaConfig
     encoder_class = CompactRobertaModel

@@ -7,13 +7,14 @@ from typing import Any
 from transformers import XLMRobertaConfig
 from transformers.models.xlm_roberta.modeling_xlm_roberta import (
     XLMRobertaForMaskedLM,
+    XLMRobertaForMultipleChoice,
     XLMRobertaForQuestionAnswering,
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
     XLMRobertaModel,
 )
 
-from .compact import CompactEncoder, CompactHead
+from .compact import CompactChoice, CompactEncoder, CompactHead
 
 
 class CompactXLMRobertaConfig(XLMRobertaConfig):
@@ -56,6 +57,13 @@ class CompactXLMRobertaForTokenClassification(CompactHead, XLMRobertaForTokenCla
 
 class CompactXLMRobertaForQuestionAnswering(CompactHead, XLMRobertaForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+
+
+class CompactXLMRobertaForMultipleChoice(CompactChoice, XLMRobertaForMultipleChoice):
+    """A score for each option."""
 
     config_class = CompactXLMRobertaConfig
     encoder_class = CompactXLMRobertaModel

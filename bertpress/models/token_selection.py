@@ -1,16 +1,15 @@
-"""Which tokens go on: settings of a reduced model, the tokens alive in a forward pass, and the decisions about them."""
+"""Which tokens go on: settings of a reduced model, and the tokens alive in a forward pass."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 SELECTORS = ("policy", "attention", "random", "first")
 """What a token's score is: a small network's verdict on its state, the attention that it received in the layer before,
@@ -42,6 +41,8 @@ class Settings:
     """rows of fewer tokens keep all"""
     always_keep: tuple[int, ...] = ()
     """token ids that are never skipped, such as that of a separator"""
+    shared: bool = False
+    """the options of a question go on with the same tokens of what they have in common, and with all of their own"""
     profiles: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """names to other thresholds or shares"""
 
@@ -218,83 +219,3 @@ def tokens_of(valid: Tensor) -> Tokens:
         place = place[valid.flatten()]
     whole = Tokens(place, tuple(counts), tuple(range(rows)), tuple(counts), width)
     return whole.select(torch.ones_like(place, dtype=torch.bool))[0] if counts != sorted(counts) else whole
-
-
-@dataclass(frozen=True)
-class Question:
-    """One decision: what may be known about the tokens alive."""
-
-    step: int
-    states: Tensor
-    """(tokens, hidden size)"""
-    tokens: Tokens
-    received: Tensor | None
-    """(tokens,) attention received in the layer before, where the selector needs it"""
-
-
-@dataclass(frozen=True)
-class Decide:
-    """The decisions of a deployed model."""
-
-    settings: Settings
-    policies: nn.ModuleList
-    force_keep: Tensor | None = None
-    """(batch * width,) tokens that stay"""
-    actions: Tensor | None = None
-    """(batch * width, steps) decisions made elsewhere, in place of the selector's"""
-
-    def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
-        """Which tokens go on, and their scores, both (tokens,)."""
-        tokens, settings = question.tokens, self.settings
-        if self.actions is not None:
-            keep, scores = self.actions[tokens.place, question.step], None
-        elif settings.min_tokens and max(tokens.lengths) < settings.min_tokens:
-            return torch.ones_like(tokens.place, dtype=torch.bool), None
-        else:
-            scores = self.scores(question)
-            keep = self._chosen(scores, question)
-        return self.held(keep, tokens), scores
-
-    def held(self, keep: Tensor, tokens: Tokens) -> Tensor:
-        """`keep` and what goes on whatever was decided: first tokens, short rows, and what is never skipped."""
-        if self.force_keep is not None:
-            keep = keep | self.force_keep[tokens.place]
-        if self.settings.min_tokens:
-            keep = keep | (tokens.per_token(tokens.lengths) < self.settings.min_tokens)
-        return keep.index_fill(0, tokens.starts, True)
-
-    def limited(self, keep: Tensor, scores: Tensor, tokens: Tokens, ranks: Tensor | None = None) -> Tensor:
-        """`keep` with the least and the most tokens of a row, by falling score."""
-        least, most = self.settings.min_keep, self.settings.max_keep
-        if least <= 1 and most is None:
-            return keep
-        places = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf)) if ranks is None else ranks
-        return (keep | (places < least)) & (places < (most or tokens.width))
-
-    def scores(self, question: Question) -> Tensor:
-        """(tokens,): the higher, the sooner a token goes on."""
-        position = question.tokens.place % question.tokens.width
-        if self.settings.selector == "policy":
-            return torch.sigmoid(self.policies[question.step](question.states))
-        if self.settings.selector == "first":
-            return -position.float()
-        if self.settings.selector == "random":
-            return _scattered(position + 7919 * question.step)
-        assert question.received is not None
-        return question.received
-
-    def _chosen(self, scores: Tensor, question: Question) -> Tensor:
-        settings, tokens, step = self.settings, question.tokens, question.step
-        if settings.shares is None:
-            threshold = settings.thresholds[step] if settings.thresholds else 0.5
-            return self.limited(scores >= threshold, scores, tokens)
-        ranks = tokens.ranks(scores.index_fill(0, tokens.starts, math.inf))
-        quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in tokens.lengths]
-        return self.limited(ranks < tokens.per_token(quotas), scores, tokens, ranks)
-
-
-def _scattered(numbers: Tensor) -> Tensor:
-    """Numbers in [0, 1) that look drawn at random, one for each integer."""
-    mixed = (numbers * 2654435761) % (1 << 32)
-    mixed = ((mixed ^ (mixed >> 15)) * 2246822519) % (1 << 32)
-    return (mixed ^ (mixed >> 13)).double() / (1 << 32)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from .deciding import Question
 from .packed_attention import Received, spans_of
-from .token_selection import Question, Tokens, tokens_of
+from .token_selection import Tokens, tokens_of
 
 Decider = Callable[[Question], tuple[Tensor, Tensor | None]]
 """Which tokens go on, (tokens,) and True where they do, and their scores if there are any."""

@@ -42,6 +42,7 @@ TASKS: dict[str, str] = {
     "newsqa": "questions on news articles (F1 of the answers' words)",
     "natural_questions": "questions that people searched for, on pages of Wikipedia (F1 of the answers' words)",
     "triviaqa": "trivia questions on long texts, with several right answers (F1 of the answers' words)",
+    "race": "which of four options answers a question on a school text (accuracy)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label, --kind",
     "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
@@ -52,11 +53,22 @@ QUESTIONS = ("squad", "squad_v2", "newsqa", "natural_questions", "triviaqa")
 KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ENTITIES, ("tagging", "mrc")),
     **dict.fromkeys(QUESTIONS, ("qa",)),
+    "race": ("choice",),
     "glue/stsb": ("regression", "embedding"),
-    "files": ("classification", "regression", "tagging", "mrc", "qa", "embedding"),
+    "files": ("classification", "regression", "tagging", "mrc", "qa", "choice", "embedding"),
     "text": ("masked-lm", "encoder"),
 }
 """Name to what may be asked of the data, the default first; `files` has none, its labels tell. Others have one kind."""
+
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "tagging": ("tagging", "mrc"),
+    "mrc": ("mrc",),
+    "qa": ("qa",),
+    "choice": ("choice",),
+    "embedding": ("embedding",),
+}
+"""Field of a task's settings to the kinds that have it."""
 
 
 def load_task(
@@ -106,6 +118,10 @@ def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.reading import task as reading
 
         return reading.of_head(config, tokenizer, max_length)
+    if architecture.endswith("ForMultipleChoice"):
+        from bertpress.tasks.choices.task import no_options
+
+        raise no_options()
     from bertpress.tasks.embedding import task as embedding
 
     if embedding.is_sentence_encoder(config):
@@ -139,6 +155,10 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.reading.task import SpanReading
 
         return SpanReading(data, tokenizer, max_length, settings_for(spec.name, spec.qa))
+    if kind == "choice":
+        from bertpress.tasks.choices.task import MultipleChoice
+
+        return MultipleChoice(data, tokenizer, max_length, spec.choice)
     if kind == "embedding":
         from bertpress.tasks.embedding import settings
         from bertpress.tasks.embedding.task import Embedding
@@ -161,8 +181,7 @@ def _check(spec: TaskSpec) -> None:
         raise RequestError(f"The kind {spec.kind} does not go with the task {name}; {kinds}.")
     if name == "text" and (len(spec.columns or ("",)) != 1 or spec.label):
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
-    of_kinds = {"tagging": ("tagging", "mrc"), "mrc": ("mrc",), "qa": ("qa",), "embedding": ("embedding",)}
-    for field, kinds_of_field in of_kinds.items():
+    for field, kinds_of_field in FIELDS.items():
         if getattr(spec, field) is not None and kind not in kinds_of_field:
             raise RequestError(f"task.{field} describes tasks of the kind {field}, and {name} is {kind}.")
     if spec.unlabelled and (name != "files" or kind not in ("classification", "regression")):
@@ -209,6 +228,10 @@ def _read(spec: TaskSpec) -> TextData:
         from bertpress.tasks.reading.records import load_reading
 
         return load_reading(spec.name, spec.data_dir, spec.columns, spec.label, spec.qa)
+    if kind == "choice":
+        from bertpress.tasks.choices.records import load_choices
+
+        return load_choices(spec.name, spec.data_dir, spec.columns, spec.label)
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 

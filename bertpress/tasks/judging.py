@@ -125,6 +125,18 @@ KINDS: dict[str, Kind] = {
         shown_label="an answer",
         shown_answer="F1 {:.2f}",
     ),
+    "choice": Kind(
+        outputs=2,  # probability of the right option, and whether it was chosen; the label is 1, the best of both
+        answers=lambda results: results[:, 1],
+        fit=lambda results, labels: results[:, 0],
+        metrics=("accuracy",),
+        right=lambda results, labels: results[:, 1] == labels,
+        worse="another option now, the right one in start",
+        better="the right option now, another one in start",
+        fit_name="probability of the right option",
+        shown_label="the right option",
+        shown_answer="probability {:.2f}",
+    ),
     "embedding": _SCORES,  # cosine of the angle between two texts; the label is their score as 0 to 1
     "retrieval": Kind(
         outputs=1,  # 1 where a text's own partner was the nearest, else 0; the label is 1

@@ -84,6 +84,7 @@ class Task(ABC):
         made_splits: where splits were made of the training rows, the numbers that their rows had there, from 0.
         repeats: True if a row is the same in every epoch.
         by_token: True if the head answers for every token, so that logits are (batch, length, outputs).
+        augmentable: True if other words in a text leave its answer as it is, as far as augmentation goes.
         together: the column of encoded rows by which equal ones come into a batch together, if that matters.
         tokenizer: what encodes the texts.
         max_length: longest input in tokens.
@@ -103,6 +104,7 @@ class Task(ABC):
     made_splits: Mapping[str, Sequence[int]] | None = None
     repeats: bool = True
     by_token: bool = False
+    augmentable: bool = True
     together: str | None = None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
@@ -201,6 +203,10 @@ class Task(ABC):
         """What `model` takes of a batch; not every architecture knows segments."""
         taken = _parameters(type(model).forward)
         return {name: batch[name] for name in self.inputs if name in batch and name in taken}
+
+    def groups(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """(batch,) equal numbers for the options of a question, compared with each other; None without any."""
+        return None
 
     def positions(self, tokens: int) -> int:
         """Number of tokens that `forward` applies the head to in an input of that many."""

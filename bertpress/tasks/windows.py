@@ -92,7 +92,7 @@ class Windowed(Task):
     """
 
     splits: Mapping[str, Dataset]
-    positive, by_token = 1, True
+    positive, by_token, augmentable = 1, True, False
     truth: str
     """the column of the records that holds what should be answered; a split without it has no labels"""
     types: Mapping[str, str]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from token_tasks import HEADS, write_token_tasks
+from token_tasks import FOLDERS, HEADS, write_token_tasks
 
 SENTENCES = "the B-bad\nhouse O\n\nbright B-good\nday I-good\nis O\n\n"
 """Two sentences in lines of a word and its tag."""
@@ -201,7 +201,7 @@ def ask(
 
     def call(command: str, kind: str, *more: object, data: Path | None = None, model: object = None) -> Outcome:
         model = model or folder_of("bert", HEADS[kind], kind)
-        data = data or token_folder / ("questions" if kind == "qa" else "sentences")
+        data = data or token_folder / FOLDERS[kind]
         flags: list[object] = ["--task", "files", "--data-dir", data, "--kind", kind]
         if kind == "mrc" and not any("queries" in str(part) for part in more):
             flags += ["--set", f"task.mrc.queries={token_folder / 'queries.json'}"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from token_tasks import HEADS
+from token_tasks import FOLDERS, HEADS
 
 from .test_kills import RUN, files_of, killed_again_and_again, run, undisturbed
 
@@ -22,7 +22,7 @@ def asked(folder_of: Callable[..., Path], token_folder: Path) -> Callable[..., l
     """The beginning of a command on a kind of task; its run is in `folder`."""
 
     def command(name: str, kind: str, folder: Path, *fields: str) -> list[object]:
-        data = token_folder / ("questions" if kind == "qa" else "sentences")
+        data = token_folder / FOLDERS[kind]
         more = [f"task.mrc.queries={token_folder / 'queries.json'}"] if kind == "mrc" else []
         sets = [part for field in (*more, *fields) for part in ("--set", field)]
         task = ["--task", "files", "--data-dir", data, "--kind", kind, "--max-length", 32]
@@ -51,14 +51,19 @@ MAKING = {
     "tagging": ("bertpress.tasks.tagging.task:windows_of_words", 40),
     "mrc": ("bertpress.tasks.queries.rows:cuts", 90),
     "qa": ("bertpress.tasks.reading.features:cuts", 40),
+    "choice": ("bertpress.tasks.choices.features:pieces_of", 40),
 }
 """What is called for each record while its windows are made, and after how many calls it is killed."""
 
 
-@pytest.mark.parametrize("kind", ["tagging", "qa"])
+@pytest.mark.parametrize("kind", ["tagging", "qa", "choice"])
 def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path) -> None:
     fields = ("training.max_steps=20", "training.batch_size=8")
-    records = [("bertpress.tasks.reading.records:place_of", 30, "cache/records/*.arrow")] if kind == "qa" else []
+    reading = {
+        "qa": [("bertpress.tasks.reading.records:place_of", 30, "cache/records/*.arrow")],
+        "choice": [("bertpress.tasks.choices.records:_record", 10, "cache/records/*.arrow")],
+    }
+    records = reading.get(kind, [])
     places = [
         *records,
         (*MAKING[kind], "cache/windows/*.arrow"),
@@ -72,7 +77,8 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
     same_result(tmp_path)
 
 
-def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["qa", "choice"])
+def test_trbert_on_questions(kind: str, asked: Callable[..., list[object]], tmp_path: Path) -> None:
     fields = [f"{phase}.{field}" for phase in ("policy", "joint") for field in ("max_steps=10", "batch_size=8")]
     places = [
         ("bertpress.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),
@@ -81,8 +87,8 @@ def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path)
         ("bertpress.pipeline:measured", 1, "out/00-trbert/result.json"),
     ]
     fields += ["rollouts=2"]
-    undisturbed(asked("trbert", "qa", tmp_path / "whole", *fields), tmp_path / "whole")
-    killed_again_and_again(asked("trbert", "qa", tmp_path / "killed", *fields), tmp_path / "killed", places)
+    undisturbed(asked("trbert", kind, tmp_path / "whole", *fields), tmp_path / "whole")
+    killed_again_and_again(asked("trbert", kind, tmp_path / "killed", *fields), tmp_path / "killed", places)
     same_result(tmp_path)
 
 

@@ -56,6 +56,8 @@ for folder, loader, rows in models:
         inputs = tokenizer(text, return_tensors="pt") if text else {}
         if ids is not None:
             inputs["input_ids"] = torch.tensor([ids])
+        if ids is not None and inputs["input_ids"].dim() == 3:  # options, padded
+            inputs["attention_mask"] = (inputs["input_ids"] != tokenizer.pad_token_id).long()
         with torch.no_grad():
             answers[folder].append(answer(model(**inputs), labels))
     answers[folder] = np.concatenate(answers[folder])
@@ -132,12 +134,21 @@ def task_for(task_of: Callable[[str], Any], token_tasks: dict[str, dict[str, Any
     return task
 
 
+def options_of(task: Any) -> list[Any]:
+    """The inputs of each validation question, its options padded to the longest."""
+    rows = list(task.encoded("validation"))
+    questions = [[row for row in rows if row["record"] == number] for number in range(rows[-1]["record"] + 1)]
+    return [task.collate(options)["input_ids"].tolist() for options in questions]
+
+
 def rows_for(case: Case, task: Any) -> list[tuple[str, list[int] | None, list[int] | None]]:
     """The validation texts; of a masked language model also the masked tokens, and what they were.
 
     Of heads that answer for tokens, and of pairs of texts, the inputs, whatever was made of the texts.
     """
     texts = [text for text, _ in ROWS["validation"]]
+    if case.kind == "choice":
+        return [("", options, None) for options in options_of(task)]
     if task.by_token or task.together:
         return [("", list(row["input_ids"]), None) for row in task.encoded("validation")]
     if case.kind != "masked-lm":
@@ -183,6 +194,19 @@ def answers_here(folder: Path, case: Case, task: Any) -> np.ndarray:
     """What is said of every token of the validation rows, one row at a time, without the second segment: logits, or
     the states of a model without head."""
     model = loader(AUTO_CLASSES[case.head]).from_pretrained(folder).eval()
+    if case.kind == "choice":
+        from bertpress.evaluation import logits_of
+
+        without = ("token_type_ids",) if "token_type_ids" in task.inputs else ()
+        outputs = logits_of(
+            model,
+            task,
+            task.encoded("validation"),
+            lambda model, batch: task.forward(
+                model, {name: values for name, values in batch.items() if name not in without}
+            ),
+        )
+        return outputs.ravel()
     inputs = [torch.tensor([ids]) for _, ids, _ in rows_for(case, task)]
     rows = [{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in inputs]
     with torch.no_grad():

@@ -33,6 +33,7 @@ LAYERS = (
         "fingerprints",
         "config",
         "kernels",
+        "length_batches",
         "processes",
         "values",
         "pages",

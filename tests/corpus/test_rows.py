@@ -16,8 +16,8 @@ from bertpress.corpus import CorpusSpec
 from bertpress.corpus.rows import Rows, build_rows
 from bertpress.corpus.store import build_store
 from bertpress.errors import RequestError
+from bertpress.length_batches import LengthBatches
 from bertpress.tasks.classification import Classification
-from bertpress.trainer import LengthBatches
 
 CHINESE = "这些国家在拯救海洋方面具有不容辞的责任深度学习，。"
 

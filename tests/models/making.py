@@ -44,7 +44,7 @@ def centre(model: Any) -> None:
         policy.outer.weight.data *= 4
     if policies:
         with torch.no_grad():
-            model.base_model(**make_batch(model, (16, 16, 16)), token_threshold=0.0, trace=trace)
+            model.base_model(**make_batch(model.base_model, (16, 16, 16)), token_threshold=0.0, trace=trace)
     for policy, decision in zip(policies, trace.decisions, strict=True):
         if decision.scores is None:  # all rows are shorter than `min_tokens`
             continue
@@ -59,13 +59,16 @@ def make_batch(model: Any, lengths: tuple[int, ...] = (12, 7, 3, 12, 1, 2), seed
     ids = torch.randint(5, 100, mask.shape, generator=generator)
     batch = {"input_ids": torch.where(mask.bool(), ids, family.pad), "attention_mask": mask}
     second = torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None] // 2
-    return {**batch, "token_type_ids": second * mask} if "token_type_ids" in family.inputs else batch
+    batch |= {"token_type_ids": second * mask} if "token_type_ids" in family.inputs else {}
+    if type(model).__name__.endswith("ForMultipleChoice"):  # questions of one option each
+        return {name: values[:, None] for name, values in batch.items()}
+    return batch
 
 
 def row_of(batch: Batch, row: int) -> Batch:
     """A row alone, without padding."""
     length = int(batch["attention_mask"][row].sum())
-    return {name: values[row : row + 1, :length] for name, values in batch.items()}
+    return {name: values[row : row + 1, ..., :length] for name, values in batch.items()}
 
 
 def run(model: Any, batch: Batch, **options: Any) -> tuple[Tensor, Trace]:

@@ -82,6 +82,7 @@ def test_columns_of_ones_own_are_read_for_questions_about_entities_too(tmp_path:
     [
         ({"name": "conll2003", "kind": "qa"}, "its kinds are tagging and mrc"),
         ({"name": "squad", "kind": "tagging"}, "its kinds are qa"),
+        ({"name": "race", "kind": "qa"}, "its kinds are choice"),
         ({"name": "glue/cola", "kind": "tagging"}, "leave out --kind"),
         ({"name": "conll2003", "qa": {}}, "task.qa describes tasks of the kind qa"),
         ({"name": "conll2003", "columns": ("tokens",)}, "describe your own data"),

@@ -25,9 +25,9 @@ def check_request(method: TinyBert, situation: Situation) -> None:
         RequestError: settings that do not fit the two models, or models that do not fit each other.
     """
     task, code = situation.task, situation.trust_remote_code
-    if task is not None and task.by_token and method.augmentation is not None:
+    if task is not None and not task.augmentable and method.augmentation is not None:
         raise RequestError(
-            f"augmentation: the answers to {task.name} are places in its texts, which other words move; leave it out."
+            f"augmentation: the answers to {task.name} are in its texts, which other words change; leave it out."
         )
     own = {"start": situation.start, "input": situation.given}
     teacher = own[method.teacher] if method.teacher in own else load_config(method.teacher, code)

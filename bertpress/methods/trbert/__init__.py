@@ -79,6 +79,9 @@ class TrBert(Method):
     """shorter rows keep all"""
     always_keep: tuple[str, ...] = ()
     """special tokens that are never skipped, by their role: sep, mask, ...; the first token never is"""
+    share_choices: bool = True
+    """options that are scored together skip the same tokens of what their question has in common, and none of their
+    own; without effect elsewhere"""
     importance: Literal["gradient", "attention", "norm", "random"] = "gradient"
     """what the guided rollouts take for a token's importance"""
     importance_layer: int | None = Field(None, ge=1)

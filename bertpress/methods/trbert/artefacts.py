@@ -70,12 +70,12 @@ def stored(folder: Path, task: Task, key: Mapping[str, Any], compute: Compute, s
         barrier()  # all have looked before the first one may write
         folder.mkdir(parents=True, exist_ok=True)
         encoded = task.encoded("train")
-        mine = list(range(rank(), len(encoded), world_size()))
+        shares = _shares(encoded, task.together)
         part = folder / f"part-{rank()}.npz"
-        np.savez(part, *compute(mine))
+        np.savez(part, *compute(shares[rank()]))
         barrier()
         if is_first_process():
-            _merge(folder, encoded, stage)
+            _merge(folder, encoded, shares, stage)
             write_json(folder / "key.json", key)
         barrier()
     found = json.loads((folder / "key.json").read_text(encoding="utf-8"))
@@ -87,11 +87,19 @@ def stored(folder: Path, task: Task, key: Mapping[str, Any], compute: Compute, s
     return PerRow(folder)
 
 
-def _merge(folder: Path, encoded: Rows, stage: str) -> None:
-    """One file of what each process has computed, in the order of the rows' numbers."""
-    count, processes = len(encoded), world_size()
-    parts = [np.load(folder / f"part-{process}.npz") for process in range(processes)]
-    pieces = [parts[row % processes][f"arr_{row // processes}"] for row in range(count)]
+def _shares(encoded: Rows, together: str | None) -> list[list[int]]:
+    """Positions of the rows that each process computes, in turn; rows that belong together are one's."""
+    groups = np.arange(len(encoded)) if together is None else np.unique(encoded[together], return_inverse=True)[1]
+    return [np.flatnonzero(groups % world_size() == process).tolist() for process in range(world_size())]
+
+
+def _merge(folder: Path, encoded: Rows, shares: Sequence[Sequence[int]], stage: str) -> None:
+    """One file of what each process has computed of its rows, in the order of the rows' numbers."""
+    parts = [np.load(folder / f"part-{process}.npz") for process in range(len(shares))]
+    computed = {
+        row: part[f"arr_{index}"] for part, rows in zip(parts, shares, strict=True) for index, row in enumerate(rows)
+    }
+    pieces = [computed[row] for row in range(len(encoded))]
     numbers = np.concatenate([np.asarray(some["row"]) for some in pieces_of(encoded)])
     order = np.argsort(numbers, kind="stable")
     if wrong := [int(numbers[row]) for row in order if not np.isfinite(pieces[row]).all()]:
@@ -101,7 +109,7 @@ def _merge(folder: Path, encoded: Rows, stage: str) -> None:
     np.save(folder / "rows.npy", numbers[order])
     np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
     np.save(folder / "values.npy", np.concatenate([pieces[row] for row in order], axis=1).astype(np.float32))
-    for process in range(processes):
+    for process in range(len(shares)):
         (folder / f"part-{process}.npz").unlink()
 
 

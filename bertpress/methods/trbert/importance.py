@@ -14,7 +14,7 @@ from torch.nn import functional
 from bertpress import draws
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import side_by_side
+from bertpress.evaluation import pieces_of
 from bertpress.models.walks import Trace
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bertpress.methods.trbert import TrBert
     from bertpress.methods.trbert.artefacts import Floats
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.task import Task
 
 BATCH = 16
 
@@ -72,8 +72,6 @@ def states_before(
 def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions: Sequence[int]) -> list[Floats]:
     """For each of these training rows (decisions, length), in their order; the model is in eval mode and frozen.
 
-    Rows that come into a batch together are all looked at, also those that another process is asked for.
-
     Args:
         model: the full one; for importance by attention a compact one that skips nothing but looks at it.
     """
@@ -81,27 +79,17 @@ def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions
     depth = encoder_of(model.config).depth(model.config)
     layers = method.layers_of(depth)
     result: dict[int, Floats] = {}
-    lengths = encoded["length"]
-    by_length = np.array(sorted(_whole(task, encoded, positions), key=lambda position: int(lengths[position])))
-    if task.together is not None:
-        by_length = side_by_side(by_length, np.asarray(encoded[task.together][:]))
-    for start in range(0, len(by_length), BATCH):
-        chosen = by_length[start : start + BATCH].tolist()
+    wanted = np.asarray(positions)
+    lengths = np.asarray(encoded["length"])
+    groups = None if task.together is None else np.asarray(encoded[task.together])[wanted]
+    for piece in pieces_of(lengths[wanted], BATCH, groups):
+        chosen = wanted[piece].tolist()
         rows = [encoded[position] for position in chosen]
         batch = {name: value.to(model.device) for name, value in task.collate(rows).items()}
         scores = _scores(model, task, method, batch, layers, depth).float().cpu().numpy()
         for index, position in enumerate(chosen):
             result[position] = scores[:, index, : lengths[position]]
     return [result[position] for position in positions]
-
-
-def _whole(task: Task, encoded: Rows, positions: Sequence[int]) -> Sequence[int]:
-    """These rows and all that come into a batch together with them."""
-    if task.together is None:
-        return positions
-    groups = np.asarray(encoded[task.together][:])
-    found: list[int] = np.flatnonzero(np.isin(groups, groups[list(positions)])).tolist()
-    return found
 
 
 def _scores(

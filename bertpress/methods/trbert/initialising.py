@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -43,12 +43,26 @@ class Initialising(Reducing):
         with torch.no_grad():
             outputs = self.task.forward(self.model, batch, actions=everything, output_hidden_states=True)
         states = outputs.hidden_states
-        scores = self.guide.tokens(batch["row"], mask.shape[1], mask.device)
+        scores = self.guide.tokens(batch["row"], mask.shape[1], mask.device).nan_to_num(0.0)
+        average, scores, mask = self._shared(batch, scores)
         lengths = mask.sum(1)
         distance = torch.zeros(len(mask), device=mask.device)
         for step, layer in enumerate(self.costs.layers):
-            target = ranks_as_targets(scores[step].nan_to_num(0.0), lengths)
-            keep = torch.sigmoid(encoder.policies[step](states[layer]))
+            target = ranks_as_targets(scores[step], lengths)
+            keep = torch.sigmoid(average(encoder.policies[step](states[layer])))
             distance = distance + ((keep - target).abs() * mask).sum(1) / lengths
         self.means.add(rank_distance=distance.mean())
         return distance.mean()
+
+    def _shared(self, batch: Mapping[str, Tensor], scores: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """How verdicts of policies are averaged, importance, and a mask of the tokens asked about.
+
+        Where the options of a question share decisions, importance is summed over them.
+        """
+        mask, shared = batch["attention_mask"], self.shared(batch)
+        if shared is None:
+            return lambda verdicts: verdicts, scores, mask
+        everywhere = torch.arange(mask.numel(), device=mask.device)
+        totals = torch.stack([shared.total(each.flatten(), everywhere).view_as(each) for each in scores])
+        common = shared.is_common(everywhere).view_as(mask).to(mask)
+        return lambda verdicts: shared.mean(verdicts.flatten(), everywhere).view_as(verdicts), totals, common

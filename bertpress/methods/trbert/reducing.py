@@ -15,7 +15,8 @@ from bertpress import losses
 from bertpress.budget import fit, settings_of, spread
 from bertpress.methods.trbert.rewards import mean_shares, moved_price
 from bertpress.methods.trbert.sampling import uniform_draws
-from bertpress.models.token_selection import Decide
+from bertpress.models.deciding import Decide
+from bertpress.models.shared_choices import Shared
 from bertpress.models.walks import Trace
 from bertpress.objective import Means, Objective
 from bertpress.processes import mean_over_processes
@@ -158,7 +159,7 @@ class Reducing(Objective):
         """The task's metrics, the share of multiply-adds, and the primary metric less what exceeds the budget."""
         method = self.method
         if self.draws and method.calibrate and method.alpha is None:
-            fit(self.model, self.task, spread(self.task.encoded(split), FITTED_ROWS), method.macs)
+            fit(self.model, self.task, spread(self.task.encoded(split), FITTED_ROWS, self.task.together), method.macs)
         self.judged = []
         found = super().scores(split, device)
         macs = float(torch.cat(self.judged).mean())
@@ -182,12 +183,20 @@ class Reducing(Objective):
         encoder: Any = self.model.base_model
         settings, ids = settings_of(self.model), batch["input_ids"]
         always = torch.isin(ids, torch.tensor(settings.always_keep, device=ids.device))
-        return Decide(settings, encoder.policies, always.flatten() if settings.always_keep else None)
+        kept = always.flatten() if settings.always_keep else None
+        return Decide(settings, encoder.policies, kept, shared=self.shared(batch))
+
+    def shared(self, batch: Mapping[str, Tensor]) -> Shared | None:
+        """What the options of each question have in common, where they share decisions."""
+        groups = self.task.groups(batch) if settings_of(self.model).shared else None
+        return None if groups is None else Shared.of(groups, batch["input_ids"], batch["attention_mask"].bool())
 
     def drawn(self, batch: Mapping[str, Tensor], rollouts: int = 1) -> Callable[[int], Tensor]:
-        """The numbers that a decision is drawn with, a function of seed, step and row."""
+        """The numbers that a decision is drawn with, a function of seed, step and row, or question if it is shared."""
         width = batch["attention_mask"].shape[1]
-        return lambda decision: uniform_draws((self.seed, self.step, decision), batch["row"], rollouts, width)
+        shared = self.task.together if settings_of(self.model).shared else None
+        numbers = batch[shared or "row"]
+        return lambda decision: uniform_draws((self.seed, self.step, decision), numbers, rollouts, width)
 
     def imposed_actions(self, batch: Mapping[str, Tensor], rollouts: int = 1) -> Tensor | None:
         """(rollouts * rows * width, decisions) of what `impose` was given.

@@ -85,6 +85,9 @@ class Reinforced(Reducing):
             return None
         width = batch["attention_mask"].shape[1]
         first = self.guide.tokens(batch["row"], width, batch["row"].device).flatten(1)  # (decisions, rows * length)
+        if (shared := self.shared(batch)) is not None:
+            everywhere = torch.arange(first.shape[1], device=first.device)
+            first = torch.stack([shared.total(scores, everywhere) for scores in first])
         others = first.new_full((first.shape[0], first.shape[1] * (self.method.rollouts - 1)), torch.nan)
         return torch.cat([first, others], 1)
 

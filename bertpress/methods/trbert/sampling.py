@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bertpress import draws
 from bertpress.methods.trbert.rewards import action_losses, entropies
-from bertpress.models.token_selection import Decide, Question, Tokens
+from bertpress.models.deciding import Decide, Question
+from bertpress.models.token_selection import Tokens
 from bertpress.models.walks import Masked, Packed
 
 
@@ -42,7 +43,7 @@ class Sampled:
     eps: float = 0.0
     detach: bool = False
     nll: list[Tensor] = field(default_factory=list)
-    """of each decision, (examples,) mean over the tokens alive"""
+    """of each decision, (examples,) mean over the tokens alive that it is about"""
     kept: list[Tensor] = field(default_factory=list)
     """of each decision, (examples,)"""
     entropy: list[Tensor] = field(default_factory=list)
@@ -51,12 +52,13 @@ class Sampled:
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         tokens = question.tokens
         states = question.states.detach() if self.detach else question.states
-        logits = self.rules.policies[question.step](states)
+        logits = self.rules.mean(self.rules.policies[question.step](states), tokens)
         keep = self._behaviour(question, torch.sigmoid(logits.detach()))
         keep = self.rules.held(self.rules.limited(keep, logits.detach(), tokens), tokens)
-        self.nll.append(mean_of_examples(action_losses(logits, keep, self.eps), tokens))
+        asked = self.rules.asked(tokens)
+        self.nll.append(mean_of_examples(action_losses(logits, keep, self.eps), tokens, asked))
         self.kept.append(sum_of_examples(keep.float(), tokens))
-        self.entropy.append(entropies(logits).mean())
+        self.entropy.append((entropies(logits) * asked).sum() / asked.sum())
         return keep, None
 
     def _behaviour(self, question: Question, probability: Tensor) -> Tensor:
@@ -67,9 +69,9 @@ class Sampled:
         if self.guide is None:
             return keep
         importance = self.guide[question.step][tokens.place]
-        guided = ~importance.isnan()
-        quotas = torch.floor(_segment_sums(probability, tokens) + 0.5)
-        chosen = tokens.ranks(importance.nan_to_num(-1.0)) < quotas[tokens.example]
+        guided, asked = ~importance.isnan(), self.rules.asked(tokens)
+        quotas = torch.floor(_segment_sums(probability * asked, tokens) + 0.5)
+        chosen = tokens.ranks(importance.nan_to_num(-1.0).masked_fill(~asked, -1.0)) < quotas[tokens.example]
         return torch.where(guided, chosen, keep)
 
 
@@ -84,9 +86,9 @@ def sum_of_examples(values: Tensor, tokens: Tokens) -> Tensor:
     return values.new_zeros(len(tokens.rows)).index_add(0, rows[tokens.example], values)
 
 
-def mean_of_examples(values: Tensor, tokens: Tokens) -> Tensor:
-    """(examples,) means over the tokens of each, in the order of the batch."""
-    return sum_of_examples(values, tokens) / sum_of_examples(torch.ones_like(values), tokens)
+def mean_of_examples(values: Tensor, tokens: Tokens, asked: Tensor) -> Tensor:
+    """(examples,) means over those tokens of each that are asked about, in the order of the batch."""
+    return sum_of_examples(values * asked, tokens) / sum_of_examples(asked.to(values), tokens)
 
 
 class Rollouts(Packed):
@@ -168,7 +170,7 @@ class RelaxedPolicy:
 
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         tokens = question.tokens
-        logits = self.rules.policies[question.step](question.states)
+        logits = self.rules.mean(self.rules.policies[question.step](question.states), tokens)
         drawn = self.uniform(question.step)[tokens.place].clamp(1e-6, 1 - 1e-6).to(logits.dtype)
         soft = torch.sigmoid((logits + torch.logit(drawn)) / self.temperature)
         keep = soft > 0.5 if self.actions is None else self.actions[tokens.place, question.step]
@@ -197,7 +199,8 @@ class SoftThresholds:
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         assert question.received is not None
         tokens = question.tokens
-        share = torch.sigmoid((question.received - self.thresholds[question.step]) / self.temperature)
+        received = self.rules.mean(question.received, tokens)
+        share = torch.sigmoid((received - self.thresholds[question.step]) / self.temperature)
         share = share.masked_fill(self.rules.held(torch.zeros_like(share, dtype=torch.bool), tokens), 1.0)
         self.left = share if self.left is None else self.left * share
         self.kept.append(sum_of_examples(self.left, tokens))

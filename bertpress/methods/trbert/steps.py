@@ -73,7 +73,8 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
 def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> PreTrainedModel:
     """The reduced model before any training: new policies, or shares that cost what is asked for."""
     layers = method.layers_of(encoder_of(model.config).depth(model.config))
-    settings = {**method.settings(layers), "always_keep": special_ids(method, task)}
+    shared = method.share_choices and task.head == "multiple-choice"
+    settings = {**method.settings(layers), "always_keep": special_ids(method, task), "shared": shared}
     reduced = compact(model, token_reduction=settings)
     if not layers:
         return reduced.eval()
@@ -196,12 +197,12 @@ def settle(objective: Reducing, method: TrBert, task: Task) -> None:
         return
     change_settings(objective.model, thresholds=objective.thresholds.tolist(), shares=None)
     if method.calibrate and method.alpha is None:
-        fit(objective.model, task, spread(task.encoded(task.dev_split), FITTED_ROWS), method.macs)
+        fit(objective.model, task, spread(task.encoded(task.dev_split), FITTED_ROWS, task.together), method.macs)
 
 
 def calibrate(method: TrBert, reduced: PreTrainedModel, task: Task, run: StepRun) -> None:
     """Move the thresholds or shares of a trained model until the development texts cost what was asked for."""
     if not method.calibrate or method.alpha is not None:
         return
-    reached = fit(reduced, task, spread(task.encoded(task.dev_split), FITTED_ROWS), method.macs)
+    reached = fit(reduced, task, spread(task.encoded(task.dev_split), FITTED_ROWS, task.together), method.macs)
     run.runtime.say(f"the development texts cost {100 * reached:.1f} % of the multiply-adds of the full model")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bertpress.evaluation import side_by_side
+from bertpress.evaluation import pieces_of, side_by_side
 from bertpress.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
@@ -50,20 +50,19 @@ class Evaluator:
     ) -> None:
         self.model, self.task = model, task
         rows = task.encoded(split)
+        groups = None if task.together is None else np.asarray(rows[task.together])
         order = np.random.default_rng((seed, len(rows))).permutation(len(rows))
-        lengths = np.asarray(rows["length"])
-        groups = np.arange(len(rows)) if task.together is None else np.asarray(rows[task.together])
-        order = side_by_side(order, groups)
         self.ends = sorted({min(rung, len(rows)) for rung in (*rungs, len(rows))})
+        if groups is not None:
+            order, self.ends = side_by_side(order, groups, self.ends)
         self.forwards = 0
         """rows that networks were run on, in all processes together"""
         self.labelled = task.has_labels(split)
         self.rungs: list[list[dict[str, Tensor]]] = []
         for start, end in zip([0, *self.ends], self.ends, strict=False):
-            by_length = order[start:end][np.argsort(lengths[order[start:end]], kind="stable")]
-            chosen = side_by_side(by_length, groups).tolist()
-            pieces = [chosen[place : place + BATCH] for place in range(0, len(chosen), BATCH)]
-            batches = [task.collate([rows[int(row)] for row in piece]) for piece in pieces]
+            chosen = order[start:end]
+            pieces = pieces_of(np.asarray(rows["length"])[chosen], BATCH, None if groups is None else groups[chosen])
+            batches = [task.collate([rows[row] for row in chosen[piece].tolist()]) for piece in pieces]
             self.rungs.append([{name: value.to(model.device) for name, value in batch.items()} for batch in batches])
         self.expected = (
             [] if self.labelled else [[self._logits(largest, batch) for batch in rung] for rung in self.rungs]

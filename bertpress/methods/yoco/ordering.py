@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
+from bertpress.evaluation import pieces_of, side_by_side
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.yoco.elastic import cuts_of, head_size_of, places_of
 from bertpress.methods.yoco.options import shapes_of
@@ -102,7 +103,7 @@ def calibration_batches(
     """Batches of training rows drawn by seed, no row twice: the same for every process that asks.
 
     Args:
-        rows: how many; all that there are if these are fewer.
+        rows: how many; all that there are if these are fewer, and a few more where rows belong together.
 
     Raises:
         RequestError: no training rows.
@@ -110,9 +111,17 @@ def calibration_batches(
     encoded = task.encoded("train")
     if not len(encoded):
         raise RequestError(f"{task.name} has no training rows to measure importance on.")
-    chosen = np.random.default_rng(seed).permutation(len(encoded))[:rows].tolist()
-    groups = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
-    batches = [task.collate([encoded[row] for row in group]) for group in groups]
+    order = np.random.default_rng(seed).permutation(len(encoded))
+    if task.together is None:
+        chosen = order[:rows]
+        pieces = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
+    else:
+        groups = np.asarray(encoded[task.together])
+        order, (end,) = side_by_side(order, groups, [min(rows, len(order))])
+        chosen = order[:end]
+        lengths = np.asarray(encoded["length"])[chosen]
+        pieces = [chosen[piece] for piece in pieces_of(lengths, batch_size, groups[chosen])]
+    batches = [task.collate([encoded[row] for row in piece.tolist()]) for piece in pieces]
     return [{name: value.to(device) for name, value in batch.items()} for batch in batches]
 
 
