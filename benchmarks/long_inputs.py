@@ -1,10 +1,10 @@
 """What more positions bring on long texts: MiniLM cut at 512 tokens, and extended by tiles to 1,024.
 
-Hyperpartisan news: half of the articles are longer than 512 tokens, a quarter than 1,024. Each length is tried twice: fine-tuned
-at once, and after `MASKED` epochs of masked words on the training articles, in rows of that length, which is where a
-table that was only just extended learns. The learning rate is the best of `RATES` on seed 1 by validation accuracy, and
-further seeds run with it; what counts is the accuracy on the test articles, of which there are 65, so a single answer
-is 1.5 points.
+Hyperpartisan news: half of the articles are longer than 512 tokens, a quarter than 1,024. Each length is tried twice:
+fine-tuned at once, and after `MASKED` epochs of masked words on the training articles, in rows of that length, which is
+where a table that was only just extended learns. The learning rate is the best of `RATES` on seed 1 by validation
+accuracy, and further seeds run with it; what counts is the accuracy on the test articles, of which there are 65, so a
+single answer is 1.5 points.
 
 A cell is one training; its file in results/long_inputs/ is written when it ends, and a cell that has its file is not
 run again. `long_inputs.json` sums up. Needs BERTPRESS_DATA.

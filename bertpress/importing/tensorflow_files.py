@@ -93,7 +93,7 @@ def read_variables(prefix: Path) -> Variables:
     """
     with _silenced():
         try:
-            import tensorflow  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            import tensorflow
         except ImportError:
             raise RequestError(
                 'Reading a TensorFlow checkpoint needs TensorFlow; run: pip install "bertpress[tensorflow]"'

@@ -131,6 +131,12 @@ def test_what_cannot_be_extended() -> None:
         Finetune(extend="interpolate").plan(make_config())
 
 
+def test_a_remark_says_that_new_positions_know_nothing() -> None:
+    assert "from 64 on" in Finetune(positions=128).warnings(make_config("roberta"), {})[0]
+    assert not Finetune(positions=64).warnings(make_config("roberta"), {})
+    assert not Finetune().warnings(make_config(), {})
+
+
 LONG = " ".join(["bright", "dull", "house"] * 40)
 
 
@@ -165,8 +171,10 @@ def test_a_run_extends_trains_and_reduces_at_the_new_length(
     row = tokenizer(LONG, return_tensors="pt")
     assert row["input_ids"].shape[1] > 100
     assert model(**row).logits.isfinite().all()
-    result = json.loads((run / "01-trbert" / "result.json").read_text())
-    assert result["cost"]["parameters"]["total"] > 0
+    notes = json.loads((run / "00-finetune" / "result.json").read_text())["notes"]
+    assert notes[0].startswith("positions from 64 on are new")
+    reduced = json.loads((run / "01-trbert" / "model" / "config.json").read_text())
+    assert reduced["max_position_embeddings"] == model.config.max_position_embeddings
 
 
 @pytest.mark.slow

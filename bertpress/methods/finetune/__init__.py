@@ -80,6 +80,17 @@ class Finetune(Method):
 
         return (3.0 if self.train == "all" else 1.0) * (self.layers or encoder_of(config).depth(config))
 
+    def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
+        from bertpress.encoders import encoder_of
+
+        present = encoder_of(config).positions(config)
+        if self.positions is None or self.positions == present:
+            return []
+        return [
+            f"positions from {present} on are new, and the model knows of them what this training teaches it "
+            "(bertpress pretrain teaches more, on plain text)"
+        ]
+
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         import copy
 
