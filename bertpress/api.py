@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
+from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.opening import Speed, open_model, open_texts, prepare
 from bertpress.pretraining import pretrain as pretrain
@@ -93,7 +94,9 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
 
     job = prepare(recipe, runtime or Runtime())
     model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
-    batch = recipe.steps[0].baseline_training().batch_size
+    first = recipe.steps[0]
+    model = first.extended(model) if isinstance(first, Finetune) else model
+    batch = first.baseline_training().batch_size
     seconds, tokens = planning.seconds_per_layer_pass(model, task, batch), mean_tokens(task)
     rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
     for row, plan in zip(rows, job.plans, strict=True):
@@ -256,13 +259,14 @@ def import_model(
     tokenizer: str | None = None,
     head_labels: tuple[str, ...] | None = None,
     keep_head: bool = False,
+    cased: bool | None = None,
 ) -> list[str]:
     """Make an ordinary model folder of an original's checkpoint; see `importing.import_model`."""
     from bertpress import importing
     from bertpress.pipeline import quieten
 
     quieten()
-    return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head)
+    return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:

@@ -172,18 +172,19 @@ def report_command(
 @app.command("import")
 def import_command(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint of an original program: its folder or file")],
-    source: Annotated[str, typer.Option("--from", help="which original: theseus or tinybert")],
+    source: Annotated[str, typer.Option("--from", help="which original: theseus, tinybert, trbert or tensorflow")],
     out: Annotated[Path, typer.Option("--out", help="folder of the model")],
     tokenizer: Annotated[str | None, typer.Option(help="where the tokenizer is, if not beside the checkpoint")] = None,
     head_labels: Annotated[str | None, typer.Option(help="label names in the order of the model's head")] = None,
     keep_head: Annotated[bool, typer.Option("--keep-head", help="tinybert: take the classifier as it is")] = False,
+    cased: Annotated[bool | None, typer.Option("--cased/--uncased", help="how a bare vocab.txt is read")] = None,
 ) -> None:
     """Make an ordinary model folder of an original's checkpoint."""
     from bertpress import api
 
     labels = split_list(head_labels)
     head = None if labels is None else tuple(labels)
-    for remark in api.import_model(checkpoint, source, out, tokenizer, head, keep_head):
+    for remark in api.import_model(checkpoint, source, out, tokenizer, head, keep_head, cased):
         print(remark)
     print(out)
 

@@ -75,8 +75,10 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     check_runtime(runtime, recipe.precision)
     join(runtime.device)
     config = load_config(recipe.model, runtime.trust_remote_code)
-    check_length(recipe.max_length, encoder_of(config).positions(config))
+    check_length(recipe.max_length, positions := planning.reading_positions(recipe, config))
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
+    if positions > encoder_of(config).positions(config):
+        tokenizer.model_max_length = max(tokenizer.model_max_length, positions)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
@@ -99,6 +101,11 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
     for index, method in enumerate(recipe.steps):
         if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
+        if index and isinstance(method, Finetune) and method.positions is not None:
+            raise RequestError(
+                f"{index:02d}-{method.name}: positions extends the model that a recipe begins with, since every step "
+                "reads the same inputs; say it in the first step."
+            )
         if is_reduced(config) and not method.takes_reduced:
             raise RequestError(
                 f"{index:02d}-{method.name}: the model skips tokens between layers, and token reduction comes last; "

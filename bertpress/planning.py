@@ -53,6 +53,12 @@ class StepPlan:
         return cost.parameters(self.after, head=self.head).total
 
 
+def reading_positions(recipe: Recipe, config: PretrainedConfig) -> int:
+    """Longest input of the model that reads texts first: the start model, or what a first fine-tuning extends it to."""
+    first = recipe.steps[0]
+    return encoder_of(config).positions(first.plan(config) if isinstance(first, Finetune) else config)
+
+
 def plan_steps(recipe: Recipe, config: PretrainedConfig, task: Task, processes: int = 1) -> list[StepPlan]:
     """Plan every step of `recipe` on `task`, the truncated baseline last.
 

@@ -110,8 +110,9 @@ class Request:
             RequestError: what is wrong with the recipe, before the text is read for the vocabulary; the folder holds a
                 model of other settings, or the text cannot be read.
         """
-        from bertpress.encoders import check_length, encoder_of
+        from bertpress.encoders import check_length
         from bertpress.pipeline import check_steps, quieten
+        from bertpress.planning import reading_positions
         from bertpress.tasks.text import check_text
 
         quieten(runtime.threads)
@@ -122,7 +123,7 @@ class Request:
         check_runtime(runtime, recipe.precision)
         check_run(folder.parent, recipe)
         config = untrained_config(shape, self.vocabulary_size or LARGEST)
-        check_length(recipe.max_length, encoder_of(config).positions(config))
+        check_length(recipe.max_length, reading_positions(recipe, config))
         check_steps(recipe, config, None, runtime)
         check_text(corpus, recipe.max_length, recipe.limit)
         if is_first_process():

@@ -46,10 +46,13 @@ class Encoder:
         """Number of layers."""
         return int(getattr(config, self.depth_field))
 
+    def first_position(self, config: PretrainedConfig) -> int:
+        """Row of the position table at which positions begin."""
+        return 0 if self.positions_after is None else int(getattr(config, self.positions_after)) + 1
+
     def positions(self, config: PretrainedConfig) -> int:
         """Longest input in tokens, special ones included."""
-        unusable = 0 if self.positions_after is None else getattr(config, self.positions_after) + 1
-        return int(config.max_position_embeddings) - unusable
+        return int(config.max_position_embeddings) - self.first_position(config)
 
     def layer_list(self, model: PreTrainedModel) -> nn.Module:
         """The module that the encoder walks over."""

@@ -23,13 +23,15 @@ class Request:
     """What is to be imported, and into what."""
 
     folder: Path
-    """with config.json"""
+    """with the original's configuration"""
     weights: Path
-    """the file of tensors"""
+    """the file of tensors; of TensorFlow the path that its files begin with"""
     out: Path
     tokenizer: str | None = None
     head_labels: tuple[str, ...] | None = None
     keep_head: bool = False
+    cased: bool | None = None
+    """whether letters keep their case, where only a vocabulary is there to tell"""
 
 
 def find_files(checkpoint: Path) -> tuple[Path, Path]:
@@ -84,7 +86,12 @@ def find_tokenizer(request: Request, config: PretrainedConfig) -> PreTrainedToke
     Raises:
         RequestError: there is none, or it has more tokens than the model.
     """
-    words = _near(request.folder, config) if request.tokenizer is None else load_tokenizer(request.tokenizer)
+    places: tuple[Path, ...] = (request.folder, request.folder.absolute().parent)
+    if request.tokenizer is not None:
+        named = Path(request.tokenizer)
+        named = named.parent if named.is_file() else named
+        places = (named,) if named.is_dir() and not (named / "config.json").is_file() else ()
+    words = _read(places, config, request.cased) if places else _load(str(request.tokenizer), request.cased)
     if len(words) > config.vocab_size:
         raise RequestError(
             f"The tokenizer has {len(words)} tokens, but the model knows {config.vocab_size}; "
@@ -93,26 +100,43 @@ def find_tokenizer(request: Request, config: PretrainedConfig) -> PreTrainedToke
     return words
 
 
-def _near(folder: Path, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+def _load(name: str, cased: bool | None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or of the Hub."""
+    if cased is not None:
+        raise RequestError(f"The tokenizer {name} says itself how it treats capital letters; leave out the case.")
+    return load_tokenizer(name)
+
+
+def _read(places: tuple[Path, ...], config: PretrainedConfig, cased: bool | None) -> PreTrainedTokenizerBase:
+    """The tokenizer in the first of these folders that has one."""
     from transformers import AutoTokenizer
 
-    for place in (folder, folder.absolute().parent):
+    for place in places:
         if not any((place / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json")):
             continue
+        case = _case(place, cased)
         try:
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, config=config, **_case(place))
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, config=config, **case)
         except (OSError, ValueError, KeyError) as error:
             raise RequestError(f"The tokenizer in {place} cannot be read: {error}") from None
         return tokenizer
-    raise RequestError(f"There is no vocab.txt in {folder} or above it; name the tokenizer with --tokenizer.")
+    above = " or above it" if len(places) > 1 else ""
+    raise RequestError(f"There is no vocab.txt in {places[0]}{above}; name the tokenizer with --tokenizer.")
 
 
-def _case(place: Path) -> dict[str, bool]:
-    """Whether texts are lower-cased, where only a vocabulary is there to tell: its capital letters do."""
-    if any((place / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.json")):
+def _case(place: Path, cased: bool | None) -> dict[str, bool]:
+    """Whether texts are lower-cased, where only a vocabulary is there to tell: its capital letters do.
+
+    Raises:
+        RequestError: `cased` is given where more is there to tell.
+    """
+    telling = [file for file in ("tokenizer.json", "tokenizer_config.json", "vocab.json") if (place / file).is_file()]
+    if telling and cased is not None:
+        raise RequestError(f"{place / telling[0]} says how capital letters are treated; leave out the case.")
+    if telling:
         return {}
     tokens = set((place / "vocab.txt").read_text(encoding="utf-8").split("\n"))
-    return {"do_lower_case": not tokens.issuperset(string.ascii_uppercase)}
+    return {"do_lower_case": not (tokens.issuperset(string.ascii_uppercase) if cased is None else cased)}
 
 
 def name_labels(config: PretrainedConfig, outputs: int, names: tuple[str, ...] | None) -> None:

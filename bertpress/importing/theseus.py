@@ -19,8 +19,6 @@ def import_theseus(request: Request) -> list[str]:
 
     from bertpress.encoders.surgery import with_layers
 
-    if request.keep_head:
-        raise RequestError("The head of a Theseus checkpoint is always kept; leave out --keep-head.")
     config, state = load_config(str(request.folder)), read_weights(request.weights)
     tokenizer = find_tokenizer(request, config)
     successor = {name for name in state if ".scc_layer." in name}

@@ -12,34 +12,19 @@ A checkpoint is a BERT under old names, with parts beside it that only training 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
 from bertpress.files import new_folder
+from bertpress.importing.configs import read_config
 from bertpress.importing.reading import Request, State, fill, find_tokenizer, name_labels, read_weights
 from bertpress.run import save_model
-from bertpress.values import mapping
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
 
-FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "initializer_range",
-)
-"""All that the original reads of its config.json; what it leaves out is BERT-base's, there and in transformers."""
 PARTS = {
     "encoder": r"bert\.(.+)",
     "classifier": r"(classifier\..+)",
@@ -56,7 +41,7 @@ def import_tinybert(request: Request) -> list[str]:
     Raises:
         RequestError: a checkpoint of something else, or a head that was asked for and is not there.
     """
-    config, parts = _config(request), divided(read_weights(request.weights))
+    config, parts = read_config(request.folder / "config.json"), divided(read_weights(request.weights))
     tokenizer = find_tokenizer(request, config)
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     trained = is_trained(parts["classifier"])
@@ -102,23 +87,6 @@ def projections_of(parts: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     """The trained projections under our names; empty where there are none."""
     found = parts["per_layer"] or {f"all.{name}": value for name, value in parts["shared"].items()}
     return {name: value.contiguous() for name, value in found.items()} if is_trained(found) else {}
-
-
-def _config(request: Request) -> PretrainedConfig:
-    """A BERT's configuration out of the original's, which names no architecture and has fields of its own."""
-    from transformers import BertConfig
-    from transformers.activations import ACT2FN
-
-    file = request.folder / "config.json"
-    try:
-        values: dict[str, Any] = mapping(json.loads(file.read_text(encoding="utf-8")))
-        config = BertConfig(**{name: values[name] for name in FIELDS if name in values})
-        if config.hidden_act not in ACT2FN or config.hidden_size % config.num_attention_heads:
-            shape = f"width {config.hidden_size}, {config.num_attention_heads} heads"
-            raise ValueError(f"activation {config.hidden_act}, {shape}")
-    except Exception as error:  # whatever other values make the parser or the class raise
-        raise RequestError(f"{file} does not describe a BERT: {' '.join(str(error).split())}") from None
-    return config
 
 
 def _model(config: PretrainedConfig, parts: dict[str, dict[str, Tensor]], request: Request) -> PreTrainedModel:

@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from bertpress.errors import RequestError
 from bertpress.importing import import_model
-from bertpress.importing.tinybert import FIELDS
+from bertpress.importing.configs import FIELDS
 from bertpress.methods.tinybert import TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.steps import load_projections
@@ -124,7 +124,7 @@ def saved(folder: Path, state: State, file: str = "pytorch_model.bin", words: bo
 
 def plain(state: State) -> BertModel:
     """A BERT of transformers with the checkpoint's encoder, put together tensor by tensor."""
-    model = BertModel(BertConfig(**{name: CONFIG[name] for name in FIELDS}))
+    model = BertModel(BertConfig(**{name: CONFIG[name] for name in FIELDS["bert"]}))
     own = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in state.items():
@@ -278,7 +278,7 @@ def test_heads_that_do_not_fit_the_request(tmp_path: Path) -> None:
     folder, out = saved(tmp_path / "step2", of_task(trained=True)), tmp_path / "out"
     refused(folder, out, "names 3 labels, but the head has 2", head_labels=("a", "b", "c"), keep_head=True)
     refused(folder, out, "add --keep-head", head_labels=("a", "b"))
-    refused(folder, out, "always kept", source="theseus", keep_head=True)
+    refused(folder, out, "is for tinybert", source="theseus", keep_head=True)
 
 
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:

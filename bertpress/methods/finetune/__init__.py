@@ -37,6 +37,10 @@ class Finetune(Method):
 
     layers: int | None = Field(None, ge=1)
     """keep only that many bottom layers of the given model"""
+    positions: int | None = Field(None, ge=1)
+    """longest input that the model can read afterwards; it gets new positions, which this training has to teach it"""
+    extend: Literal["tile", "interpolate"] = "tile"
+    """how new positions begin: as the trained ones repeated, or as these stretched over the new length"""
     train: Literal["all", "head"] = "all"
     """every parameter, or those of the head that the encoder does not share: of a masked-lm head its transform, norm
     and bias, not the output table, which is the embeddings'"""
@@ -51,12 +55,22 @@ class Finetune(Method):
 
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.encoders import encoder_of
+        from bertpress.encoders.positions import with_positions
         from bertpress.encoders.surgery import with_layers
 
         depth = encoder_of(config).depth(config)
         if self.layers is not None and self.layers > depth:
             raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
-        return with_layers(config, [(layer,) for layer in range(self.layers or depth)])
+        if self.positions is None and self.extend != "tile":
+            raise RequestError(f"extend={self.extend} says how new positions begin; say how many with positions.")
+        config = with_layers(config, [(layer,) for layer in range(self.layers or depth)])
+        return config if self.positions is None else with_positions(config, self.positions)
+
+    def extended(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The model with the positions that are asked for; `model` itself where none are."""
+        from bertpress.encoders.positions import extend_positions
+
+        return model if self.positions is None else extend_positions(model, self.positions, self.extend)
 
     def check(self, situation: Situation) -> None:
         if self.train == "head" and situation.task is not None and situation.task.head is None:
@@ -70,6 +84,17 @@ class Finetune(Method):
 
         return (3.0 if self.train == "all" else 1.0) * (self.layers or encoder_of(config).depth(config))
 
+    def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
+        from bertpress.encoders import encoder_of
+
+        present = encoder_of(config).positions(config)
+        if self.positions is None or self.positions == present:
+            return []
+        return [
+            f"positions from {present} on are new, and the model knows of them what this training teaches it "
+            "(bertpress pretrain teaches more, on plain text)"
+        ]
+
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         import copy
 
@@ -78,6 +103,7 @@ class Finetune(Method):
         from bertpress.objective import Supervised
 
         result = copy.deepcopy(model) if self.layers is None else keep_layers(model, range(self.layers))
+        result = self.extended(result)
         result.requires_grad_(self.train == "all")
         freeze_decisions(result)
         for parameter in head_parameters(result, task.head):
