@@ -176,8 +176,10 @@ def test_what_is_saved_is_loaded_bit_for_bit(family: str, kind: str, tmp_path: P
     batch = make_batch(model)
     for options in ({}, {"profile": "fast"}):
         (expected, trace), (found, own_trace) = (run(each, batch, **options) for each in (model, again))
-        assert torch.equal(found, expected)
+        # How a product with a single row of weights is rounded depends on where in memory they lie.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 if kind == "ForMultipleChoice" else 0)
         assert torch.equal(own_trace.alive(), trace.alive())
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
     assert again.config.token_reduction == reduction
     assert again.config._attn_implementation == "packed"
     tables = again.get_output_embeddings(), again.get_input_embeddings()
