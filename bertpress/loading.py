@@ -19,10 +19,33 @@ AUTO_CLASSES: dict[str | None, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
+    "multi-hop": "AutoModelForMultiHop",
     "masked-lm": "AutoModelForMaskedLM",
     None: "AutoModel",
 }
-"""Kind of head (`Task.head`) to the class of transformers that loads a model with such a head; the bare one last."""
+"""Kind of head (`Task.head`) to the class that loads a model with such a head; the bare one last. All are those of
+transformers, but for heads that it does not have (`OWN_CLASSES`)."""
+
+
+class AutoModelForMultiHop:
+    """Loads a compact model with a multi-hop head from its folder, or from a stock model's, which gives the encoder."""
+
+    @staticmethod
+    def from_pretrained(folder: str, config: PretrainedConfig | None = None, **options: Any) -> Any:
+        """As transformers' classes; code of a folder is never run."""
+        from bertpress.encoders.compact import check_head, compact_config
+        from bertpress.models import COMPACT, architecture_of, is_compact, module_of
+
+        options.pop("trust_remote_code", None)
+        config = load_config(folder) if config is None else config
+        check_head(config, "multi-hop")
+        architecture = architecture_of(config)
+        cls = getattr(module_of(architecture), f"Compact{COMPACT[architecture]}ForMultiHop")
+        return cls.from_pretrained(folder, config=config if is_compact(config) else compact_config(config), **options)
+
+
+OWN_CLASSES: dict[str, Any] = {"AutoModelForMultiHop": AutoModelForMultiHop}
+"""Classes of ours that load as those of transformers do."""
 
 
 def auto_class(architectures: Sequence[str] | None) -> str:
@@ -34,13 +57,13 @@ def auto_class(architectures: Sequence[str] | None) -> str:
 
 
 def loader(name: str) -> Any:
-    """One of transformers' classes that load by type; for compact models it takes ours, never a folder's code."""
+    """A class that loads by type; for compact models it takes ours, never a folder's code."""
     import transformers
 
     from bertpress.models import register
 
     register()
-    return getattr(transformers, name)
+    return OWN_CLASSES.get(name) or getattr(transformers, name)
 
 
 def model_folder(name: str) -> str:
@@ -153,10 +176,12 @@ def load_for_task(
         RequestError: no such model, or no trained head for these labels while `new_head` is off.
     """
     from bertpress.encoders import encoder_of
+    from bertpress.encoders.compact import check_head
     from bertpress.encoders.surgery import renew_head
 
     config = load_config(name, trust_remote_code)
     encoder_of(config)
+    check_head(config, task.head)
     if head_labels is not None:
         _name_outputs(config, name, head_labels)
     refusal = None

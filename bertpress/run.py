@@ -138,15 +138,13 @@ class StepRun:
             numbers.unlink()
 
 
-def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str, encoder_only: bool = False
-) -> None:
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str) -> None:
     """Write a model folder that `AutoModel` loads, in one step."""
     from bertpress.loading import clear_limits
 
     clear_limits(tokenizer)
     with new_folder(folder) as temporary:
-        (model.base_model if encoder_only else model).save_pretrained(temporary)
+        model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_text(temporary / "README.md", card)
 

@@ -84,6 +84,7 @@ class Encoder:
             )
 
 
+_MULTI_HOP = ("qa_outputs", "qa_classifier", "sent_linear", "sent_classifier")
 _ROBERTA = Encoder(
     layers="encoder.layer",
     depth_field="num_hidden_layers",
@@ -91,6 +92,7 @@ _ROBERTA = Encoder(
         "sequence-classification": ("classifier",),
         "token-classification": ("classifier",),
         "question-answering": ("qa_outputs",),
+        "multi-hop": _MULTI_HOP,
         "masked-lm": ("lm_head",),
     },
     positions_after="pad_token_id",
@@ -104,6 +106,7 @@ ENCODERS: dict[str, Encoder] = {
             "sequence-classification": ("classifier",),
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("cls",),
         },
     ),
@@ -116,6 +119,7 @@ ENCODERS: dict[str, Encoder] = {
             "sequence-classification": ("pre_classifier", "classifier"),
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         },
         attention_dropout="attention_dropout",
@@ -128,6 +132,7 @@ ENCODERS: dict[str, Encoder] = {
             "sequence-classification": ("classifier",),
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("generator_predictions", "generator_lm_head"),
         },
         other_widths=("embedding_size",),

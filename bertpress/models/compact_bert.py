@@ -11,9 +11,11 @@ from transformers.models.bert.modeling_bert import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    BertPreTrainedModel,
 )
 
 from .compact import CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactBertConfig(BertConfig):
@@ -56,6 +58,13 @@ class CompactBertForTokenClassification(CompactHead, BertForTokenClassification)
 
 class CompactBertForQuestionAnswering(CompactHead, BertForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+
+
+class CompactBertForMultiHop(MultiHopHead, BertPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactBertConfig
     encoder_class = CompactBertModel

@@ -11,10 +11,12 @@ from transformers.models.distilbert.modeling_distilbert import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
+    DistilBertPreTrainedModel,
 )
 
 from .compact import CompactEncoder, CompactHead
 from .layer_shapes import Places
+from .multihop import MultiHopHead
 
 
 class CompactDistilBertConfig(DistilBertConfig):
@@ -66,6 +68,13 @@ class CompactDistilBertForTokenClassification(CompactHead, DistilBertForTokenCla
 
 class CompactDistilBertForQuestionAnswering(CompactHead, DistilBertForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactDistilBertConfig
+    encoder_class = CompactDistilBertModel
+
+
+class CompactDistilBertForMultiHop(MultiHopHead, DistilBertPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactDistilBertConfig
     encoder_class = CompactDistilBertModel

@@ -11,9 +11,11 @@ from transformers.models.electra.modeling_electra import (
     ElectraForSequenceClassification,
     ElectraForTokenClassification,
     ElectraModel,
+    ElectraPreTrainedModel,
 )
 
 from .compact import CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactElectraConfig(ElectraConfig):
@@ -56,6 +58,13 @@ class CompactElectraForTokenClassification(CompactHead, ElectraForTokenClassific
 
 class CompactElectraForQuestionAnswering(CompactHead, ElectraForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel
+
+
+class CompactElectraForMultiHop(MultiHopHead, ElectraPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactElectraConfig
     encoder_class = CompactElectraModel

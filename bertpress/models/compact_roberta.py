@@ -11,9 +11,11 @@ from transformers.models.roberta.modeling_roberta import (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaModel,
+    RobertaPreTrainedModel,
 )
 
 from .compact import CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactRobertaConfig(RobertaConfig):
@@ -56,6 +58,13 @@ class CompactRobertaForTokenClassification(CompactHead, RobertaForTokenClassific
 
 class CompactRobertaForQuestionAnswering(CompactHead, RobertaForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactRobertaConfig
+    encoder_class = CompactRobertaModel
+
+
+class CompactRobertaForMultiHop(MultiHopHead, RobertaPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactRobertaConfig
     encoder_class = CompactRobertaModel

@@ -11,9 +11,11 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import (
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
     XLMRobertaModel,
+    XLMRobertaPreTrainedModel,
 )
 
 from .compact import CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactXLMRobertaConfig(XLMRobertaConfig):
@@ -56,6 +58,13 @@ class CompactXLMRobertaForTokenClassification(CompactHead, XLMRobertaForTokenCla
 
 class CompactXLMRobertaForQuestionAnswering(CompactHead, XLMRobertaForQuestionAnswering):
     """A span of tokens for each row."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+
+
+class CompactXLMRobertaForMultiHop(MultiHopHead, XLMRobertaPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactXLMRobertaConfig
     encoder_class = CompactXLMRobertaModel

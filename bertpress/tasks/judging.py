@@ -123,4 +123,16 @@ KINDS: dict[str, Kind] = {
         shown_label="an answer",
         shown_answer="F1 {:.2f}",
     ),
+    "multihop": Kind(
+        outputs=6,  # F1 and exact match of the answer, of its facts, of both; the label is 1, the best of all
+        answers=lambda results: results,
+        fit=lambda results, labels: results[:, 4],
+        metrics=("answer_f1", "exact_match", "facts_f1", "facts_exact_match", "joint_f1", "joint_exact_match"),
+        right=lambda results, labels: results[:, 5] == labels,
+        worse="answer or facts not exact now, but in start",
+        better="answer and facts exact now, not in start",
+        fit_name="joint F1",
+        shown_label="an answer and its facts",
+        shown_answer="F1 {0:.2f}, of the facts {2:.2f}",
+    ),
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from bertpress.cost import HeadRows
 
 OWN_TEXTS = "texts"
 """The split of texts that belong to no data set."""
@@ -188,8 +189,8 @@ class Task(ABC):
         taken = _parameters(type(model).forward)
         return {name: batch[name] for name in self.inputs if name in batch and name in taken}
 
-    def positions(self, tokens: int) -> int:
-        """Number of tokens that `forward` applies the head to in an input of that many."""
+    def positions(self, tokens: int) -> HeadRows:
+        """Number of tokens that `forward` applies the head to in an input of that many; or of each part of the head."""
         return 1
 
     @abstractmethod
