@@ -19,12 +19,10 @@ AUTO_CLASSES: dict[str | None, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
-    "multi-hop": "AutoModelForMultiHop",
     "masked-lm": "AutoModelForMaskedLM",
     None: "AutoModel",
 }
-"""Kind of head (`Task.head`) to the class that loads a model with such a head; the bare one last. All are those of
-transformers, but for heads that it does not have (`OWN_CLASSES`)."""
+"""Kind of head (`Task.head`) to the class of transformers that loads a model with such a head; the bare one last."""
 
 
 class AutoModelForMultiHop:
@@ -33,25 +31,41 @@ class AutoModelForMultiHop:
     @staticmethod
     def from_pretrained(folder: str, config: PretrainedConfig | None = None, **options: Any) -> Any:
         """As transformers' classes; code of a folder is never run."""
+        options.pop("trust_remote_code", None)
+        cls, config = AutoModelForMultiHop.found(load_config(folder) if config is None else config)
+        return cls.from_pretrained(folder, config=config, **options)
+
+    @staticmethod
+    def from_config(config: PretrainedConfig, **options: Any) -> Any:
+        """A model with random weights."""
+        cls, config = AutoModelForMultiHop.found(config)
+        return cls._from_config(config, **options)
+
+    @staticmethod
+    def found(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:
+        """The class for a configuration, and that of its models."""
         from bertpress.encoders.compact import check_head, compact_config
         from bertpress.models import COMPACT, architecture_of, is_compact, module_of
 
-        options.pop("trust_remote_code", None)
-        config = load_config(folder) if config is None else config
         check_head(config, "multi-hop")
         architecture = architecture_of(config)
         cls = getattr(module_of(architecture), f"Compact{COMPACT[architecture]}ForMultiHop")
-        return cls.from_pretrained(folder, config=config if is_compact(config) else compact_config(config), **options)
+        return cls, config if is_compact(config) else compact_config(config)
 
 
-OWN_CLASSES: dict[str, Any] = {"AutoModelForMultiHop": AutoModelForMultiHop}
-"""Classes of ours that load as those of transformers do."""
+OWN_CLASSES: dict[str | None, Any] = {"multi-hop": AutoModelForMultiHop}
+"""The same for heads that transformers does not have: classes of ours."""
+
+
+def class_of_head(head: str | None) -> str:
+    """The name of the class that loads a model with a head of that kind; None for the bare one."""
+    return OWN_CLASSES[head].__name__ if head in OWN_CLASSES else AUTO_CLASSES[head]
 
 
 def auto_class(architectures: Sequence[str] | None) -> str:
     """The class that loads a model of these architectures (its configuration's) with the head that it has."""
-    for kind, name in AUTO_CLASSES.items():
-        if kind and any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
+    for name in map(class_of_head, (*OWN_CLASSES, *filter(None, AUTO_CLASSES))):
+        if any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
             return name
     return AUTO_CLASSES[None]
 
@@ -63,7 +77,8 @@ def loader(name: str) -> Any:
     from bertpress.models import register
 
     register()
-    return OWN_CLASSES.get(name) or getattr(transformers, name)
+    own = {cls.__name__: cls for cls in OWN_CLASSES.values()}
+    return own.get(name) or getattr(transformers, name)
 
 
 def model_folder(name: str) -> str:
@@ -246,7 +261,7 @@ def load_weights(
     from safetensors import SafetensorError
 
     try:
-        model, info = loader(AUTO_CLASSES[head]).from_pretrained(
+        model, info = loader(class_of_head(head)).from_pretrained(
             model_folder(name),
             config=config,
             dtype=torch.float32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bertpress.loading import OWN_CLASSES, auto_class
+from bertpress.loading import AUTO_CLASSES, auto_class
 from bertpress.models import is_compact
 
 if TYPE_CHECKING:
@@ -54,5 +54,5 @@ def loading_lines(model: PreTrainedModel) -> str:
     code = ", trust_remote_code=True" if is_compact(model.config) else ""
     auto = auto_class([type(model).__name__])
     path = f"{type(model).__module__.rpartition('.')[2]}.{type(model).__name__}"
-    lines = (_BY_NAME if auto in OWN_CLASSES else _AUTO).format(auto=auto, code=code, path=path)
+    lines = (_AUTO if auto in AUTO_CLASSES.values() else _BY_NAME).format(auto=auto, code=code, path=path)
     return f'{lines}tokenizer = AutoTokenizer.from_pretrained("FOLDER"{code})\n'

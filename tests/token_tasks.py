@@ -1,7 +1,8 @@
-"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc and qa.
+"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc, qa and multihop.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
-first of them; every fourth question has none.
+first of them; every fourth question has none. Multi-hop: the row as a paragraph of two sentences after one that says
+nothing; it supports the answer by the sentence that holds it, and every fourth answer is yes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ HEADS = {
     "tagging": "token-classification",
     "mrc": "token-classification",
     "qa": "question-answering",
+    "multihop": "multi-hop",
 }
 """Kind of task to its head."""
 OUTPUTS = {
     "tagging": ("O", *(f"{letter}-{name}" for name in LABELS for letter in "BI")),
     "mrc": ("start", "end"),
     "qa": ("start", "end"),
+    "multihop": ("start", "end", "span", "yes", "no", "other", "supporting"),
 }
 QUERIES = {"bad": "dull house", "good": "bright house"}
 
@@ -61,9 +64,25 @@ def question_of(number: int, text: str, label: str) -> dict[str, Any]:
     return {"id": str(number), "title": "", "question": "the quite day", "context": text, "answers": answers}
 
 
+def hops_of(number: int, text: str, label: str) -> dict[str, Any]:
+    """A row of questions on two paragraphs as HotpotQA has them."""
+    words = text.split()
+    answer = next(word for word in words if word in WORDS[LABELS.index(label)])
+    half = len(words) // 2
+    sentences = [" ".join(words[:half]), " ".join(words[half:])]
+    fact = ["the house", 0 if answer in words[:half] else 1]
+    return {
+        "_id": str(number),
+        "question": "the quite day",
+        "answer": answer if number % 4 else "yes",
+        "context": [["the road", ["it was", "a book"]], ["the house", sentences]],
+        "supporting_facts": [fact],
+    }
+
+
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
-    for name in ("sentences", "questions"):
+    for name in ("sentences", "questions", "hops"):
         (folder / name).mkdir()
     for split, rows in ROWS.items():
         lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
@@ -72,12 +91,15 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         questions = [question_of(number, *row) for number, row in enumerate(rows)]
         text = "".join(json.dumps(row) + "\n" for row in questions)
         (folder / "questions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        hops = [hops_of(number, *row) for number, row in enumerate(rows)]
+        (folder / "hops" / f"{split}.json").write_text(json.dumps(hops), encoding="utf-8")
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
     sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
     return {
         "tagging": {**sentences_task, "kind": "tagging"},
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+        "multihop": {"name": "files", "data_dir": str(folder / "hops"), "kind": "multihop"},
     }
 
 

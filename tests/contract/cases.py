@@ -134,7 +134,7 @@ CASES = (
 
 PAIRS = (
     *(replace(case, family=family) for case in CASES for family in case.families),
-    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa")),
+    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa", "multihop")),
 )
 PROMISED = ("bert", "roberta", "distilbert", "electra")
 """Architectures with which every method presses every kind of task."""
@@ -142,7 +142,7 @@ SUPPORT = tuple(
     replace(case, family=family, kind=kind)
     for case in CASES
     for family in PROMISED
-    for kind in ("tagging", "mrc", "qa")
-    if (family, kind) not in (("bert", "tagging"), ("bert", "qa"))  # these have the whole contract
+    for kind in ("tagging", "mrc", "qa", "multihop")
+    if (family, kind) not in (("bert", "tagging"), ("bert", "qa"), ("bert", "multihop"))  # these have the whole one
 )
 """What is carried out once."""
