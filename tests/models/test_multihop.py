@@ -1,4 +1,4 @@
-"""The multi-hop head: what it says of states, that padding and neighbours do not matter, what it costs, how it loads."""
+"""The multi-hop head: what it says of states, that neighbours do not matter, what it costs, how it loads."""
 
 from __future__ import annotations
 
@@ -175,7 +175,8 @@ def test_a_stock_model_becomes_one_with_its_weights(family: str, tmp_path: Path)
     assert model.config.layer_shapes is None
     assert model.config.model_type == f"compact_{family.replace('-', '_')}"
     own = model.base_model.state_dict()
-    assert own and all(torch.equal(value, stock.base_model.state_dict()[name]) for name, value in own.items())
+    assert own
+    assert all(torch.equal(value, stock.base_model.state_dict()[name]) for name, value in own.items())
 
 
 @each_family

@@ -138,7 +138,7 @@ def test_answers_that_only_some_have_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_data_says_what_it_looked_for(tmp_path: Path) -> None:
     (tmp_path / "data.txt").touch()
-    with pytest.raises(RequestError, match="hotpot_train_v1.1.*found data.txt"):
+    with pytest.raises(RequestError, match=r"hotpot_train_v1\.1.*found data\.txt"):
         load_hops("hotpotqa", tmp_path)
     with pytest.raises(RequestError, match="give --data-dir"):
         load_hops("files")
