@@ -16,6 +16,7 @@ from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
+from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.masking import Masking
 from bertpress.tasks.queries.settings import QuerySettings
@@ -44,6 +45,7 @@ Kind = Literal[
     "mrc",
     "qa",
     "multihop",
+    "candidates",
 ]
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
@@ -68,9 +70,10 @@ class TaskSpec(Config):
     """label column of your own data; default label, of tagging ner_tags, of qa answers"""
     kind: Kind | None = None
     """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
-    comprehension), qa (answers that are spans of a text) or multihop (answers from several paragraphs, with the
-    sentences that say them); data sets of entities: tagging (default) or mrc; text: masked-lm (default), or encoder, of
-    which nothing is asked but what a teacher says"""
+    comprehension), qa (answers that are spans of a text), multihop (answers from several paragraphs, with the
+    sentences that say them) or candidates (which of several answers documents speak for); data sets of entities:
+    tagging (default) or mrc; text: masked-lm (default), or encoder, of which nothing is asked but what a teacher
+    says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
     make_splits: Annotated[str, AfterValidator(_shares)] | None = None
@@ -88,6 +91,8 @@ class TaskSpec(Config):
     """qa: windows, decoding, questions without an answer"""
     multihop: HopSettings | None = None
     """multihop: markers, what is learned, decoding"""
+    candidates: CandidateSettings | None = None
+    """candidates: markers, lengths, segments"""
 
 
 def task_values(value: Any) -> Any:

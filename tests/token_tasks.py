@@ -1,8 +1,8 @@
-"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`: tagging, mrc, qa and multihop.
+"""Tiny tasks whose answers are places in a text, made of the rows of `conftest`, one of each kind.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
 first of them; every fourth question has none. Multi-hop: the row as a paragraph of two sentences after one that says
-nothing; it supports the answer by the sentence that holds it, and every fourth answer is yes.
+nothing; it supports the answer by the sentence that holds it, and every fourth answer is yes. Candidates: the labels.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ HEADS = {
     "mrc": "token-classification",
     "qa": "question-answering",
     "multihop": "multi-hop",
+    "candidates": "token-classification",
 }
 """Kind of task to its head."""
 OUTPUTS = {
@@ -34,6 +35,7 @@ OUTPUTS = {
     "mrc": ("start", "end"),
     "qa": ("start", "end"),
     "multihop": ("start", "end", "span", "yes", "no", "other", "supporting"),
+    "candidates": ("candidate",),
 }
 QUERIES = {"bad": "dull house", "good": "bright house"}
 
@@ -80,9 +82,17 @@ def hops_of(number: int, text: str, label: str) -> dict[str, Any]:
     }
 
 
+def candidates_of(number: int, text: str, label: str) -> dict[str, Any]:
+    """A row of candidates, the names of the labels, as WikiHop has them."""
+    words = text.split()
+    half = len(words) // 2
+    query, supports = "which day", [" ".join(words[:half]), " ".join(words[half:])]
+    return {"id": str(number), "query": query, "candidates": list(LABELS), "supports": supports, "answer": label}
+
+
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
-    for name in ("sentences", "questions", "hops"):
+    for name in ("sentences", "questions", "hops", "candidates"):
         (folder / name).mkdir()
     for split, rows in ROWS.items():
         lines = [[f"{word} {tag}\n" for word, tag in tagged(text, label)] for text, label in rows]
@@ -93,6 +103,8 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         (folder / "questions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
         hops = [hops_of(number, *row) for number, row in enumerate(rows)]
         (folder / "hops" / f"{split}.json").write_text(json.dumps(hops), encoding="utf-8")
+        chosen = [candidates_of(number, *row) for number, row in enumerate(rows)]
+        (folder / "candidates" / f"{split}.json").write_text(json.dumps(chosen), encoding="utf-8")
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
     sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
     return {
@@ -100,6 +112,12 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
         "multihop": {"name": "files", "data_dir": str(folder / "hops"), "kind": "multihop"},
+        "candidates": {
+            "name": "files",
+            "data_dir": str(folder / "candidates"),
+            "kind": "candidates",
+            "candidates": {"segments": 2},
+        },
     }
 
 

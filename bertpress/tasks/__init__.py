@@ -44,6 +44,7 @@ TASKS: dict[str, str] = {
     "triviaqa": "trivia questions on long texts, with several right answers (F1 of the answers' words)",
     "hotpotqa": "questions on ten paragraphs, with the sentences that say the answer (joint F1 of both)",
     "2wikimultihopqa": "the same, from pages of Wikipedia and facts of Wikidata (joint F1 of both)",
+    "wikihop": "which candidate answers a query on several documents (accuracy)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label, --kind",
     "text": "guess masked tokens of plain text, a sentence a line: --data-dir (masked accuracy)",
@@ -56,7 +57,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ENTITIES, ("tagging", "mrc")),
     **dict.fromkeys(QUESTIONS, ("qa",)),
     **dict.fromkeys(HOPS, ("multihop",)),
-    "files": ("classification", "regression", "tagging", "mrc", "qa", "multihop"),
+    "wikihop": ("candidates",),
+    "files": ("classification", "regression", "tagging", "mrc", "qa", "multihop", "candidates"),
     "text": ("masked-lm", "encoder"),
 }
 """Name to what may be asked of the data, the default first; `files` has none, its labels tell. Others have one kind."""
@@ -65,6 +67,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "mrc": ("mrc",),
     "qa": ("qa",),
     "multihop": ("multihop",),
+    "candidates": ("candidates",),
 }
 """Field of a task that holds settings to the kinds that have them."""
 
@@ -117,9 +120,12 @@ def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, m
 
         return reading.of_head(config, tokenizer, max_length)
     if architecture.endswith("ForTokenClassification"):
+        from bertpress.tasks.candidates import task as candidates
         from bertpress.tasks.queries import task as queries
         from bertpress.tasks.tagging import task as tagging
 
+        if candidates.has_candidates(config):
+            raise candidates.no_texts()
         of_head = queries.of_head if queries.has_queries(config) else tagging.of_head
         return of_head(config, tokenizer, max_length)
     if architecture.endswith("ForMultiHop"):
@@ -153,6 +159,10 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.hops.task import MultiHop
 
         return MultiHop(data, tokenizer, max_length, spec.multihop)
+    if kind == "candidates":
+        from bertpress.tasks.candidates.task import Candidates
+
+        return Candidates(data, tokenizer, max_length, spec.candidates)
     from bertpress.tasks.classification import Classification
 
     return Classification(data, tokenizer, max_length)
@@ -221,6 +231,10 @@ def _read(spec: TaskSpec) -> TextData:
         from bertpress.tasks.hops.records import load_hops
 
         return load_hops(spec.name, spec.data_dir)
+    if kind == "candidates":
+        from bertpress.tasks.candidates.records import load_candidates
+
+        return load_candidates(spec.name, spec.data_dir)
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 

@@ -135,4 +135,16 @@ KINDS: dict[str, Kind] = {
         shown_label="an answer and its facts",
         shown_answer="F1 {0:.2f}, of the facts {2:.2f}",
     ),
+    "candidates": Kind(
+        outputs=2,  # whether the candidate is right, the probability of the right one; the label is 1
+        answers=_first,
+        fit=lambda results, labels: results[:, 1],
+        metrics=("accuracy",),
+        right=lambda results, labels: results[:, 0] == labels,
+        worse="another candidate now, the right one in start",
+        better="the right candidate now, not in start",
+        fit_name="probability of the right candidate",
+        shown_label="a candidate",
+        shown_answer="probability {1:.2f}",
+    ),
 }

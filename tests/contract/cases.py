@@ -142,7 +142,7 @@ SUPPORT = tuple(
     replace(case, family=family, kind=kind)
     for case in CASES
     for family in PROMISED
-    for kind in ("tagging", "mrc", "qa", "multihop")
+    for kind in ("tagging", "mrc", "qa", "multihop", "candidates")
     if (family, kind) not in (("bert", "tagging"), ("bert", "qa"), ("bert", "multihop"))  # these have the whole one
 )
 """What is carried out once."""
