@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bertpress.tasks.candidates.settings import CandidateSettings
 
-TYPES = {"places": "list<int32>", "is_cut": "bool_", "answer_number": "int32"}
+TYPES = {"places": "list<int32>", "is_cut": "bool", "answer_number": "int32"}
 """Columns of an input beside its ids: the marker of each candidate; whether documents did not fit into the inputs of
 its record, or candidates were cut; and the number of the right candidate, where that is known."""
 

@@ -24,7 +24,9 @@ TYPES = {"id": "string", "query": "string", "candidates": "list<string>", "suppo
 TRUTH = {"answer": "string"}
 METRICS = ("accuracy",)
 NAMED: Mapping[str, PublishedSet] = {
-    "wikihop": PublishedSet(files={}, folders=("WikiHop", "qangaroo_v1.1/wikihop", "qangaroo/wikihop")),
+    "wikihop": PublishedSet(
+        files={"validation": ("dev_sort",)}, folders=("WikiHop", "qangaroo_v1.1/wikihop", "qangaroo/wikihop")
+    ),
 }
 REMARKS = {
     "unnamed": "{} records have no id and are named by their number",
