@@ -145,6 +145,6 @@ KINDS: dict[str, Kind] = {
         better="the right candidate now, not in start",
         fit_name="probability of the right candidate",
         shown_label="a candidate",
-        shown_answer="probability {1:.2f}",
+        shown_answer="{:.0f} of 1 right",
     ),
 }

@@ -167,7 +167,8 @@ def test_what_is_saved_is_loaded_bit_for_bit(family: str, kind: str, tmp_path: P
     reduction = {**REDUCTION, "thresholds": [0.4, 0.6], "profiles": {"fast": {"thresholds": [0.9, 0.9]}}}
     model = make_compact(family, kind, layer_shapes=SHAPES, token_reduction=reduction)
     model.save_pretrained(tmp_path)
-    code = {"compact.py", "layer_shapes.py", "packed_attention.py", "policy.py", "token_selection.py", "walks.py"}
+    code = {f"{name}.py" for name in ("compact", "layer_shapes", "multihop", "packed_attention", "policy")}
+    code |= {"token_selection.py", "walks.py"}
     own = f"compact_{family.replace('-', '_')}.py"
     assert {path.name for path in tmp_path.glob("*.py")} == {*code, own}
     again = loader(f"Auto{'' if kind == 'Model' else 'Model'}{kind}").from_pretrained(tmp_path)
