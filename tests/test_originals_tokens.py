@@ -21,6 +21,11 @@ QUESTIONS = """--model_type --model_name_or_path --output_dir --data_dir --train
     --eval_all_checkpoints --no_cuda --overwrite_output_dir --overwrite_cache --seed --local_rank --fp16
     --fp16_opt_level --server_ip --server_port --do_eval_grad --do_eval_logits --train_both --alpha --guide_rate
     --train_teacher"""
+WIKIHOP = " ".join(
+    flag
+    for flag in QUESTIONS.split()
+    if flag not in ("--version_2_with_negative", "--null_score_diff_threshold", "--n_best_size", "--max_answer_length")
+)
 FLAGS = {
     "run_squad.py": (
         "trbert",
@@ -34,6 +39,15 @@ FLAGS = {
         "trbert",
         f"""{QUESTIONS} --threads --max_num_answers --max_question_len --doc_stride --ignore_seq_with_no_answers
         --max_seq_len --max_doc_len --max_segment""",
+    ),
+    "run_hotpot.py": (
+        "trbert",
+        f"{QUESTIONS} --max_seq_length --doc_stride --max_query_length --threads --drop_data",
+    ),
+    "run_wikihop.py": (
+        "trbert",
+        f"""{WIKIHOP} --max_seq_len --max_doc_len --max_num_candidates --max_question_len --doc_stride
+        --ignore_seq_with_no_answers --test --max_segment --race_npy_path --threads""",
     ),
     "run.py": (
         "theseus",
@@ -68,6 +82,7 @@ def test_the_fields_that_the_tables_name_exist() -> None:
         "n_best": 5,
     }
     values |= {"longest_answer": 9, "max_answer_positions": 9, "drop_windows_without_answer": True}
+    values |= {"query_length": 9, "most_candidates": 9, "segments": 2}
     values |= {"warmup": 0.1, "clip": 5.0, "decay": "constant"}
     rows = [line for page in PAGES.values() for line in page.splitlines() if line.startswith("| `--")]
     named = {field for row in rows for field in re.findall(r"`--set ((?:task|training)\.[\w.]+)=", row)}

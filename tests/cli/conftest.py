@@ -201,7 +201,7 @@ def ask(
 
     def call(command: str, kind: str, *more: object, data: Path | None = None, model: object = None) -> Outcome:
         model = model or folder_of("bert", HEADS[kind], kind)
-        data = data or token_folder / ("questions" if kind == "qa" else "sentences")
+        data = data or token_folder / FOLDERS.get(kind, "sentences")
         flags: list[object] = ["--task", "files", "--data-dir", data, "--kind", kind]
         if kind == "mrc" and not any("queries" in str(part) for part in more):
             flags += ["--set", f"task.mrc.queries={token_folder / 'queries.json'}"]
@@ -235,6 +235,10 @@ def written(folder: Path, **contents: str | bytes) -> Path:
         data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
         (folder / name.replace("_", ".")).write_bytes(data)
     return folder
+
+
+FOLDERS = {"qa": "questions", "multihop": "hops", "candidates": "candidates"}
+"""Kind of task to the folder of its data, where that is not the one of sentences."""
 
 
 def lines_of(*rows: object) -> str:
