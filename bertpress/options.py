@@ -59,7 +59,10 @@ class DataOptions(CommonOptions):
     label: Annotated[str | None, _option("label column of your own data (default: label)")] = None
     kind: Annotated[
         str | None,
-        _option("what is asked: classification or regression (default: seen from the labels), tagging, mrc or qa"),
+        _option(
+            "what is asked: classification or regression (default: seen from the labels), tagging, mrc, qa, multihop "
+            "or candidates"
+        ),
     ] = None
     queries: Annotated[str | None, _option("mrc: YAML or JSON file, entity type to question")] = None
     unlabelled: Annotated[bool, _option("your training rows have no labels (tinybert, trbert)", "--unlabelled")] = False

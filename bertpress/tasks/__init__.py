@@ -178,6 +178,8 @@ def _check(spec: TaskSpec) -> None:
     if spec.kind is not None and spec.kind not in KINDS.get(name, ()):
         kinds = f"its kinds are {' and '.join(KINDS[name])}" if name in KINDS else "leave out --kind"
         raise RequestError(f"The kind {spec.kind} does not go with the task {name}; {kinds}.")
+    if kind in ("multihop", "candidates") and (spec.columns or spec.label):
+        raise RequestError(f"Records of the kind {kind} have columns of fixed names; leave out --columns and --label.")
     if name == "text" and (len(spec.columns or ("",)) != 1 or spec.label):
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
     for field, kinds_of_field in SETTINGS.items():

@@ -58,7 +58,9 @@ SETTINGS: dict[str, tuple[str, list[str], list[str]]] = {
     "no sentences": ("multihop", ["--set", "task.multihop.max_sentences=0"], ["task.multihop.max_sentences", "1"]),
     "fields of another kind": ("multihop", ["--set", "task.candidates.segments=2"], ["task.candidates", "is multihop"]),
     "no segments": ("candidates", ["--set", "task.candidates.segments=0"], ["task.candidates.segments", "1"]),
-    "columns": ("candidates", ["--unlabelled"], ["not the kind candidates"]),
+    "no labels": ("candidates", ["--unlabelled"], ["not the kind candidates"]),
+    "columns": ("multihop", ["--columns", "ask,text"], ["fixed names", "--columns"]),
+    "a column of answers": ("candidates", ["--label", "reply"], ["fixed names", "--label"]),
     "too short for a question": ("multihop", ["--max-length", "5"], ["at least 7 tokens", "max_length 5"]),
     "too short for candidates": ("candidates", ["--max-length", "5"], ["at least 10 tokens", "max_length 5"]),
 }
