@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.encoders.multi_hop import AutoModelForMultiHop
 from bertpress.errors import RequestError, beside
 
 if TYPE_CHECKING:
@@ -23,34 +24,6 @@ AUTO_CLASSES: dict[str | None, str] = {
     None: "AutoModel",
 }
 """Kind of head (`Task.head`) to the class of transformers that loads a model with such a head; the bare one last."""
-
-
-class AutoModelForMultiHop:
-    """Loads a compact model with a multi-hop head from its folder, or from a stock model's, which gives the encoder."""
-
-    @staticmethod
-    def from_pretrained(folder: str, config: PretrainedConfig | None = None, **options: Any) -> Any:
-        """As transformers' classes; code of a folder is never run."""
-        options.pop("trust_remote_code", None)
-        cls, config = AutoModelForMultiHop.found(load_config(folder) if config is None else config)
-        return cls.from_pretrained(folder, config=config, **options)
-
-    @staticmethod
-    def from_config(config: PretrainedConfig, **options: Any) -> Any:
-        """A model with random weights."""
-        cls, config = AutoModelForMultiHop.found(config)
-        return cls._from_config(config, **options)
-
-    @staticmethod
-    def found(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:
-        """The class for a configuration, and that of its models."""
-        from bertpress.encoders.compact import check_head, compact_config
-        from bertpress.models import COMPACT, architecture_of, is_compact, module_of
-
-        check_head(config, "multi-hop")
-        architecture = architecture_of(config)
-        cls = getattr(module_of(architecture), f"Compact{COMPACT[architecture]}ForMultiHop")
-        return cls, config if is_compact(config) else compact_config(config)
 
 
 OWN_CLASSES: dict[str | None, Any] = {"multi-hop": AutoModelForMultiHop}
