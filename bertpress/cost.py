@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
-Positions = Callable[[int], int]
+HeadRows = int | tuple[int, ...]
+"""How often the head is applied to a sequence; several numbers are of each of its parts."""
+Positions = Callable[[int], HeadRows]
 """Length of a sequence to the number of its tokens that the head is applied to."""
 
 
@@ -63,7 +65,7 @@ def macs(
     batch: int = 1,
     *,
     head: str | None = "sequence-classification",
-    positions: int = 1,
+    positions: HeadRows = 1,
     kept: Sequence[int] | None = None,
     mode: Literal["exact", "upstream"] = "exact",
 ) -> int:
@@ -78,6 +80,7 @@ def macs(
         head: the kind of head; None for the bare model (`BertModel`).
         positions: tokens of each sequence that the head is applied to: one for a sequence classifier. For a masked
             language model the masked ones, as `MaskedLanguageModel.forward` does, or all, as its stock forward pass.
+            Of a multi-hop head its tokens, 1, its sentences and its sentences again.
         kept: tokens of each sequence that go on at each decision of a model that skips tokens; default the shares
             that its configuration fixes, else all, which is the most that it can cost.
         mode: upstream counts as the code of arXiv 2105.11618 does: policies on the tokens that they keep, no pooler,
@@ -150,7 +153,7 @@ def _executed(
     rows = [shape.alive(tokens, shape.kept(tokens, left)) for tokens, left in zip(lengths, kept, strict=True)]
     alive = [list(counts) for counts in zip(*rows, strict=True)]  # of each layer, of each row
     total = len(lengths) * width * sum(part.macs for part in shape.tokens)
-    total += sum(map(positions, lengths)) * sum(part.macs for part in shape.tops[head])
+    total += sum(head_macs([part.macs for part in shape.tops[head]], positions(tokens)) for tokens in lengths)
     for layer, counts in zip(shape.layers, alive, strict=True):
         computed = Counter(_computed(counts, width, backend))
         total += sum(layer.macs(tokens, sequences) for tokens, sequences in computed.items())
@@ -161,6 +164,17 @@ def _executed(
             pairs = sum(tokens**2 for tokens in _computed(read, width, backend))
             total += pairs * shape.layers[decision.layer - 1].attention
     return total
+
+
+def head_macs(parts: Sequence[int], rows: HeadRows) -> int:
+    """Multiply-adds of the head for one sequence.
+
+    Args:
+        parts: multiply-adds of each part of it for one row.
+    """
+    if isinstance(rows, int):
+        return rows * sum(parts)
+    return sum(count * macs for count, macs in zip(rows, parts, strict=True))
 
 
 def _computed(counts: list[int], width: int, backend: str) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.encoders.multi_hop import AutoModelForMultiHop
 from bertpress.errors import RequestError, beside
 
 if TYPE_CHECKING:
@@ -26,22 +27,32 @@ AUTO_CLASSES: dict[str | None, str] = {
 """Kind of head (`Task.head`) to the class of transformers that loads a model with such a head; the bare one last."""
 
 
+OWN_CLASSES: dict[str | None, Any] = {"multi-hop": AutoModelForMultiHop}
+"""The same for heads that transformers does not have: classes of ours."""
+
+
+def class_of_head(head: str | None) -> str:
+    """The name of the class that loads a model with a head of that kind; None for the bare one."""
+    return OWN_CLASSES[head].__name__ if head in OWN_CLASSES else AUTO_CLASSES[head]
+
+
 def auto_class(architectures: Sequence[str] | None) -> str:
     """The class that loads a model of these architectures (its configuration's) with the head that it has."""
-    for kind, name in AUTO_CLASSES.items():
-        if kind and any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
+    for name in map(class_of_head, (*OWN_CLASSES, *filter(None, AUTO_CLASSES))):
+        if any(architecture.endswith(name.removeprefix("AutoModel")) for architecture in architectures or ()):
             return name
     return AUTO_CLASSES[None]
 
 
 def loader(name: str) -> Any:
-    """One of transformers' classes that load by type; for compact models it takes ours, never a folder's code."""
+    """A class that loads by type; for compact models it takes ours, never a folder's code."""
     import transformers
 
     from bertpress.models import register
 
     register()
-    return getattr(transformers, name)
+    own = {cls.__name__: cls for cls in OWN_CLASSES.values()}
+    return own.get(name) or getattr(transformers, name)
 
 
 def model_folder(name: str) -> str:
@@ -154,10 +165,12 @@ def load_for_task(
         RequestError: no such model, or no trained head for these labels while `new_head` is off.
     """
     from bertpress.encoders import encoder_of
+    from bertpress.encoders.compact import check_head
     from bertpress.encoders.surgery import renew_head
 
     config = load_config(name, trust_remote_code)
     encoder_of(config)
+    check_head(config, task.head)
     if head_labels is not None:
         _name_outputs(config, name, head_labels)
     refusal = None
@@ -222,7 +235,7 @@ def load_weights(
     from safetensors import SafetensorError
 
     try:
-        model, info = loader(AUTO_CLASSES[head]).from_pretrained(
+        model, info = loader(class_of_head(head)).from_pretrained(
             model_folder(name),
             config=config,
             dtype=torch.float32,

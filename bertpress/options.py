@@ -60,7 +60,8 @@ class DataOptions(CommonOptions):
     kind: Annotated[
         str | None,
         _option(
-            "what is asked: classification or regression (default: seen from the labels), tagging, mrc, qa, embedding"
+            "what is asked: classification or regression (default: seen from the labels), tagging, mrc, qa, multihop, "
+            "candidates, choice or embedding"
         ),
     ] = None
     queries: Annotated[str | None, _option("mrc: YAML or JSON file, entity type to question")] = None

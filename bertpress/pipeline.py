@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
+from bertpress.encoders.compact import check_head
 from bertpress.errors import RequestError
 from bertpress.files import locked, write_json
-from bertpress.loading import AUTO_CLASSES, load_config, load_for_task, load_tokenizer, tokenizer_for
+from bertpress.loading import load_config, load_for_task, load_tokenizer, tokenizer_for
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
-from bertpress.models import is_compact, is_reduced
+from bertpress.model_card import model_card
+from bertpress.models import is_reduced
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
@@ -80,6 +82,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     if positions > encoder_of(config).positions(config):
         tokenizer.model_max_length = max(tokenizer.model_max_length, positions)
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
+    check_head(config, task.head)
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
@@ -252,15 +255,10 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
     scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
-    card = _card(job, method, scores, is_compact(result.config))
-    save_model(
-        result,
-        tokenizer_for(result, job.tokenizer),
-        step.folder / "model",
-        card,
-        encoder_only=not method.saves_head,
-        companions=task.companions(result.config),
-    )
+    saved = result if method.saves_head else result.base_model
+    card = model_card(job.recipe, job.task.name, method, scores, saved)
+    companions = task.companions(result.config)
+    save_model(saved, tokenizer_for(result, job.tokenizer), step.folder / "model", card, companions)
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
         **scores,
@@ -284,23 +282,3 @@ def _copy_start(step: Path, result: dict[str, Any]) -> None:
     start = step.parent / "start"
     shutil.copytree(step / "predictions", start / "predictions", dirs_exist_ok=True)
     write_json(start / "result.json", result)
-
-
-def _card(job: Job, method: Method, result: dict[str, Any], compact: bool) -> str:
-    auto = AUTO_CLASSES[job.task.head] if method.saves_head else "AutoModel"
-    code = ", trust_remote_code=True" if compact else ""
-    about = "\nThe files `*.py` beside the weights are the model's code.\n" if compact else ""
-    without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
-    scores = "\n".join(
-        f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
-        for split, values in result["metrics"].items()
-    )
-    return (
-        f"# A model pressed by bertpress\n\nMade from `{job.recipe.model}` on `{job.task.name}` by `{method.name}` "
-        f"(seed {job.recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
-        f"{result['cost']['parameters']['total']:,} parameters\n\n```python\nfrom transformers import "
-        f'{auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained("FOLDER"{code})\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("FOLDER"{code})\n```\n{about}\n'
-        "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
-        f"```yaml\n{job.recipe.to_yaml()}```\n"
-    )

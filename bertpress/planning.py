@@ -135,7 +135,9 @@ def _wait(model: PreTrainedModel) -> None:
         torch.cuda.synchronize()
 
 
-def rows(plans: Sequence[StepPlan], tokens: int, positions: int, layer_pass_seconds: float) -> list[dict[str, Any]]:
+def rows(
+    plans: Sequence[StepPlan], tokens: int, positions: cost.HeadRows, layer_pass_seconds: float
+) -> list[dict[str, Any]]:
     """The plan as records: step, layers, parameters, MACs, optimizer steps, predicted seconds, disk.
 
     Args:

@@ -16,8 +16,10 @@ from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
+from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.embedding.settings import EmbeddingSettings
+from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.masking import Masking
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.reading.settings import ReadingSettings
@@ -36,7 +38,19 @@ _Loader.add_implicit_resolver(
 )
 
 
-Kind = Literal["classification", "regression", "masked-lm", "encoder", "tagging", "mrc", "qa", "choice", "embedding"]
+Kind = Literal[
+    "classification",
+    "regression",
+    "masked-lm",
+    "encoder",
+    "tagging",
+    "mrc",
+    "qa",
+    "multihop",
+    "candidates",
+    "choice",
+    "embedding",
+]
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
 
@@ -61,9 +75,10 @@ class TaskSpec(Config):
     """label column of your own data; default label, of tagging ner_tags, of qa answers, of choice answer"""
     kind: Kind | None = None
     """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
-    comprehension), qa (answers that are spans of a text), choice (one of several options) or embedding (texts as
-    vectors); data sets of entities: tagging (default) or mrc; glue/stsb: regression (default) or embedding; text:
-    masked-lm (default), or encoder, asked nothing but what a teacher says"""
+    comprehension), qa (answers that are spans of a text), multihop (answers from several paragraphs, with the
+    sentences that say them), candidates (which of several answers documents speak for), choice (one of several options)
+    or embedding (texts as vectors); data sets of entities: tagging (default) or mrc; glue/stsb: regression (default) or
+    embedding; text: masked-lm (default), or encoder, asked nothing but what a teacher says"""
     unlabelled: bool = False
     """files: the training rows have no labels; for methods that learn from a teacher"""
     make_splits: Annotated[str, AfterValidator(_shares)] | None = None
@@ -79,6 +94,10 @@ class TaskSpec(Config):
     """mrc: questions, loss, decoding"""
     qa: ReadingSettings | None = None
     """qa: windows, decoding, questions without an answer"""
+    multihop: HopSettings | None = None
+    """multihop: markers, what is learned, decoding"""
+    candidates: CandidateSettings | None = None
+    """candidates: markers, lengths, segments"""
     choice: ChoiceSettings | None = None
     """choice: options scored together or separately, tokens of an option, blanks"""
     embedding: EmbeddingSettings | None = None

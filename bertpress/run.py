@@ -143,7 +143,6 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     card: str,
-    encoder_only: bool = False,
     companions: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model folder that `AutoModel` loads, in one step.
@@ -155,7 +154,7 @@ def save_model(
 
     clear_limits(tokenizer)
     with new_folder(folder) as temporary:
-        (model.base_model if encoder_only else model).save_pretrained(temporary)
+        model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_text(temporary / "README.md", card)
         for name, content in (companions or {}).items():

@@ -100,8 +100,14 @@ def _tops(config: PreTrainedConfig, masked_lm: tuple[Part, ...], pooler: bool = 
         "sequence-classification": two,
         **dict.fromkeys(BY_TOKEN, two[1:]),
         "multiple-choice": (two[0], Linear(config.hidden_size, 1)),
+        "multi-hop": _multi_hop(config.hidden_size),
         "masked-lm": masked_lm,
     }
+
+
+def _multi_hop(hidden: int) -> tuple[Linear, ...]:
+    """Applied to each token; once to a row; two to each sentence: `cost.HeadRows` says how often."""
+    return Linear(hidden, 2), Linear(hidden, 3), Linear(2 * hidden, hidden), Linear(hidden, 2)
 
 
 def _bert(config: PreTrainedConfig) -> Shape:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from families import FAMILIES
 
-from bertpress.loading import AUTO_CLASSES
+from bertpress.loading import class_of_head, loader
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
 from bertpress.tasks.encoding import encode
@@ -74,9 +74,7 @@ def make_config(family: str = "bert", **fields: Any) -> Any:
 
 def make_model(seed: int = 0, family: str = "bert", head: str | None = "sequence-classification", **fields: Any) -> Any:
     """A model of 4 layers with random parameters; `fields` change its configuration."""
-    import transformers
-
-    model = getattr(transformers, AUTO_CLASSES[head]).from_config(make_config(family, **fields))
+    model = loader(class_of_head(head)).from_config(make_config(family, **fields))
     randomise(model, seed)
     return model.eval()
 

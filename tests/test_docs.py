@@ -18,8 +18,10 @@ from bertpress import cli
 from bertpress.encoders import ENCODERS
 from bertpress.methods import METHODS
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
+from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.embedding.settings import EmbeddingSettings
+from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.reading.named import NAMED, settings_for
 from bertpress.tasks.reading.settings import ReadingSettings
@@ -89,7 +91,15 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/choices.md", "docs/embeddings.md", "docs/entities.md", "docs/reading.md", "docs/tasks.md"],
+    [
+        "README.md",
+        "docs/choices.md",
+        "docs/embeddings.md",
+        "docs/entities.md",
+        "docs/multihop.md",
+        "docs/reading.md",
+        "docs/tasks.md",
+    ],
 )
 def test_training_lines_give_a_recipe(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -192,12 +202,37 @@ def test_examples_of_files_with_options_are_read(tmp_path: Path, heading: str, f
         ("reading", "question_length", ReadingSettings.model_fields),
         ("choices", "scoring", ChoiceSettings.model_fields),
         ("embeddings", "pooling", EmbeddingSettings.model_fields),
+        ("multihop", "question_length", HopSettings.model_fields),
+        ("multihop", "query_length", CandidateSettings.model_fields),
     ],
 )
 def test_the_tables_of_settings_are_complete(page: str, field: str, fields: dict[str, object]) -> None:
     table = _text(f"docs/{page}.md").partition("## All settings")[2].partition(f"| `{field}` |")
     rows = f"{table[1]}{table[2]}".partition("\n\n")[0].splitlines()
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])) == sorted(fields)
+
+
+@pytest.mark.parametrize(
+    ("heading", "file"),
+    [("HotpotQA", "train.json"), ("The Hub's columns", "train.jsonl"), ("Lines of Transformer-XH", "train.jsonl")],
+)
+def test_examples_of_files_with_paragraphs_are_read(tmp_path: Path, heading: str, file: str) -> None:
+    from bertpress.tasks.hops.records import load_hops
+
+    (tmp_path / file).write_text(_example(_text("docs/multihop.md"), heading), encoding="utf-8")
+    data = load_hops("files", tmp_path)
+    (record,) = data.splits["train"]
+    assert (record["answer"], record["titles"][-1]) == ("William", "Duke of Normandy")
+    assert data.notes == ()
+
+
+def test_the_example_of_candidates_is_read(tmp_path: Path) -> None:
+    from bertpress.tasks.candidates.records import load_candidates
+
+    (tmp_path / "train.json").write_text(_example(_text("docs/multihop.md"), "WikiHop"), encoding="utf-8")
+    data = load_candidates("files", tmp_path)
+    assert data.splits["train"][0]["answer"] == "duke"
+    assert data.notes == ()
 
 
 def test_the_table_of_reading_has_the_settings_of_each_data_set() -> None:

@@ -166,7 +166,7 @@ def test_a_compact_model_is_ours_whatever_code_lies_beside_it(
 ) -> None:
     model = save_compact(tmp_path, family, token_reduction={"layers": [1, 2]})
     files = sorted(tmp_path.glob("*.py"))
-    assert len(files) == 9
+    assert len(files) == 10
     for file in files:
         file.write_text(f"raise SystemExit('{file.name} was run')\n")
     found, _, remarks = load_for_task(str(tmp_path), task_of(family), trust_remote_code=trusted)

@@ -216,6 +216,8 @@ def test_the_recipe_of_the_original_s_conventions_has_them() -> None:
         ("newsqa", "newsqa", (3, 5), 512),
         ("natural_questions", "natural_questions", (2, 2), 512),
         ("triviaqa", "triviaqa", (0.5, 1), 1024),
+        ("hotpotqa", "hotpotqa", (0.1, 4), 512),
+        ("wikihop", "wikihop", (1, 1), 1024),
     ],
 )
 def test_recipes_of_the_original_s_data_have_its_prices(

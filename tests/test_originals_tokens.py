@@ -28,6 +28,11 @@ CHOICES = """--data_dir --model_type --model_name_or_path --output_dir --max_seq
     --gradient_accumulation_steps --fp16 --fp16_opt_level --logging_steps --save_steps --overwrite_output_dir
     --overwrite_cache --config_name --tokenizer_name --cache_dir --eval_all_checkpoints --teacher_npy_path
     --do_eval_logits"""
+WIKIHOP = " ".join(
+    flag
+    for flag in QUESTIONS.split()
+    if flag not in ("--version_2_with_negative", "--null_score_diff_threshold", "--n_best_size", "--max_answer_length")
+)
 FLAGS = {
     "run_squad.py": (
         "trbert",
@@ -47,6 +52,15 @@ FLAGS = {
         f"""{CHOICES} --train_both_self --train_jiaoti --train_pred --beta --temperature""",
     ),
     "run_mcrace.py": ("trbert", f"{CHOICES} --train_init"),
+    "run_hotpot.py": (
+        "trbert",
+        f"{QUESTIONS} --max_seq_length --doc_stride --max_query_length --threads --drop_data",
+    ),
+    "run_wikihop.py": (
+        "trbert",
+        f"""{WIKIHOP} --max_seq_len --max_doc_len --max_num_candidates --max_question_len --doc_stride
+        --ignore_seq_with_no_answers --test --max_segment --race_npy_path --threads""",
+    ),
     "run.py": (
         "theseus",
         """--model_type --dropout_prob --rnn_units --epochs --lr --clip_norm --train_batch_size --valid_batch_size
@@ -81,6 +95,7 @@ def test_the_fields_that_the_tables_name_exist() -> None:
     }
     values |= {"longest_answer": 9, "max_answer_positions": 9, "drop_windows_without_answer": True}
     values |= {"option_length": 64}
+    values |= {"query_length": 9, "most_candidates": 9, "segments": 2}
     values |= {"warmup": 0.1, "clip": 5.0, "decay": "constant"}
     rows = [line for page in PAGES.values() for line in page.splitlines() if line.startswith("| `--")]
     named = {field for row in rows for field in re.findall(r"`--set ((?:task|training)\.[\w.]+)=", row)}

@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bertpress.cost import Parameters, layer_macs, macs, parameters
 from bertpress.encoders import ENCODERS, encoder_of
 from bertpress.errors import RequestError
-from bertpress.loading import AUTO_CLASSES
+from bertpress.loading import AUTO_CLASSES, OWN_CLASSES
+from bertpress.models import COMPACT
 from bertpress.shapes import SHAPES
 
 COMMON: list[dict[str, Any]] = [
@@ -111,8 +112,9 @@ def count(module: torch.nn.Module) -> int:
 def test_every_architecture_has_a_cost_and_a_tiny_model_and_every_head() -> None:
     assert set(ENCODERS) == set(SHAPES) == set(CHANGES) == set(FAMILIES)
     for family in FAMILIES:
-        assert {None, *ENCODERS[family].heads} == set(AUTO_CLASSES)
-        assert set(SHAPES[family](make_config(family)).tops) == set(AUTO_CLASSES)
+        own = set(OWN_CLASSES) if family in COMPACT else set()
+        assert {None, *ENCODERS[family].heads} == {*AUTO_CLASSES, *own}
+        assert set(SHAPES[family](make_config(family)).tops) >= {*AUTO_CLASSES, *own}
 
 
 @each_cell

@@ -1,9 +1,10 @@
-"""Tiny tasks made of the rows of `conftest` whose answers are in a text: tagging, mrc, qa and choice; and embedding.
+"""Tiny tasks made of the rows of `conftest` whose answers are in a text, one of each kind; and embedding.
 
 Words that tell a row's label are its entities, those that stand side by side one. The answer to a question is the
-first of them; every fourth question has none. Of options the right one is a word of the row, the others of the other
-label, so that a quarter of the rows makes as many inputs as there are rows. Pairs of texts are more alike where their
-labels are the same.
+first of them; every fourth question has none. Multi-hop: the row as a paragraph of two sentences after one that says
+nothing; it supports the answer by the sentence that holds it, and every fourth answer is yes. Candidates: the labels.
+Of options the right one is a word of the row, the others of the other label, so that a quarter of the rows makes as
+many inputs as there are rows. Pairs of texts are more alike where their labels are the same.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ HEADS: dict[str, Any] = {
     "tagging": "token-classification",
     "mrc": "token-classification",
     "qa": "question-answering",
+    "multihop": "multi-hop",
+    "candidates": "token-classification",
     "choice": "multiple-choice",
     "embedding": None,
 }
@@ -35,9 +38,19 @@ OUTPUTS = {
     "tagging": ("O", *(f"{letter}-{name}" for name in LABELS for letter in "BI")),
     "mrc": ("start", "end"),
     "qa": ("start", "end"),
+    "multihop": ("start", "end", "span", "yes", "no", "other", "supporting"),
+    "candidates": ("candidate",),
     "choice": ("score",),
 }
-FOLDERS = {"tagging": "sentences", "mrc": "sentences", "qa": "questions", "choice": "choices", "embedding": "pairs"}
+FOLDERS = {
+    "tagging": "sentences",
+    "mrc": "sentences",
+    "qa": "questions",
+    "multihop": "hops",
+    "candidates": "candidates",
+    "choice": "choices",
+    "embedding": "pairs",
+}
 """Kind of task to the folder of its files."""
 QUERIES = {"bad": "dull house", "good": "bright house"}
 
@@ -90,6 +103,30 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def hops_of(number: int, text: str, label: str) -> dict[str, Any]:
+    """A row of questions on two paragraphs as HotpotQA has them."""
+    words = text.split()
+    answer = next(word for word in words if word in WORDS[LABELS.index(label)])
+    half = len(words) // 2
+    sentences = [" ".join(words[:half]), " ".join(words[half:])]
+    fact = ["the house", 0 if answer in words[:half] else 1]
+    return {
+        "_id": str(number),
+        "question": "the quite day",
+        "answer": answer if number % 4 else "yes",
+        "context": [["the road", ["it was", "a book"]], ["the house", sentences]],
+        "supporting_facts": [fact],
+    }
+
+
+def candidates_of(number: int, text: str, label: str) -> dict[str, Any]:
+    """A row of candidates, the names of the labels, as WikiHop has them."""
+    words = text.split()
+    half = len(words) // 2
+    query, supports = "which day", [" ".join(words[:half]), " ".join(words[half:])]
+    return {"id": str(number), "query": query, "candidates": list(LABELS), "supports": supports, "answer": label}
+
+
 def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
     """The files of these tasks in a folder; kind to how a recipe names the task."""
     for name in sorted(set(FOLDERS.values())):
@@ -103,6 +140,10 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         choices = [choice_of(number, *row) for number, row in enumerate(rows[: len(rows) // 4])]
         write_lines(folder / "choices" / f"{split}.jsonl", choices)
         write_lines(folder / "pairs" / f"{split}.jsonl", pairs_of(rows))
+        hops = [hops_of(number, *row) for number, row in enumerate(rows)]
+        (folder / "hops" / f"{split}.json").write_text(json.dumps(hops), encoding="utf-8")
+        chosen = [candidates_of(number, *row) for number, row in enumerate(rows)]
+        (folder / "candidates" / f"{split}.json").write_text(json.dumps(chosen), encoding="utf-8")
     (folder / "queries.json").write_text(json.dumps(QUERIES), encoding="utf-8")
     pairs = {"columns": ["first", "second"], "embedding": {"loss": "cosine"}}  # the others look at whole batches
     sentences_task = {"name": "files", "data_dir": str(folder / "sentences")}
@@ -110,6 +151,13 @@ def write_token_tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "tagging": {**sentences_task, "kind": "tagging"},
         "mrc": {**sentences_task, "kind": "mrc", "mrc": {"queries": str(folder / "queries.json")}},
         "qa": {"name": "files", "data_dir": str(folder / "questions"), "kind": "qa"},
+        "multihop": {"name": "files", "data_dir": str(folder / "hops"), "kind": "multihop"},
+        "candidates": {
+            "name": "files",
+            "data_dir": str(folder / "candidates"),
+            "kind": "candidates",
+            "candidates": {"segments": 2},
+        },
         "choice": {"name": "files", "data_dir": str(folder / "choices"), "kind": "choice"},
         "embedding": {"name": "files", "data_dir": str(folder / "pairs"), "kind": "embedding", **pairs},
     }

@@ -87,6 +87,7 @@ class Encoder:
             )
 
 
+_MULTI_HOP = ("qa_outputs", "qa_classifier", "sent_linear", "sent_classifier")
 _ROBERTA = Encoder(
     layers="encoder.layer",
     depth_field="num_hidden_layers",
@@ -95,6 +96,7 @@ _ROBERTA = Encoder(
         "token-classification": ("classifier",),
         "question-answering": ("qa_outputs",),
         "multiple-choice": ("classifier",),
+        "multi-hop": _MULTI_HOP,
         "masked-lm": ("lm_head",),
     },
     positions_after="pad_token_id",
@@ -109,6 +111,7 @@ ENCODERS: dict[str, Encoder] = {
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
             "multiple-choice": ("classifier",),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("cls",),
         },
     ),
@@ -122,6 +125,7 @@ ENCODERS: dict[str, Encoder] = {
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
             "multiple-choice": ("pre_classifier", "classifier"),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         },
         attention_dropout="attention_dropout",
@@ -135,6 +139,7 @@ ENCODERS: dict[str, Encoder] = {
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
             "multiple-choice": ("sequence_summary", "classifier"),
+            "multi-hop": _MULTI_HOP,
             "masked-lm": ("generator_predictions", "generator_lm_head"),
         },
         other_widths=("embedding_size",),

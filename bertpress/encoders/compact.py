@@ -18,6 +18,8 @@ WHY_NOT: dict[str, str] = {
     "gaps would seem nearer than they are",
 }
 """Architectures without compact classes: what stands against them."""
+COMPACT_ONLY = ("multi-hop",)
+"""Kinds of head that transformers has no classes of."""
 
 
 def compact_config(config: PretrainedConfig, **fields: Any) -> PretrainedConfig:
@@ -53,8 +55,7 @@ def compact(model: PreTrainedModel, **fields: Any) -> PreTrainedModel:
         RequestError: there is no compact class of this architecture.
     """
     config = compact_config(model.config, **fields)
-    name = type(model).__name__.removeprefix("Compact")
-    cls: Any = getattr(module_of(architecture_of(config)), f"Compact{name}")
+    cls: Any = getattr(module_of(architecture_of(config)), f"Compact{head_class(model)}")
     result: PreTrainedModel = cls(config)
     return _copied(model.state_dict(), result.to(model.device)).train(model.training)
 
@@ -67,11 +68,48 @@ def stock_config(config: PretrainedConfig) -> PretrainedConfig:
     return result
 
 
-def stock_class(model: PreTrainedModel) -> type[PreTrainedModel]:
-    """The class of models like this one that are not compact."""
+def stock_class(model: PreTrainedModel) -> type[PreTrainedModel] | None:
+    """The class of models like this one that are not compact; None where the head has none."""
     if not is_compact(model.config):
         return type(model)
-    return next(base for base in type(model).__mro__ if base.__module__.startswith("transformers."))
+    stock = next(base for base in type(model).__mro__ if base.__module__.startswith("transformers."))
+    return stock if stock.__name__ == head_class(model) else None
+
+
+def head_class(model: PreTrainedModel) -> str:
+    """The name of a model's class as transformers has it, or would have it: BertForTokenClassification."""
+    return type(model).__name__.removeprefix("Compact")
+
+
+def new_model(model: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
+    """A model with the head of `model`, of another configuration and random weights.
+
+    It is of a compact class where `config` is compact, or where the head has no stock class.
+
+    Raises:
+        RequestError: there is no compact class of this architecture.
+    """
+    stock = stock_class(model)
+    if stock is not None and not is_compact(config):
+        return stock(config)
+    config = config if is_compact(config) else compact_config(config)
+    result: PreTrainedModel = getattr(module_of(architecture_of(config)), f"Compact{head_class(model)}")(config)
+    return result
+
+
+def check_head(config: PretrainedConfig, head: str | None) -> None:
+    """Refuse a kind of head that only compact classes have, for an architecture without.
+
+    Raises:
+        RequestError: says why there is none.
+    """
+    if head in COMPACT_ONLY and architecture_of(config) not in COMPACT:
+        architecture = architecture_of(config)
+        why = f" ({WHY_NOT[architecture]})" if architecture in WHY_NOT else ""
+        raise RequestError(
+            f"A {head} head has classes of ours only, and there is no compact {architecture}{why}; "
+            f"there are: {', '.join(COMPACT)}."
+        )
 
 
 def uneven_heads(config: PretrainedConfig) -> list[int]:

@@ -12,9 +12,11 @@ from transformers.models.bert.modeling_bert import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    BertPreTrainedModel,
 )
 
 from .compact import CompactChoice, CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactBertConfig(BertConfig):
@@ -64,6 +66,13 @@ class CompactBertForQuestionAnswering(CompactHead, BertForQuestionAnswering):
 
 class CompactBertForMultipleChoice(CompactChoice, BertForMultipleChoice):
     """A score for each option."""
+
+    config_class = CompactBertConfig
+    encoder_class = CompactBertModel
+
+
+class CompactBertForMultiHop(MultiHopHead, BertPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactBertConfig
     encoder_class = CompactBertModel

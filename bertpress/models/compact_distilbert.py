@@ -12,10 +12,12 @@ from transformers.models.distilbert.modeling_distilbert import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
+    DistilBertPreTrainedModel,
 )
 
 from .compact import CompactChoice, CompactEncoder, CompactHead
 from .layer_shapes import Places
+from .multihop import MultiHopHead
 
 
 class CompactDistilBertConfig(DistilBertConfig):
@@ -74,6 +76,13 @@ class CompactDistilBertForQuestionAnswering(CompactHead, DistilBertForQuestionAn
 
 class CompactDistilBertForMultipleChoice(CompactChoice, DistilBertForMultipleChoice):
     """A score for each option."""
+
+    config_class = CompactDistilBertConfig
+    encoder_class = CompactDistilBertModel
+
+
+class CompactDistilBertForMultiHop(MultiHopHead, DistilBertPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactDistilBertConfig
     encoder_class = CompactDistilBertModel

@@ -12,9 +12,11 @@ from transformers.models.electra.modeling_electra import (
     ElectraForSequenceClassification,
     ElectraForTokenClassification,
     ElectraModel,
+    ElectraPreTrainedModel,
 )
 
 from .compact import CompactChoice, CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactElectraConfig(ElectraConfig):
@@ -71,3 +73,10 @@ class CompactElectraForMultipleChoice(CompactChoice, ElectraForMultipleChoice):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.electra.token_outputs = config.summary_type != "first"
+
+
+class CompactElectraForMultiHop(MultiHopHead, ElectraPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
+
+    config_class = CompactElectraConfig
+    encoder_class = CompactElectraModel

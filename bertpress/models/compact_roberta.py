@@ -12,9 +12,11 @@ from transformers.models.roberta.modeling_roberta import (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaModel,
+    RobertaPreTrainedModel,
 )
 
 from .compact import CompactChoice, CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactRobertaConfig(RobertaConfig):
@@ -64,6 +66,13 @@ class CompactRobertaForQuestionAnswering(CompactHead, RobertaForQuestionAnswerin
 
 class CompactRobertaForMultipleChoice(CompactChoice, RobertaForMultipleChoice):
     """A score for each option."""
+
+    config_class = CompactRobertaConfig
+    encoder_class = CompactRobertaModel
+
+
+class CompactRobertaForMultiHop(MultiHopHead, RobertaPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactRobertaConfig
     encoder_class = CompactRobertaModel

@@ -12,9 +12,11 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import (
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
     XLMRobertaModel,
+    XLMRobertaPreTrainedModel,
 )
 
 from .compact import CompactChoice, CompactEncoder, CompactHead
+from .multihop import MultiHopHead
 
 
 class CompactXLMRobertaConfig(XLMRobertaConfig):
@@ -64,6 +66,13 @@ class CompactXLMRobertaForQuestionAnswering(CompactHead, XLMRobertaForQuestionAn
 
 class CompactXLMRobertaForMultipleChoice(CompactChoice, XLMRobertaForMultipleChoice):
     """A score for each option."""
+
+    config_class = CompactXLMRobertaConfig
+    encoder_class = CompactXLMRobertaModel
+
+
+class CompactXLMRobertaForMultiHop(MultiHopHead, XLMRobertaPreTrainedModel):
+    """An answer from several paragraphs, and the sentences that it rests on, for each row."""
 
     config_class = CompactXLMRobertaConfig
     encoder_class = CompactXLMRobertaModel

@@ -42,6 +42,9 @@ TASKS: dict[str, str] = {
     "newsqa": "questions on news articles (F1 of the answers' words)",
     "natural_questions": "questions that people searched for, on pages of Wikipedia (F1 of the answers' words)",
     "triviaqa": "trivia questions on long texts, with several right answers (F1 of the answers' words)",
+    "hotpotqa": "questions on ten paragraphs, with the sentences that say the answer (joint F1 of both)",
+    "2wikimultihopqa": "the same, from pages of Wikipedia and facts of Wikidata (joint F1 of both)",
+    "wikihop": "which candidate answers a query on several documents (accuracy)",
     "race": "which of four options answers a question on a school text (accuracy)",
     "pydoc": "area of the library a docstring sentence documents; comes with Python, needs no download (accuracy)",
     "files": "your own data: --data-dir, --columns, --label, --kind",
@@ -50,25 +53,38 @@ TASKS: dict[str, str] = {
 """Name to one line on what is asked and the primary metric."""
 ENTITIES = ("conll2003", "msra_ner", "peoples_daily_ner", "cluener", "weibo_ner", "resume_ner")
 QUESTIONS = ("squad", "squad_v2", "newsqa", "natural_questions", "triviaqa")
+HOPS = ("hotpotqa", "2wikimultihopqa")
 KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ENTITIES, ("tagging", "mrc")),
     **dict.fromkeys(QUESTIONS, ("qa",)),
+    **dict.fromkeys(HOPS, ("multihop",)),
+    "wikihop": ("candidates",),
     "race": ("choice",),
     "glue/stsb": ("regression", "embedding"),
-    "files": ("classification", "regression", "tagging", "mrc", "qa", "choice", "embedding"),
+    "files": (
+        "classification",
+        "regression",
+        "tagging",
+        "mrc",
+        "qa",
+        "multihop",
+        "candidates",
+        "choice",
+        "embedding",
+    ),
     "text": ("masked-lm", "encoder"),
 }
 """Name to what may be asked of the data, the default first; `files` has none, its labels tell. Others have one kind."""
-
-
-FIELDS: dict[str, tuple[str, ...]] = {
+SETTINGS: dict[str, tuple[str, ...]] = {
     "tagging": ("tagging", "mrc"),
     "mrc": ("mrc",),
     "qa": ("qa",),
+    "multihop": ("multihop",),
+    "candidates": ("candidates",),
     "choice": ("choice",),
     "embedding": ("embedding",),
 }
-"""Field of a task's settings to the kinds that have it."""
+"""Field of a task that holds settings to the kinds that have them."""
 
 
 def load_task(
@@ -127,11 +143,18 @@ def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, m
     if embedding.is_sentence_encoder(config):
         return embedding.of_head(config, tokenizer, max_length)
     if architecture.endswith("ForTokenClassification"):
+        from bertpress.tasks.candidates import task as candidates
         from bertpress.tasks.queries import task as queries
         from bertpress.tasks.tagging import task as tagging
 
+        if candidates.has_candidates(config):
+            raise candidates.no_texts()
         of_head = queries.of_head if queries.has_queries(config) else tagging.of_head
         return of_head(config, tokenizer, max_length)
+    if architecture.endswith("ForMultiHop"):
+        from bertpress.tasks.hops import task as hops
+
+        return hops.of_head(config, tokenizer, max_length)
     from bertpress.tasks.classification import Classification, data_of_head
 
     return Classification(data_of_head(config), tokenizer, max_length)
@@ -155,6 +178,14 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
         from bertpress.tasks.reading.task import SpanReading
 
         return SpanReading(data, tokenizer, max_length, settings_for(spec.name, spec.qa))
+    if kind == "multihop":
+        from bertpress.tasks.hops.task import MultiHop
+
+        return MultiHop(data, tokenizer, max_length, spec.multihop)
+    if kind == "candidates":
+        from bertpress.tasks.candidates.task import Candidates
+
+        return Candidates(data, tokenizer, max_length, spec.candidates)
     if kind == "choice":
         from bertpress.tasks.choices.task import MultipleChoice
 
@@ -179,9 +210,11 @@ def _check(spec: TaskSpec) -> None:
     if spec.kind is not None and spec.kind not in KINDS.get(name, ()):
         kinds = f"its kinds are {' and '.join(KINDS[name])}" if name in KINDS else "leave out --kind"
         raise RequestError(f"The kind {spec.kind} does not go with the task {name}; {kinds}.")
+    if kind in ("multihop", "candidates") and (spec.columns or spec.label):
+        raise RequestError(f"Records of the kind {kind} have columns of fixed names; leave out --columns and --label.")
     if name == "text" and (len(spec.columns or ("",)) != 1 or spec.label):
         raise RequestError("Plain text has one column and no label; leave out --label and name one column.")
-    for field, kinds_of_field in FIELDS.items():
+    for field, kinds_of_field in SETTINGS.items():
         if getattr(spec, field) is not None and kind not in kinds_of_field:
             raise RequestError(f"task.{field} describes tasks of the kind {field}, and {name} is {kind}.")
     if spec.unlabelled and (name != "files" or kind not in ("classification", "regression")):
@@ -228,6 +261,14 @@ def _read(spec: TaskSpec) -> TextData:
         from bertpress.tasks.reading.records import load_reading
 
         return load_reading(spec.name, spec.data_dir, spec.columns, spec.label, spec.qa)
+    if kind == "multihop":
+        from bertpress.tasks.hops.records import load_hops
+
+        return load_hops(spec.name, spec.data_dir)
+    if kind == "candidates":
+        from bertpress.tasks.candidates.records import load_candidates
+
+        return load_candidates(spec.name, spec.data_dir)
     if kind == "choice":
         from bertpress.tasks.choices.records import load_choices
 

@@ -150,4 +150,28 @@ KINDS: dict[str, Kind] = {
         shown_label="its own partner",
         shown_answer="found {:.0f}",
     ),
+    "multihop": Kind(
+        outputs=6,  # F1 and exact match of the answer, of its facts, of both; the label is 1, the best of all
+        answers=lambda results: results,
+        fit=lambda results, labels: results[:, 4],
+        metrics=("answer_f1", "exact_match", "facts_f1", "facts_exact_match", "joint_f1", "joint_exact_match"),
+        right=lambda results, labels: results[:, 5] == labels,
+        worse="answer or facts not exact now, but in start",
+        better="answer and facts exact now, not in start",
+        fit_name="joint F1",
+        shown_label="an answer and its facts",
+        shown_answer="F1 {0:.2f}, of the facts {2:.2f}",
+    ),
+    "candidates": Kind(
+        outputs=2,  # whether the candidate is right, the probability of the right one; the label is 1
+        answers=_first,
+        fit=lambda results, labels: results[:, 1],
+        metrics=("accuracy",),
+        right=lambda results, labels: results[:, 0] == labels,
+        worse="another candidate now, the right one in start",
+        better="the right candidate now, not in start",
+        fit_name="probability of the right candidate",
+        shown_label="a candidate",
+        shown_answer="{:.0f} of 1 right",
+    ),
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from bertpress.cost import HeadRows
 
 OWN_TEXTS = "texts"
 """The split of texts that belong to no data set."""
@@ -208,8 +209,8 @@ class Task(ABC):
         """(batch,) equal numbers for the options of a question, compared with each other; None without any."""
         return None
 
-    def positions(self, tokens: int) -> int:
-        """Number of tokens that `forward` applies the head to in an input of that many."""
+    def positions(self, tokens: int) -> HeadRows:
+        """Number of tokens that `forward` applies the head to in an input of that many; or of each part of the head."""
         return 1
 
     @abstractmethod

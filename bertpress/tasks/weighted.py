@@ -140,6 +140,10 @@ WEIGHTED: dict[str, Weighted] = {
     "span_recall": _span_recall,
     "answer_f1": _mean_of_column(0),
     "exact_match": _mean_of_column(1),
+    "facts_f1": _mean_of_column(2),
+    "facts_exact_match": _mean_of_column(3),
+    "joint_f1": _mean_of_column(4),
+    "joint_exact_match": _mean_of_column(5),
     "retrieval_accuracy": _mean_of_column(0),
 }
 """(counts, labels, predictions, index of the positive class) to one number per draw; names as in `METRICS`."""

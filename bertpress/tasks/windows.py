@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from bertpress.cost import HeadRows
     from bertpress.tasks.data import TextData
 
 __all__ = ["OWN_TEXTS", "Windowed", "cuts"]
@@ -175,7 +176,7 @@ class Windowed(Task):
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         return pad(self.tokenizer, rows)
 
-    def positions(self, tokens: int) -> int:
+    def positions(self, tokens: int) -> HeadRows:
         return tokens
 
     def has_labels(self, split: str) -> bool:

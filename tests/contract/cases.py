@@ -135,7 +135,11 @@ CASES = (
 
 PAIRS = (
     *(replace(case, family=family) for case in CASES for family in case.families),
-    *(replace(case, kind=kind) for case in CASES for kind in ("masked-lm", "tagging", "qa", "choice", "embedding")),
+    *(
+        replace(case, kind=kind)
+        for case in CASES
+        for kind in ("masked-lm", "tagging", "qa", "multihop", "choice", "embedding")
+    ),
 )
 PROMISED = ("bert", "roberta", "distilbert", "electra")
 """Architectures with which every method presses every kind of task."""
@@ -143,7 +147,7 @@ SUPPORT = tuple(
     replace(case, family=family, kind=kind)
     for case in CASES
     for family in PROMISED
-    for kind in ("tagging", "mrc", "qa", "choice", "embedding")
-    if family != "bert" or kind == "mrc"  # the others have the whole contract
+    for kind in ("tagging", "mrc", "qa", "multihop", "candidates", "choice", "embedding")
+    if family != "bert" or kind in ("mrc", "candidates")  # the others have the whole contract
 )
 """What is carried out once."""

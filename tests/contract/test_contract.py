@@ -21,7 +21,7 @@ from bertpress import cost, trainer
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
-from bertpress.loading import AUTO_CLASSES, load_config, loader
+from bertpress.loading import class_of_head, load_config, loader
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
 from bertpress.run import Runtime, StepRun
@@ -34,6 +34,7 @@ RELOAD = """
 import json, sys
 import numpy as np, torch, transformers
 from torch.nn.functional import cross_entropy
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 models, out = json.loads(sys.stdin.read())
 def answer(outputs, labels):
     if "start_logits" in outputs:
@@ -49,7 +50,11 @@ def answer(outputs, labels):
     return np.array([guessed, cross_entropy(logits, labels, reduction="sum"), len(labels)])
 answers = {}
 for folder, loader, rows in models:
-    model = getattr(transformers, loader).from_pretrained(folder, trust_remote_code=True).eval()
+    if hasattr(transformers, loader):
+        model = getattr(transformers, loader).from_pretrained(folder, trust_remote_code=True).eval()
+    else:  # a head that transformers does not have: its class lies beside the weights
+        path = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True).auto_map[loader]
+        model = get_class_from_dynamic_module(path, folder).from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     answers[folder] = []
     for text, ids, labels in rows:
@@ -168,7 +173,7 @@ def reloaded(
     """
     out = tmp_path_factory.mktemp("reloaded") / "logits.npz"
     folders = {case.id: str(result_of(finished(case), case) / "model") for case in PAIRS}
-    models = [(folders[case.id], AUTO_CLASSES[case.head], rows_for(case, task_for(case))) for case in PAIRS]
+    models = [(folders[case.id], class_of_head(case.head), rows_for(case, task_for(case))) for case in PAIRS]
     request = json.dumps([models, str(out)])
     subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
     with np.load(out) as answers:
@@ -193,7 +198,7 @@ def test_a_fresh_process_gives_the_same_answers(
 def answers_here(folder: Path, case: Case, task: Any) -> np.ndarray:
     """What is said of every token of the validation rows, one row at a time, without the second segment: logits, or
     the states of a model without head."""
-    model = loader(AUTO_CLASSES[case.head]).from_pretrained(folder).eval()
+    model = loader(class_of_head(case.head)).from_pretrained(folder).eval()
     if case.kind == "choice":
         from bertpress.evaluation import logits_of
 

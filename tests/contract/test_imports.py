@@ -43,7 +43,7 @@ LAYERS = (
     ("run", "run_folder", "trainer", "objective", "loading", "evaluation"),
     ("augmentation", "skipping", "teachers", "row_costs", "budget"),
     ("methods",),
-    ("recipe",),
+    ("recipe", "model_card"),
     ("tables", "searches"),
     ("comparing", "curves", "search_sections"),
     ("sections", "search_figures"),

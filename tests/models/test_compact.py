@@ -167,8 +167,8 @@ def test_what_is_saved_is_loaded_bit_for_bit(family: str, kind: str, tmp_path: P
     reduction = {**REDUCTION, "thresholds": [0.4, 0.6], "profiles": {"fast": {"thresholds": [0.9, 0.9]}}}
     model = make_compact(family, kind, layer_shapes=SHAPES, token_reduction=reduction)
     model.save_pretrained(tmp_path)
-    parts = ("deciding", "layer_shapes", "packed_attention", "policy", "shared_choices", "token_selection", "walks")
-    code = {"compact.py", *(f"{part}.py" for part in parts)}
+    parts = ("deciding", "layer_shapes", "multihop", "packed_attention", "policy", "shared_choices")
+    code = {"compact.py", *(f"{part}.py" for part in (*parts, "token_selection", "walks"))}
     own = f"compact_{family.replace('-', '_')}.py"
     assert {path.name for path in tmp_path.glob("*.py")} == {*code, own}
     again = loader(f"Auto{'' if kind == 'Model' else 'Model'}{kind}").from_pretrained(tmp_path)

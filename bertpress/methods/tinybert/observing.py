@@ -60,7 +60,7 @@ def observe(model: PreTrainedModel, task: Task, batch: Mapping[str, Tensor], wan
         if wanted.logits:
             outputs = task.forward(model, batch, **asked)
         else:
-            outputs = model.base_model(**task.inputs_of(model, batch), **asked)
+            outputs = model.base_model(**task.inputs_of(model.base_model, batch), **asked)
     states = outputs.hidden_states if wanted.hidden else ()
     return Observed(
         outputs=outputs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bertpress import teachers
-from bertpress.encoders.compact import stock_class
+from bertpress.encoders.compact import new_model
 from bertpress.encoders.surgery import keep_layers
 from bertpress.loading import load_tokenizer
 from bertpress.methods.tinybert.checks import task_of_teacher
@@ -25,7 +25,7 @@ def make_student(method: TinyBert, model: PreTrainedModel, task: Task, run: Step
         teachers.check_vocabulary(task.tokenizer, tokenizer, "the input model", method.student)
         student = teachers.load_beside(method.student, task, run, new_head=True)
     elif method.shape is not None:
-        student = stock_class(model)(method.plan(model.config)).to(model.device)
+        student = new_model(model, method.plan(model.config)).to(model.device)
     else:
         student = keep_layers(model, method.kept_layers(model.config))
     return student.eval().requires_grad_(True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bertpress.cost import macs
+from bertpress.cost import HeadRows, head_macs, macs
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods.yoco.budget import Amount, Budget, Scope
 from bertpress.methods.yoco.space import UNUSED, Choice, Space, SubNetwork
@@ -79,7 +79,9 @@ def parameter_costs(space: Space, config: PretrainedConfig, head: str | None, sc
     return Additive(name, sum(part.parameters for part in counted[scope]), layers, integral=True)
 
 
-def mac_costs(space: Space, config: PretrainedConfig, head: str | None, tokens: int, positions: int = 1) -> Additive:
+def mac_costs(
+    space: Space, config: PretrainedConfig, head: str | None, tokens: int, positions: HeadRows = 1
+) -> Additive:
     """Multiply-adds of the exported sub-networks for one sequence, as `cost.macs` counts them.
 
     Args:
@@ -87,7 +89,8 @@ def mac_costs(space: Space, config: PretrainedConfig, head: str | None, tokens: 
         positions: tokens that the head is applied to.
     """
     shape = shape_of(config)
-    fixed = tokens * sum(part.macs for part in shape.tokens) + positions * sum(part.macs for part in shape.tops[head])
+    fixed = tokens * sum(part.macs for part in shape.tokens)
+    fixed += head_macs([part.macs for part in shape.tops[head]], positions)
     return Additive("macs", fixed, _layer_costs(space, config, lambda layer: layer.macs(tokens)), integral=True)
 
 
@@ -170,7 +173,7 @@ def limits(
     config: PretrainedConfig,
     head: str | None,
     tokens: int,
-    positions: int = 1,
+    positions: HeadRows = 1,
     table: LatencyTable | None = None,
 ) -> list[Limit]:
     """What a budget allows in this space; shares are of its largest sub-network under the same count.

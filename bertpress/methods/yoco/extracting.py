@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bertpress.encoders import encoder_of
-from bertpress.encoders.compact import compact_config, stock_class, stock_config
+from bertpress.encoders.compact import compact_config, new_model, stock_config
 from bertpress.encoders.surgery import with_layers
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.elastic import check_network, cuts_of, head_size_of, places_of
 from bertpress.methods.yoco.space import SubNetwork
-from bertpress.models import architecture_of, is_compact, module_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -124,10 +123,8 @@ def _resized(tensor: Tensor, axis: int, used: int, size: int) -> Tensor:
 
 def _built(model: PreTrainedModel, config: PretrainedConfig, weights: Mapping[str, Tensor]) -> PreTrainedModel:
     """A model with the head of `model` and these weights, which it copies."""
-    name = type(model).__name__.removeprefix("Compact")
-    compact: Any = getattr(module_of(architecture_of(config)), f"Compact{name}") if is_compact(config) else None
     with torch.random.fork_rng(devices=[]):  # what is drawn here is written over
-        result: PreTrainedModel = (compact or stock_class(model))(config)
+        result = new_model(model, config)
     result.to(device=model.device, dtype=model.dtype)
     result.load_state_dict(weights)
     return result.train(model.training)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bertpress import latency
 from bertpress.encoders import encoder_of
-from bertpress.encoders.compact import compact_config, stock_class
+from bertpress.encoders.compact import compact_config, head_class
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.costs import shapes_in
 from bertpress.methods.yoco.latency_table import (
@@ -224,7 +224,7 @@ def random_choices(space: Space, count: int, seed: int) -> list[Choice]:
 
 def standalone(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
     """A model of random weights with the layers of a sub-network and the head, device and precision of `model`."""
-    return _made(model, f"Compact{stock_class(model).__name__}", network)
+    return _made(model, f"Compact{head_class(model)}", network)
 
 
 def _stacks(model: PreTrainedModel, task: Task, batch: Batch, shapes: Sequence[tuple[int, int]]) -> list[Stack]:

@@ -1,0 +1,120 @@
+"""Queries with candidates and documents as records: checked, kept on disk; and the splits of a data set.
+
+WikiHop's files are lists of objects with `id`, `query`, `candidates`, `supports` and `answer`; tables have these as
+columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.errors import RequestError, nearest
+from bertpress.tasks.data import TextData, is_invisible, without_halves
+from bertpress.tasks.json_records import PublishedSet, Row, Tally, sources_of, stored_records
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FORMAT = 1
+"""Goes up when the same file would give other records."""
+TYPES = {"id": "string", "query": "string", "candidates": "list<string>", "supports": "list<string>"}
+TRUTH = {"answer": "string"}
+METRICS = ("accuracy",)
+NAMED: Mapping[str, PublishedSet] = {
+    "wikihop": PublishedSet(
+        files={"validation": ("dev_sort",)}, folders=("WikiHop", "qangaroo_v1.1/wikihop", "qangaroo/wikihop")
+    ),
+}
+REMARKS = {
+    "unnamed": "{} records have no id and are named by their number",
+    "silent": "{} queries are empty",
+    "empty": "{} records have no documents",
+    "halves": "{} texts hold halves of surrogate pairs, which are replaced",
+}
+
+
+def load_candidates(name: str, data_dir: str | Path | None = None) -> TextData:
+    """The records of a data set of `NAMED` from `data_dir`, else from the root in BERTPRESS_DATA.
+
+    Args:
+        name: a key of `NAMED`, or `files` for the user's own.
+        data_dir: one file with training records, or a folder with a file per split, or one that holds the data set's.
+
+    Raises:
+        RequestError: no such data, or data that cannot be used; names file and place.
+    """
+    sources, files = sources_of(name, NAMED, data_dir)
+    splits: dict[str, Dataset] = {}
+    notes: list[str] = []
+    for split, source in sources.items():
+        first = next(source.rows(), None)
+        labelled = first is None or bool(first[0].get("answer"))
+        if first is not None and not labelled and split != "test":
+            raise RequestError(f"Expected an answer in every record, but {first[1]} has none: add it.")
+        records = partial(records_of, labelled=labelled)
+        types = {**TYPES, **(TRUTH if labelled else {})}
+        splits[split], tally = stored_records(source, types, records, (f"candidates {FORMAT}", str(labelled)))
+        notes += [f"{split}: {text.format(tally[told])}" for told, text in REMARKS.items() if tally[told]]
+    return TextData(name, splits, ("query",), None, METRICS, METRICS[0], notes=tuple(notes), sources=files)
+
+
+def records_of(rows: Iterable[Row], tally: Tally, labelled: bool) -> Iterator[dict[str, Any]]:
+    """The record of each row; what had to be mended is counted in `tally`.
+
+    Args:
+        labelled: answers are known.
+
+    Raises:
+        RequestError: something is missing, or is something else; names the record.
+    """
+    seen: set[str] = set()
+    for number, (row, place) in enumerate(rows, start=1):
+        given = row.get("id")
+        name = _mended(f"row-{number}" if given in (None, "") else str(given), tally)
+        place = place if given in (None, "") else f"{place} ({name})"
+        if name in seen:
+            raise RequestError(f"Expected different ids, but {place} has '{name}' again: rename it.")
+        seen.add(name)
+        candidates, supports = (_texts(row, column, place, tally) for column in ("candidates", "supports"))
+        if not candidates:
+            raise RequestError(f"Expected candidates to choose from, but {place} has none: add them.")
+        if not isinstance(query := row.get("query"), str):
+            raise _wrong("a text as 'query'", query, place)
+        tally["unnamed"] += given in (None, "")
+        tally["silent"] += is_invisible(query)
+        tally["empty"] += not supports
+        record: dict[str, Any] = {"id": name, "query": _mended(query, tally)}
+        record |= {"candidates": candidates, "supports": supports}
+        if labelled:
+            record["answer"] = _answer(row, candidates, place, tally)
+        yield record
+
+
+def _answer(row: Mapping[str, Any], candidates: list[str], place: str, tally: Tally) -> str:
+    if not isinstance(answer := row.get("answer"), str):
+        raise _wrong("a text as 'answer'", answer, place)
+    answer = _mended(answer, tally)
+    if answer not in candidates:
+        known = nearest(answer, candidates)
+        raise RequestError(f"Expected the answer among the candidates, but {place} has '{answer}'{known}: correct it.")
+    return answer
+
+
+def _texts(row: Mapping[str, Any], column: str, place: str, tally: Tally) -> list[str]:
+    values = row.get(column)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise _wrong(f"a list of texts as '{column}'", values, place)
+    return [_mended(value, tally) for value in values]
+
+
+def _mended(text: str, tally: Tally) -> str:
+    mended, halved = without_halves(text)
+    tally["halves"] += halved
+    return mended
+
+
+def _wrong(expected: str, came: Any, place: str) -> RequestError:
+    return RequestError(f"Expected {expected}, but {place} has {str(came)[:40]!r}: correct it.")
