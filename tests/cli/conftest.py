@@ -201,7 +201,7 @@ def ask(
 
     def call(command: str, kind: str, *more: object, data: Path | None = None, model: object = None) -> Outcome:
         model = model or folder_of("bert", HEADS[kind], kind)
-        data = data or token_folder / FOLDERS.get(kind, "sentences")
+        data = data or token_folder / FOLDERS[kind]
         flags: list[object] = ["--task", "files", "--data-dir", data, "--kind", kind]
         if kind == "mrc" and not any("queries" in str(part) for part in more):
             flags += ["--set", f"task.mrc.queries={token_folder / 'queries.json'}"]
