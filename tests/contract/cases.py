@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from contract.support import cells, refusal
 from families import FAMILIES
 from token_tasks import HEADS, label_fields
 
@@ -133,6 +134,15 @@ CASES = (
     ),
 )
 
+
+def shortened(fields: dict[str, Any]) -> dict[str, Any]:
+    """The settings with one epoch of every training, and one round of a search."""
+    once = {"epochs": 1, "rounds": 1}
+    return {
+        name: shortened(value) if isinstance(value, dict) else once.get(name, value) for name, value in fields.items()
+    }
+
+
 PAIRS = (
     *(replace(case, family=family) for case in CASES for family in case.families),
     *(
@@ -141,13 +151,12 @@ PAIRS = (
         for kind in ("masked-lm", "tagging", "qa", "multihop", "choice", "embedding")
     ),
 )
-PROMISED = ("bert", "roberta", "distilbert", "electra")
-"""Architectures with which every method presses every kind of task."""
-SUPPORT = tuple(
-    replace(case, family=family, kind=kind)
+_WHOLE = {case.id for case in PAIRS}
+_CELLS = (
+    replace(case, family=architecture, kind=kind, fields=shortened(case.fields))
     for case in CASES
-    for family in PROMISED
-    for kind in ("tagging", "mrc", "qa", "multihop", "candidates", "choice", "embedding")
-    if family != "bert" or kind in ("mrc", "candidates")  # the others have the whole contract
+    for method, kind, architecture in cells()
+    if method == case.name and refusal(method, kind, architecture) is None
 )
-"""What is carried out once."""
+SUPPORT = tuple(case for case in _CELLS if case.id not in _WHOLE)
+"""What is promised without the whole contract, and so is carried out once."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ import pytest
 import torch
 from conftest import ROWS, make_config, make_masked_task, make_model, without_dropout
 from contract.cases import CASES, PAIRS, SUPPORT, Case
+from contract.support import KINDS, METHODS, PAGE, cells, filled, refusal
 from token_tasks import token_task, write_token_tasks
 
-from bertpress import cost, trainer
+from bertpress import cost, pipeline, trainer
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
+from bertpress.evaluation import logits_of
 from bertpress.loading import class_of_head, load_config, loader
+from bertpress.methods import METHODS as ALL_METHODS
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
 from bertpress.run import Runtime, StepRun
 from bertpress.shapes import shape_of
+from bertpress.tasks import KINDS as KINDS_OF_TASKS
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIRS])
@@ -200,8 +205,6 @@ def answers_here(folder: Path, case: Case, task: Any) -> np.ndarray:
     the states of a model without head."""
     model = loader(class_of_head(case.head)).from_pretrained(folder).eval()
     if case.kind == "choice":
-        from bertpress.evaluation import logits_of
-
         without = ("token_type_ids",) if "token_type_ids" in task.inputs else ()
         outputs = logits_of(
             model,
@@ -407,7 +410,38 @@ def test_every_promised_pair_of_method_task_and_architecture_works(
     scores = saved["metrics"]["validation"]
     assert saved["primary_metric"] in scores
     assert saved["kind"] == case.kind
-    assert scores.keys() == set(task_for(case).metrics)
-    least = -1 if case.kind == "embedding" else 0  # a correlation
-    assert all(least <= value <= 1 for value in scores.values())
-    answers_here(result / "model", case, task_for(case))
+    model = loader(class_of_head(case.head)).from_pretrained(result / "model")
+    task = task_for(case).aligned(model.config)
+    again = task.score(logits_of(model, task, task.encoded("validation")), "validation")
+    assert again == pytest.approx(scores, abs=1e-6)
+    assert scores.keys() == set(task.metrics)
+
+
+REFUSED = [(cell, reason) for cell in cells() if (reason := refusal(*cell)) is not None]
+
+
+@pytest.mark.parametrize(("cell", "reason"), REFUSED, ids=["-".join(cell) for cell, _ in REFUSED])
+def test_what_is_not_promised_is_refused_for_its_reason(
+    cell: tuple[str, str, str],
+    reason: str,
+    folder_of: Callable[..., Path],
+    token_tasks: dict[str, dict[str, Any]],
+    tiny_text_task: dict[str, Any],
+    tiny_data_folder: Path,
+) -> None:
+    method, kind, architecture = cell
+    case = replace(next(case for case in CASES if case.name == method), kind=kind, family=architecture)
+    own = {"masked-lm": tiny_text_task, "classification": {"files": str(tiny_data_folder), "columns": ["text"]}}
+    task = {**own, **token_tasks}[kind]
+    head = None if case.head == "multi-hop" else case.head
+    model = str(folder_of(architecture, head, kind if head else "classification"))
+    recipe = make_recipe({"model": model, "task": task, "steps": [case.step], "max_length": 32})
+    with pytest.raises(RequestError, match="no compact"):
+        pipeline.prepare(recipe, Runtime(device="cpu"))
+
+
+def test_the_docs_show_what_is_promised() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page, "run python tests/contract/support.py"
+    assert {kind for kinds in KINDS_OF_TASKS.values() for kind in kinds} <= {*KINDS, "regression", "encoder"}
+    assert set(METHODS) == {method.name for method in ALL_METHODS}
