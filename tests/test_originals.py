@@ -77,7 +77,7 @@ def test_each_command_of_the_original_has_a_line_of_ours() -> None:
     assert len(programs) == 5
     assert [name for name in programs if "```bash\nbertpress " not in sections("tinybert")[name]] == []
     programs = [name for name in sections("trbert") if "`" in name]
-    assert len(programs) == 3
+    assert len(programs) == 4
     assert [name for name in programs if "```bash\nbertpress " not in sections("trbert")[name]] == []
     assert "```bash\nbertpress " in sections("yoco")["`train_superbert.py` and `search_subbert.py`"]
 
