@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from bertpress.run import Runtime
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.models.walks import Trace
     from bertpress.tasks.task import Task
@@ -42,10 +42,11 @@ class Explanation:
     macs: float
     """multiply-adds of the rows as a share of the plain model's"""
     rows: list[Record]
-    """of each row: `row`, `texts`, `prediction` and `probability`, `label` and `right` where known; and of each of its
-    tokens: `tokens`, `offsets` and `text` (which of the texts they count in; None for what the tokenizer added),
-    `tail` (it continues a word), `special`, `scores` (of each decision, None where nothing was asked), `kept` (at each
-    decision) and `last_layer` (computed for it, from 0)"""
+    """of each row: `row`, `record` (another number where records have several inputs), `texts`, `prediction` and
+    `probability`, `label` and `right` of its record where known; and of each of its tokens: `tokens`, `offsets` and
+    `text` (which of the texts they count in; None for what the tokenizer added), `tail` (it continues a word),
+    `special`, `scores` (of each decision, None where nothing was asked), `kept` (at each decision) and `last_layer`
+    (computed for it, from 0)"""
 
 
 def explain(
@@ -165,8 +166,9 @@ def _answer(records: list[Record], sample: Sample, logits: np.ndarray) -> None:
 
     task, split = sample.task, sample.split
     kind = KINDS[task.kind]
-    for record, answer in zip(records, task.decode(logits, split), strict=True):
-        record |= answer
+    answers = task.decode(logits, split)
+    for record in records:
+        record |= {name: value for name, value in answers[record["record"]].items() if name not in record}
         if "entities" in record:
             found = [f"{entity['type']} {entity['text']}" for entity in record["entities"]]
             record["prediction"] = "; ".join(found) or "no entity"
@@ -174,40 +176,89 @@ def _answer(records: list[Record], sample: Sample, logits: np.ndarray) -> None:
         return
     labels, results = task.truths(logits, split), task.results(logits, split)
     right = None if kind.right is None else kind.right(results, np.asarray(labels, np.float64))
-    for row, (record, label) in enumerate(zip(records, labels, strict=True)):
+    for record in records:
+        label = labels[record["record"]]
         if task.kind == "classification":
             record["label"] = (task.labels or ())[label]
         elif task.kind == "regression":
             record["label"] = label
         if right is not None:
-            record["right"] = bool(right[row])
+            record["right"] = bool(right[record["record"]])
 
 
 def _located(sample: Sample) -> list[Record]:
     """The tokens of each row and where in its texts they stand.
 
+    A row that is not simply a record's texts, such as an option of a question, is shown as its tokens spell it.
+
     Raises:
-        RequestError: a tokenizer that does not tell, or rows that are made in another way than texts.
+        RequestError: a tokenizer that does not tell, or rows that are no records' at all.
     """
     from bertpress.tasks.encoding import tokenized
 
     task, texts = sample.task, sample.texts if sample.task.columns else []
     if not task.tokenizer.is_fast:
         raise RequestError("explain needs a tokenizer that knows where tokens stand: a folder with a tokenizer.json.")
-    records: list[Record] = []
+    written: list[Record] = []
     for batch in tokenized(task.tokenizer, texts, task.max_length, return_offsets_mapping=True):
-        records += _records(batch, task.tokenizer)
-    if len(records) != len(sample.encoded) or any(
-        record["ids"] != list(sample.encoded[row]["input_ids"]) for row, record in enumerate(records)
-    ):
-        advice = "predict shows its answers" if sample.is_own else "give texts of your own with --text or --input"
+        written += _records(batch, task.tokenizer)
+    numbers = _record_numbers(sample)
+    if len(numbers) != len(sample.encoded):
         raise RequestError(
-            f"explain shows texts as they were written, and the inputs of {task.name} are made otherwise; {advice}."
+            f"explain shows texts as they were written, and the inputs of {task.name} are made otherwise; give texts "
+            "of your own with --text or --input."
         )
-    return [
-        {"row": row, "texts": list(pair), **{name: value for name, value in record.items() if name != "ids"}}
-        for row, (pair, record) in enumerate(zip(texts, records, strict=True))
-    ]
+    spell = _speller(task.tokenizer)
+    found = []
+    for row, (number, ids) in enumerate(zip(numbers, sample.encoded["input_ids"], strict=True)):
+        is_written = bool(written) and written[number]["ids"] == list(ids)
+        own = {"texts": list(texts[number]), **written[number]} if is_written else spell(ids)
+        found.append({"row": row, "record": number, **{name: own[name] for name in own if name != "ids"}})
+    return found
+
+
+def _record_numbers(sample: Sample) -> list[int]:
+    """Of each row the number of its record."""
+    from bertpress.tasks.windows import Windowed
+
+    if isinstance(sample.task, Windowed):
+        return list(sample.encoded["record"])
+    return list(range(len(sample.texts if sample.task.columns else ())))
+
+
+def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], Record]:
+    """Gives the tokens of a row and the texts that they spell, one between any two special tokens."""
+    from bertpress.tasks.masked_lm import continuing
+
+    continues = continuing(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    def spell(ids: Sequence[int]) -> Record:
+        texts: list[str] = []
+        places: list[tuple[int | None, list[int], bool]] = []  # text, characters in it, whether it continues a word
+        for number, id in enumerate(ids):
+            if id in special:
+                places.append((None, [0, 0], False))
+                continue
+            if not number or ids[number - 1] in special:
+                texts.append("")
+            tail = bool(texts[-1]) and bool(continues[id])
+            before = texts[-1] + " " * (bool(texts[-1]) and not tail)
+            texts[-1] = before + tokenizer.decode([id]).strip().removeprefix("##")
+            places.append((len(texts) - 1, [len(before), len(texts[-1])], tail))
+        which, offsets, tails = (list(column) for column in zip(*places, strict=True))
+        tokens = tokenizer.convert_ids_to_tokens(ids)
+        is_special = [text is None for text in which]
+        return {
+            "texts": texts,
+            "tokens": tokens,
+            "offsets": offsets,
+            "text": which,
+            "tail": tails,
+            "special": is_special,
+        }
+
+    return spell
 
 
 def _records(batch: Any, tokenizer: Any) -> Iterator[Record]:

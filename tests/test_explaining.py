@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_model, make_tokenizer
+from conftest import ROWS, make_model, make_tokenizer
+from families import FAMILIES
+from token_tasks import HEADS, label_fields, token_task, write_token_tasks
 
 from bertpress import api
 from bertpress.encoders.compact import compact
@@ -20,10 +22,11 @@ TEXTS = [("Dull, broken; grey!", "a quick, \n Bright  book"), ("", ""), ("the", 
 CPU = Runtime(device="cpu")
 
 
-def saved(folder: Path, family: str = "bert", **reduction: Any) -> str:
+def saved(folder: Path, family: str = "bert", kind: str = "classification", **reduction: Any) -> str:
     """The folder of a tiny model that skips tokens."""
     torch.manual_seed(0)
-    model = compact(make_model(family=family), token_reduction={"layers": [1, 2], "policy_hidden": 8, **reduction})
+    model = make_model(family=family, head=HEADS[kind], **label_fields(kind))
+    model = compact(model, token_reduction={"layers": [1, 2], "policy_hidden": 8, **reduction})
     for policy in model.base_model.policies:
         torch.nn.init.normal_(policy.outer.weight)
     model.save_pretrained(folder)
@@ -122,3 +125,64 @@ def test_texts_are_all_single_or_all_pairs(tmp_path: Path) -> None:
     for texts in ([], [("a",), ("a", "b")]):
         with pytest.raises(RequestError, match="at least one text"):
             api.explain(folder, texts=texts, runtime=CPU)
+
+
+@pytest.mark.parametrize("kind", ["mrc", "multihop", "candidates", "choice", "embedding"])
+def test_inputs_made_of_several_texts_are_shown_as_their_tokens_spell_them(kind: str, tmp_path: Path) -> None:
+    values = write_token_tasks(tmp_path)[kind]
+    shared = {"shared": True} if kind == "choice" else {}
+    folder, task = saved(tmp_path / "model", kind=kind, **shared), token_task(values)
+    made = api.explain(folder, task=values, max_length=32, runtime=CPU, out=tmp_path / "page.html")
+    encoded, tokenizer = task.encoded("validation"), make_tokenizer()
+    assert len(made.rows) == len(encoded)
+    answers = api.predict(folder, values, "validation", max_length=32, runtime=CPU)
+    for row, record in zip(encoded, made.rows, strict=True):
+        assert (record["row"], record["record"]) == (row["row"], row["record"])
+        assert record["tokens"] == tokenizer.convert_ids_to_tokens(row["input_ids"])
+        for token, which, (start, end), tail in zip(
+            record["tokens"], record["text"], record["offsets"], record["tail"], strict=True
+        ):
+            assert (which is None) == (token in ("[CLS]", "[SEP]"))
+            if which is not None:
+                text = record["texts"][which]
+                assert text[start:end] == token.removeprefix("##")
+                assert tail == (start > 0 and text[start - 1] != " ") == token.startswith("##")
+        if "prediction" in (answer := answers[record["record"]]):
+            assert record["prediction"] == answer["prediction"]
+    known = api.evaluate(folder, values, max_length=32, runtime=CPU)["validation"]
+    if kind in ("candidates", "choice"):
+        right = {record["record"]: record["right"] for record in made.rows}
+        assert sum(right.values()) / len(right) == pytest.approx(known["accuracy"])
+    assert any(not all(map(all, record["kept"])) for record in made.rows)
+
+
+def test_a_text_that_is_one_input_is_shown_as_written_beside_one_that_is_several(tmp_path: Path) -> None:
+    values = write_token_tasks(tmp_path)["tagging"]
+    made = api.explain(saved(tmp_path / "model", kind="tagging"), task=values, max_length=9, runtime=CPU)
+    parts: dict[int, list[Any]] = {}
+    for record in made.rows:
+        parts.setdefault(record["record"], []).append(record["texts"])
+    for number, (text, _) in enumerate(ROWS["validation"]):
+        windows = [part for (part,) in parts[number]]
+        assert text.startswith(windows[0])
+        assert text.endswith(windows[-1])
+        assert set(" ".join(windows).split()) == set(text.split())
+    assert len({len(found) for found in parts.values()}) > 1
+
+
+def test_texts_of_your_own_for_several_paragraphs(tmp_path: Path) -> None:
+    folder, texts = saved(tmp_path, kind="multihop"), [("was it the house", "the road\n\nit was\na book")]
+    (record,) = api.explain(folder, texts=texts, max_length=32, runtime=CPU).rows
+    (answer,) = api.predict_texts(folder, texts, max_length=32, runtime=CPU)
+    assert record["prediction"] == answer["prediction"]
+    assert "was it the house" in record["texts"]
+
+
+def test_tokens_of_every_kind_of_vocabulary_are_spelled() -> None:
+    from bertpress.explaining import _speller
+
+    for family in FAMILIES:
+        tokenizer = make_tokenizer(family)
+        record = _speller(tokenizer)(tokenizer("a dirtyx day", "book")["input_ids"])
+        assert record["texts"] == ["a dirtyx day", "book"]
+        assert record["special"] == [text is None for text in record["text"]]

@@ -58,9 +58,6 @@ class Vocabulary:
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     """The tables of a tokenizer.
 
-    Pieces that continue a word have the prefix ## (WordPiece); or those that begin one have a mark for the space
-    before them (byte-level BPE and SentencePiece). Where no piece has either, every token is a word.
-
     Raises:
         RequestError: it has no mask token.
     """
@@ -71,11 +68,20 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = np.zeros(len(pieces), dtype=np.bool_)
     special[[number for number in tokenizer.all_special_ids if number < len(pieces)]] = True
+    return Vocabulary(tokenizer.mask_token_id, special, continuing(pieces) & ~special)
+
+
+def continuing(pieces: Sequence[str]) -> Flags:
+    """True for the pieces of a vocabulary that continue a word.
+
+    They have the prefix ## (WordPiece); or those that begin one have a mark for the space before them (byte-level BPE
+    and SentencePiece). Where no piece has either, every token is a word.
+    """
     continues = np.array([piece.startswith("##") for piece in pieces])
     if not continues.any():
         begins = np.array([piece.startswith(("Ġ", "▁")) for piece in pieces])
         continues = ~begins & begins.any()
-    return Vocabulary(tokenizer.mask_token_id, special, continues & ~special)
+    return continues
 
 
 def chosen_tokens(eligible: Flags, begins: Flags, scores: NDArray[np.float64], counts: NDArray[np.integer]) -> Flags:

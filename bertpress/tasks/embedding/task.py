@@ -75,7 +75,7 @@ class Embedding(Windowed):
         embedding: settings; those of the data set are `settings.settings_for`.
     """
 
-    head, labels, by_token, truth = None, None, False, "label"
+    head, labels, by_token, augmentable, truth = None, None, False, True, "label"
     types: Mapping[str, str] = {"side": "int8", "labels": "float64", "augmented": "bool"}
     layout: Layout | None = None
     """that of the model whose task this is; None before there is one"""

@@ -73,6 +73,17 @@ def test_the_result_of_every_method_loads_in_sentence_transformers(
         assert made[f"{folder} modules"].tolist() == ["Transformer", "Pooling", "Normalize"]
 
 
+def test_texts_of_pairs_are_augmented(
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    augmentation = {"samples": 2, "stopwords": "none", "replace_probability": 1.0}
+    step = {"tinybert": {**TINYBERT, "augmentation": augmentation}}
+    task = task_in(write_pairs(tmp_path / "data"))
+    run = carry_out(step, tmp_path / "run", model=str(folder_of("bert", None, "embedding")), task=task)
+    made = json.loads((run / "00-tinybert" / "augmentation" / "manifest.json").read_text())
+    assert made["rows"] > made["original_rows"]
+
+
 def test_pairs_that_belong_together_are_learned(
     carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_divided_limited_and_augmented_rows_stay_pairs(scored: Embedding, tmp_pa
     spec = TaskSpec(name="files", data_dir=str(write_pairs(tmp_path)), columns=PAIR, kind="embedding")
     limited = load_task(spec, make_tokenizer(), 32, {"train": 5})
     assert len(limited.encoded("train")) == 10
+    assert scored.augmentable
     more = scored.with_train(Dataset.from_list([{**pair, "is_augmented": pair["label"] > 2} for pair in TRAIN[:4]]))
     batch = more.collate([more.encoded("train")[row] for row in range(8)])
     assert batch["augmented"].tolist() == [pair["label"] > 2 for pair in TRAIN[:4] for _ in range(2)]
