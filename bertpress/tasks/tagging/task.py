@@ -22,6 +22,7 @@ from torch.nn import functional
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.heads import name_outputs
 from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.heads import Tags, head_names, read_head
 from bertpress.tasks.tagging.pieces import pieces_of
@@ -91,8 +92,7 @@ class Tagging(Entities):
         return {"overlap": self.options.overlap, "scheme": self.tags.scheme, "labels": list(self.tags.names)}
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label = dict(enumerate(self.labels))
-        config.label2id = {name: index for index, name in enumerate(self.labels)}
+        name_outputs(config, self.labels)
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
