@@ -82,9 +82,10 @@ class EntityReading(Entities):
         data: TextData,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
-        options: QuerySettings,
+        options: QuerySettings | None = None,
         queries: Mapping[str, str] | None = None,
     ) -> None:
+        options = options or QuerySettings()
         if options.queries is not None:
             data = dataclasses.replace(data, sources=(*data.sources, Path(options.queries)))
         super().__init__(data, tokenizer, max_length)

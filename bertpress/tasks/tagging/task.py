@@ -51,7 +51,7 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     """
     tags = read_head(head_names(config.id2label))
     data = TextData("your texts", {}, ("text",), tags.types, (), "span_f1")
-    return Tagging(data, tokenizer, max_length, TaggingSettings()).tagged(tags)
+    return Tagging(data, tokenizer, max_length).tagged(tags)
 
 
 class Tagging(Entities):
@@ -68,8 +68,13 @@ class Tagging(Entities):
     types = TYPES
 
     def __init__(
-        self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int, options: TaggingSettings
+        self,
+        data: TextData,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        options: TaggingSettings | None = None,
     ) -> None:
+        options = options or TaggingSettings()
         super().__init__(without_overlaps(data), tokenizer, max_length)
         self.options, self.level = options, options.level
         self.entities = data.labels or ()
