@@ -6,6 +6,7 @@ models are lost, and two scripts can share cells.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import statistics
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import Interval, number
+from results import RESULTS, Interval, data_root, number
 
 from bertpress import Finetune, Runtime, Training, compress
 from bertpress.files import write_json
@@ -25,6 +26,27 @@ Cell = dict[str, Any]
 Tried = Sequence[tuple[float, int]]
 PREDECESSOR: Tried = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
 """(learning rate, epochs) among which the model that a task starts from is chosen."""
+
+
+def grid_arguments(parser: argparse.ArgumentParser, runs: Path, data: str) -> argparse.Namespace:
+    """The flags of a script, with those of every grid: `--limit`, `--runs` and `--out`.
+
+    A trial with few rows has to name other folders than those of the real cells. Without BERTPRESS_DATA the script ends
+    with a message.
+
+    Args:
+        parser: has the script's own flags.
+        runs: default of `--runs`.
+        data: what the folder in BERTPRESS_DATA has to hold.
+    """
+    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
+    parser.add_argument("--runs", type=Path, default=runs, help="folder of the models")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
+    options = parser.parse_args()
+    if options.limit and (options.out == RESULTS or options.runs == runs):
+        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
+    data_root(data)
+    return options
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ BERTPRESS_DATA.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from results import HERE
+from results import HERE, data_root
 
 from bertpress import Runtime, Training, pretrain
 
@@ -28,10 +26,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parent / "runs" / "chinese_encoder", help="folder of the run")
     parser.add_argument("--steps", type=int, help="optimizer steps, for a trial")
     options = parser.parse_args()
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder plain_text_zh.")
-        sys.exit(0)
-    corpus = {"files": str(Path(os.environ["BERTPRESS_DATA"]) / "plain_text_zh" / "train.parquet"), "format": "lines"}
+    root = data_root("the folder plain_text_zh")
+    corpus = {"files": str(root / "plain_text_zh" / "train.parquet"), "format": "lines"}
     training = Training(epochs=EPOCHS, max_steps=options.steps, batch_size=BATCH, learning_rate=1e-3, warmup=0.1)
     runtime = Runtime(device="cpu", say=print)
     result = pretrain(

@@ -13,14 +13,11 @@ not run again. `embedding_quality.json` sums up. Needs BERTPRESS_DATA and senten
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, intervals, over_seeds, scores, summary
-from results import HERE, RESULTS, Interval, write_result
+from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores, summary
+from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, TinyBert, Training
 from bertpress.methods.method import Method
@@ -68,15 +65,7 @@ def claims(predecessor: Cell, cells: Sequence[Cell]) -> dict[str, Interval]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, help="pairs of each split, for a trial")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
-    options = parser.parse_args()
-    if options.limit and (options.out == RESULTS or options.runs == RUNS):
-        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder stsb.")
-        sys.exit(0)
+    options = grid_arguments(parser, RUNS, "the folder stsb")
     quieten()
     grid = Grid(options.out / "embedding_quality", options.runs)
     limit = dict.fromkeys(("train", "validation"), options.limit) if options.limit else {}

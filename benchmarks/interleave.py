@@ -6,8 +6,6 @@ The run is announced as a long one, so that the measured steps are steps only: n
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import data_root
 from transformers import PreTrainedModel
 
 from bertpress.loading import load_for_task, load_tokenizer
@@ -87,9 +86,7 @@ def interleave(
 
 def mrpc() -> Task:
     """MRPC from BERTPRESS_DATA; the script ends with a message if that is not set."""
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder mrpc (GLUE).")
-        sys.exit(0)
+    data_root("the folder mrpc (GLUE)")
     return load_task(TaskSpec(name="glue/mrpc"), load_tokenizer(MODEL), max_length=128)
 
 

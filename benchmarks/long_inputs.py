@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, intervals, over_seeds, scores
-from results import HERE, RESULTS, Interval, write_result
+from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores
+from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Training, evaluate
 from bertpress.loading import load_tokenizer
@@ -132,10 +132,7 @@ def claims(cells: Sequence[Cell]) -> dict[str, Interval]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial; no claim is measured")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    options = parser.parse_args()
+    options = grid_arguments(parser, RUNS, "the folder hyperpartisan")
     protocol = Protocol(options.limit, options.runs, options.out)
     cells = [cell for name in ROWS for cell in protocol.cells(name)]
     measured = {} if options.limit else claims(cells)

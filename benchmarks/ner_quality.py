@@ -20,17 +20,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import shutil
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, Tried, intervals, over_seeds, scores, summary
-from results import HERE, RESULTS, Interval, write_result
+from cells import Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
+from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, TinyBert, Training
 from bertpress.evaluation import logits_of
@@ -239,18 +237,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
     parser.add_argument("--rows", help="which rows, separated by semicolons; only all of them are summed up")
     parser.add_argument("--chinese", help="folder of the Chinese model, for msra_ner")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
-    options = parser.parse_args()
+    options = grid_arguments(parser, RUNS, "conll2003, msra_ner and peoples_daily_ner")
     options.tasks = options.tasks.split(",")
     if "msra_ner mrc" in options.tasks and not options.chinese:
         parser.error("msra_ner needs --chinese, the folder of a Chinese model (chinese_encoder.py makes one)")
-    if options.limit and (options.out == RESULTS or options.runs == RUNS):
-        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with conll2003, msra_ner and peoples_daily_ner.")
-        sys.exit(0)
     return options
 
 

@@ -9,9 +9,7 @@ padding, so each row's two special tokens count for the sides with more rows.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from results import arguments, write_result
+from results import arguments, data_root, write_result
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedTokenizerBase
@@ -69,12 +67,8 @@ SIDES = (
 
 def write_texts(folder: Path) -> dict[str, Path]:
     """plain_text_en, a line for each sentence or each paragraph."""
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder plain_text_en.")
-        sys.exit(0)
-    paragraphs = [
-        line for line in read_lines(Path(os.environ["BERTPRESS_DATA"]) / "plain_text_en" / "train.parquet") if line
-    ]
+    root = data_root("the folder plain_text_en")
+    paragraphs = [line for line in read_lines(root / "plain_text_en" / "train.parquet") if line]
     units = {"paragraph": paragraphs, "sentence": [part for line in paragraphs for part in SENTENCE_END.split(line)]}
     for unit, lines in units.items():
         (folder / f"{unit}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

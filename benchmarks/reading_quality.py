@@ -18,15 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, over_seeds
-from results import HERE, RESULTS, number, write_result
+from cells import Cell, Grid, Key, grid_arguments, over_seeds
+from results import HERE, number, write_result
 
 from bertpress import Finetune, Theseus, Training, TrBert, latency
 from bertpress.budget import fit, spread
@@ -207,15 +205,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS), help="which rows")
     parser.add_argument("--time", action="store_true", help="time the models of seed 1")
     parser.add_argument("--seconds", type=float, default=20, help="of timing a model at one batch size")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
-    options = parser.parse_args()
-    if options.limit and (options.out == RESULTS or options.runs == RUNS):
-        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder squad_v2.")
-        sys.exit(0)
+    options = grid_arguments(parser, RUNS, "the folder squad_v2")
     quieten()
     protocol, rows = Protocol(options.limit, options.runs, options.out), options.rows.split(",")
     predecessor = protocol.predecessor()

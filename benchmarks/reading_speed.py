@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from corpus_memory import LARGE_REPEATS, ratio
 from memory import anonymous_peak
-from results import RESULTS, write_result
+from results import RESULTS, data_root, write_result
 
 from bertpress.loading import load_tokenizer
 from bertpress.pipeline import quieten
@@ -186,14 +186,12 @@ def main() -> None:
     parser.add_argument("--copies", default=COPIES, help="of all questions, for the small and the large memory")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     options = parser.parse_args()
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder squad_v2.")
-        sys.exit(0)
+    root = data_root("the folder squad_v2")
     quieten()
     small, large = map(int, options.copies.split(","))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(Path(os.environ["BERTPRESS_DATA"]) / "squad_v2" / f"{SPLIT}.parquet", folder)
+        shutil.copy(root / "squad_v2" / f"{SPLIT}.parquet", folder)
         made, decoded = features(folder, options.rounds), decoding(folder, options.rounds)
         peaks = memory(folder, (small, large), options.rounds)
     claims = {

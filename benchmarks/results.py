@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,19 @@ def arguments(description: str | None, rounds: int, steps: int) -> argparse.Name
     parser.add_argument("--steps", type=int, default=steps, help="steps of one side in a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     return parser.parse_args()
+
+
+def data_root(needs: str) -> Path:
+    """The folder in BERTPRESS_DATA; the script ends with a message if none is set.
+
+    Args:
+        needs: what it has to hold.
+    """
+    root = os.environ.get("BERTPRESS_DATA")
+    if not root:
+        print(f"Skipped: set BERTPRESS_DATA to a folder with {needs}.")
+        sys.exit(0)
+    return Path(root)
 
 
 def load_claims() -> list[dict[str, Any]]:

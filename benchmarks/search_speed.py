@@ -10,9 +10,7 @@ are scored on the development split, which neither saw; both sides evaluate with
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import original_search
-from results import HERE, RESULTS, Interval, write_result
+from results import HERE, RESULTS, Interval, data_root, write_result
 
 from bertpress import Finetune, Runtime, Training, Yoco, compress
 from bertpress.evaluation import logits_of
@@ -113,9 +111,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the super-network")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     options = parser.parse_args()
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with the folder sst2 (GLUE).")
-        sys.exit(0)
+    data_root("the folder sst2 (GLUE)")
     quieten()
     both = Both(options.runs)
     rows, ratios = [], []

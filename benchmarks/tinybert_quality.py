@@ -22,9 +22,7 @@ without `--tasks` to sum up.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,8 +31,8 @@ from typing import Any
 
 import numpy as np
 import quality
-from cells import Cell, Grid, Key, intervals, over_seeds, scores, summary
-from results import HERE, RESULTS, Interval, write_result
+from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores, summary
+from results import HERE, Interval, data_root, write_result
 
 from bertpress import Augmentation, Finetune, Runtime, TinyBert, Training, api, pretraining
 from bertpress.methods.method import Method
@@ -197,7 +195,7 @@ def distilled(protocol: Protocol) -> Path:
 
 def text(protocol: Protocol, kind: str) -> dict[str, Any]:
     """Fields of recipes that train on plain text."""
-    files = [str(Path(os.environ["BERTPRESS_DATA"]) / name / "train.parquet") for name in PLAIN_TEXT]
+    files = [str(data_root("plain_text_en and wikitext2") / name / "train.parquet") for name in PLAIN_TEXT]
     task = {"name": "text", "kind": kind, "corpus": {"files": files, "format": "lines"}}
     return {"task": task, "limit": protocol.limits("text")}
 
@@ -237,16 +235,8 @@ def carry_out(protocol: Protocol, task: str) -> tuple[Cell, list[Cell]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
     parser.add_argument("--masked-lm", help="what proposes words, in place of a head trained here")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
-    options = parser.parse_args()
-    if options.limit and (options.out == RESULTS or options.runs == RUNS):
-        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
-    if not os.environ.get("BERTPRESS_DATA"):
-        print("Skipped: set BERTPRESS_DATA to a folder with GLUE, plain_text_en and wikitext2.")
-        sys.exit(0)
+    options = grid_arguments(parser, RUNS, "GLUE, plain_text_en and wikitext2")
     protocol = Protocol(options.out, options.runs, options.masked_lm, options.limit)
     tasks = [task for task in options.tasks.split(",") if task]
     if not tasks:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import Cell, Grid, Key, over_seeds
+from cells import Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
 from bertpress import Theseus, Training, TrBert, latency
@@ -238,12 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join((*SELECTORS, "theseus", "theseus+policy")), help="which rows")
     parser.add_argument("--time", action="store_true", help="time the models of seed 1")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the models")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
-    options = parser.parse_args()
-    if options.limit and (options.out == RESULTS or options.runs == RUNS):
-        parser.error("a trial needs an --out and --runs of its own, or its cells would be taken for the real ones")
+    options = grid_arguments(parser, RUNS, "the folder imdb")
     quieten()
     protocol = Protocol(options.limit, options.runs, options.out)
     predecessor = protocol.predecessor()

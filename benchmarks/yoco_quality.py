@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import Cell, Grid, Key, over_seeds
+from cells import Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, Yoco, search
@@ -199,11 +199,8 @@ def claims(lines: Sequence[dict[str, Any]]) -> dict[str, Interval]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", default=",".join(TASKS), help="only these; the summary needs all")
-    parser.add_argument("--limit", type=int, help="rows of each split, for a trial")
     parser.add_argument("--rows", default="super-network,truncated,theseus", help="only these")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the trainings")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's files")
-    options = parser.parse_args()
+    options = grid_arguments(parser, RUNS, "mrpc and sst2 (GLUE)")
     quieten()
     lines: list[dict[str, Any]] = []
     wanted, tasks = options.rows.split(","), options.tasks.split(",")

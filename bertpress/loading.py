@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders.multi_hop import AutoModelForMultiHop
 from bertpress.errors import RequestError, beside
+from bertpress.tasks.heads import name_outputs
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -172,7 +173,7 @@ def load_for_task(
     encoder_of(config)
     check_head(config, task.head)
     if head_labels is not None:
-        _name_outputs(config, name, head_labels)
+        _name_labels(config, name, head_labels)
     refusal = None
     try:
         task = task.aligned(config)
@@ -208,13 +209,12 @@ def _check_head(name: str, task: Task, missing: list[str], refusal: RequestError
         raise refusal
 
 
-def _name_outputs(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+def _name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
     if len(labels) != config.num_labels:
         raise RequestError(
             f"--head-labels names {len(labels)} labels, but {name} has a head of {config.num_labels} outputs."
         )
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
+    name_outputs(config, labels)
 
 
 def load_weights(

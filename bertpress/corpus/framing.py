@@ -33,6 +33,21 @@ class Frame:
         """How many special tokens stand before the first text."""
         return [entry for entry, _ in (self.pair if pair else self.single)].index(FIRST)
 
+    def room(self, max_length: int, pair: bool, least: int, what: str) -> int:
+        """Tokens of a row that are left for text.
+
+        Args:
+            least: fewer make no sense.
+            what: begins the sentence on what does not fit otherwise.
+
+        Raises:
+            RequestError: there are fewer.
+        """
+        room = max_length - self.special(pair)
+        if room < least:
+            raise RequestError(f"{what} at least {self.special(pair) + least} tokens, got max_length {max_length}.")
+        return room
+
     def fill(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
         """Token ids and segments of a row of one piece of text, or of two."""
         texts = {FIRST: first, SECOND: second}

@@ -47,7 +47,7 @@ def find_files(patterns: tuple[str, ...], say: Callable[[str], None] = lambda _:
         if not paths:
             raise RequestError(f"Expected text files at {pattern}, found none{beside(path)}: give existing files.")
         for path in paths:
-            if _kind(path) in STRUCTURED:
+            if suffix_of(path) in STRUCTURED:
                 raise RequestError(
                     f"Expected text, .jsonl or .parquet, got {path}: convert it (a .jsonl file has a row a line)."
                 )
@@ -57,7 +57,7 @@ def find_files(patterns: tuple[str, ...], say: Callable[[str], None] = lambda _:
 
 def _files_of(folder: Path, say: Callable[[str], None]) -> list[Path]:
     """The training text of a folder: files named train, else all that are not named after another split."""
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and _kind(path) in (".txt", *READERS)]
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and suffix_of(path) in (".txt", *READERS)]
     others = [path for path in paths if path.name.split(".")[0] in OTHER_SPLITS]
     train = [path for path in paths if path.name.startswith("train")] or [path for path in paths if path not in others]
     if left := ", ".join(path.name for path in paths if path not in (*train, *others)):
@@ -65,7 +65,7 @@ def _files_of(folder: Path, say: Callable[[str], None]) -> list[Path]:
     return train
 
 
-def _kind(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """The suffix, without that of compression."""
     return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
@@ -83,7 +83,7 @@ def read_lines(path: Path, column: str = "text") -> Iterator[str | None]:
     """
     boundary = started = False
     try:
-        for line in READERS.get(_kind(path), _text_lines)(path, column):
+        for line in READERS.get(suffix_of(path), _text_lines)(path, column):
             text = line.strip()
             if not text:
                 boundary = started

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError, beside
 from bertpress.loading import load_tokenizer
+from bertpress.tasks.heads import name_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,8 +150,7 @@ def name_labels(config: PretrainedConfig, outputs: int, names: tuple[str, ...] |
         raise RequestError(f"--head-labels names {len(names)} labels, but the head has {outputs} outputs.")
     if names is not None or config.num_labels != outputs:
         names = names or tuple(f"LABEL_{index}" for index in range(outputs))
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: index for index, name in enumerate(names)}
+        name_outputs(config, names)
 
 
 def fill(model: PreTrainedModel, state: State) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders import check_length
 from bertpress.errors import RequestError, nearest
@@ -86,6 +87,28 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """Field of a task that holds settings to the kinds that have them."""
 
+CLASSES: dict[str, str] = {
+    "tagging": "tagging.task.Tagging",
+    "mrc": "queries.task.EntityReading",
+    "qa": "reading.task.SpanReading",
+    "multihop": "hops.task.MultiHop",
+    "candidates": "candidates.task.Candidates",
+    "choice": "choices.task.MultipleChoice",
+    "embedding": "embedding.task.Embedding",
+}
+"""Kind to the class of its task, whose settings are the field of that name; others are classifiers."""
+SETTINGS_FOR = {"qa": "reading.named.settings_for", "embedding": "embedding.settings.settings_for"}
+"""Kind to what gives its settings, where data sets have some of their own."""
+READERS: dict[str, tuple[str, ...]] = {
+    "tagging": ("tagging.formats.load_sentences", "data_dir", "columns", "label", "tagging"),
+    "mrc": ("tagging.formats.load_sentences", "data_dir", "columns", "label", "tagging"),
+    "qa": ("reading.records.load_reading", "data_dir", "columns", "label", "qa"),
+    "multihop": ("hops.records.load_hops", "data_dir"),
+    "candidates": ("candidates.records.load_candidates", "data_dir"),
+    "choice": ("choices.records.load_choices", "data_dir", "columns", "label"),
+}
+"""Kind to the function that reads its data, and the fields of a task that this takes behind the name."""
+
 
 def load_task(
     spec: TaskSpec,
@@ -163,41 +186,21 @@ def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, m
 def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Task:
     """The data with what is asked of them."""
     kind = kind_of(spec)
-    if kind == "tagging":
-        from bertpress.tasks.tagging.settings import TaggingSettings
-        from bertpress.tasks.tagging.task import Tagging
+    if kind not in CLASSES:
+        from bertpress.tasks.classification import Classification
 
-        return Tagging(data, tokenizer, max_length, spec.tagging or TaggingSettings())
-    if kind == "mrc":
-        from bertpress.tasks.queries.settings import QuerySettings
-        from bertpress.tasks.queries.task import EntityReading
+        return Classification(data, tokenizer, max_length)
+    settings = getattr(spec, kind)
+    if kind in SETTINGS_FOR:
+        settings = _loaded(SETTINGS_FOR[kind])(spec.name, settings)
+    task: Task = _loaded(CLASSES[kind])(data, tokenizer, max_length, settings)
+    return task
 
-        return EntityReading(data, tokenizer, max_length, spec.mrc or QuerySettings())
-    if kind == "qa":
-        from bertpress.tasks.reading.named import settings_for
-        from bertpress.tasks.reading.task import SpanReading
 
-        return SpanReading(data, tokenizer, max_length, settings_for(spec.name, spec.qa))
-    if kind == "multihop":
-        from bertpress.tasks.hops.task import MultiHop
-
-        return MultiHop(data, tokenizer, max_length, spec.multihop)
-    if kind == "candidates":
-        from bertpress.tasks.candidates.task import Candidates
-
-        return Candidates(data, tokenizer, max_length, spec.candidates)
-    if kind == "choice":
-        from bertpress.tasks.choices.task import MultipleChoice
-
-        return MultipleChoice(data, tokenizer, max_length, spec.choice)
-    if kind == "embedding":
-        from bertpress.tasks.embedding import settings
-        from bertpress.tasks.embedding.task import Embedding
-
-        return Embedding(data, tokenizer, max_length, settings.settings_for(spec.name, spec.embedding))
-    from bertpress.tasks.classification import Classification
-
-    return Classification(data, tokenizer, max_length)
+def _loaded(path: str) -> Any:
+    """A class or a function by its module and name."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(f"bertpress.tasks.{module}"), name)
 
 
 def _check(spec: TaskSpec) -> None:
@@ -250,29 +253,10 @@ def _text(
 
 
 def _read(spec: TaskSpec) -> TextData:
-    kind = kind_of(spec)
-    if kind in ("tagging", "mrc"):
-        from bertpress.tasks.tagging.formats import load_sentences
-        from bertpress.tasks.tagging.settings import TaggingSettings
-
-        settings = spec.tagging or TaggingSettings()
-        return load_sentences(spec.name, spec.data_dir, spec.columns, spec.label, settings.level, settings.read_as)
-    if kind == "qa":
-        from bertpress.tasks.reading.records import load_reading
-
-        return load_reading(spec.name, spec.data_dir, spec.columns, spec.label, spec.qa)
-    if kind == "multihop":
-        from bertpress.tasks.hops.records import load_hops
-
-        return load_hops(spec.name, spec.data_dir)
-    if kind == "candidates":
-        from bertpress.tasks.candidates.records import load_candidates
-
-        return load_candidates(spec.name, spec.data_dir)
-    if kind == "choice":
-        from bertpress.tasks.choices.records import load_choices
-
-        return load_choices(spec.name, spec.data_dir, spec.columns, spec.label)
+    if (kind := kind_of(spec)) in READERS:
+        reader, *fields = READERS[kind]
+        data: TextData = _loaded(reader)(spec.name, *(getattr(spec, field) for field in fields))
+        return data
     if spec.name == "files":
         from bertpress.tasks.files import load_files
 

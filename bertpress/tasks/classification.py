@@ -16,6 +16,7 @@ from bertpress.errors import RequestError
 from bertpress.files import content_digest
 from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
+from bertpress.tasks.heads import name_outputs
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.task import OWN_TEXTS, Rows, Task
 
@@ -56,8 +57,7 @@ class Classification(Task):
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         names = self.labels or ("score",)
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: index for index, name in enumerate(names)}
+        name_outputs(config, names)
         config.problem_type = "regression" if self.labels is None else "single_label_classification"
         return config
 

@@ -1,33 +1,29 @@
-"""Data sets whose records are objects: where their files lie, their rows one after the other, and records kept on disk.
+"""Data sets whose records are objects: where their files lie, and their rows one after the other.
 
 A file is a JSON list of objects, an object with such a list `data`, JSON lines (whatever their suffix is), or parquet.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.corpus.reading import json_row, parquet_file
+from bertpress.corpus.reading import json_row, parquet_file, suffix_of
 from bertpress.errors import RequestError, beside
 from bertpress.files import content_digest
 from bertpress.tasks import named
 from bertpress.tasks.reading.json_stream import JsonStream
 from bertpress.tasks.reading.text_files import no_file, opened
-from bertpress.tasks.stored import stored_rows
 from bertpress.tasks.tables import SPLIT_STEMS, one_each
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
-SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 Row = tuple[Mapping[str, Any], str]
 """an object, and the words that name it in messages"""
-Tally = Counter[str]
-"""how often something had to be mended"""
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,28 @@ class PublishedSet:
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of a split."""
+    """The rows of a split, or what a reader makes of them."""
 
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[Any]]
     """gives them from the first"""
     where: str
     """names them in messages"""
     key: tuple[str, ...]
     """what they depend on"""
+
+    def first(self, what: str = "records") -> Any:
+        """The first row.
+
+        Args:
+            what: rows are called in a message.
+
+        Raises:
+            RequestError: there is none.
+        """
+        row = next(self.rows(), None)
+        if row is None:
+            raise RequestError(f"Expected {what} in {self.where}, but it holds none: add some or remove the file.")
+        return row
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -60,14 +70,14 @@ def rows_of(path: Path) -> Iterator[Row]:
     Raises:
         RequestError: not readable, or another kind of file; names the file and the place.
     """
-    kind = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    readers = {".parquet": _from_parquet, ".jsonl": _from_lines, ".json": _from_json}
-    if kind not in readers:
+    readers = {".parquet": parquet_rows, ".jsonl": line_rows, ".json": _json_rows}
+    if (kind := suffix_of(path)) not in readers:
         raise RequestError(f"Expected records in .json, .jsonl or .parquet, got {path}: convert it.")
     return readers[kind](path)
 
 
-def _from_parquet(path: Path) -> Iterator[Row]:
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """The rows of a parquet file."""
     if not path.is_file():
         raise no_file(path)
     with parquet_file(path) as file:
@@ -76,14 +86,15 @@ def _from_parquet(path: Path) -> Iterator[Row]:
             yield row, f"row {number} of {path}"
 
 
-def _from_lines(path: Path) -> Iterator[Row]:
+def line_rows(path: Path) -> Iterator[Row]:
+    """The objects of JSON lines, blank ones left out."""
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield json_row(line, number, path), f"line {number} of {path}"
 
 
-def _from_json(path: Path) -> Iterator[Row]:
+def _json_rows(path: Path) -> Iterator[Row]:
     with opened(path) as file:
         items = enumerate(_items(JsonStream(file)), start=1)
         while True:
@@ -128,14 +139,13 @@ def sources_of(
         raise RequestError("Expected a folder or a file with questions, got neither: give --data-dir.")
     paths = named.locate((name, *(own.folders if own else ())), data_dir, lambda place: find_files(place, own))
     if paths:
-        return {split: _in_file(path) for split, path in paths.items()}, tuple(paths.values())
+        return in_files(paths, rows_of), tuple(paths.values())
     if data_dir:
-        raise _no_files(Path(data_dir), own)
+        raise no_files(Path(data_dir), own)
     assert own is not None
     if own.hub is None:
         raise RequestError(f"Expected the files of {name} as its authors publish them: give --data-dir.")
-    hub = named.from_hub(name, *own.hub)
-    return {split: _on_hub(hub[split], f"{name} {split}") for split in SPLIT_STEMS if split in hub}, ()
+    return on_hub(name, *own.hub), ()
 
 
 def find_files(place: Path, published: PublishedSet | None) -> dict[str, Path]:
@@ -155,55 +165,53 @@ def find_files(place: Path, published: PublishedSet | None) -> dict[str, Path]:
     )
 
 
-def _no_files(place: Path, published: PublishedSet | None) -> RequestError:
+def no_files(place: Path, published: PublishedSet | None) -> RequestError:
+    """The error for a folder that holds no file of a split."""
     names = ", ".join([*SPLIT_STEMS, *(stems[0] for stems in published.files.values())] if published else SPLIT_STEMS)
     held = ", ".join(sorted(path.name for path in place.iterdir())[:10]) or "an empty folder"
     return RequestError(f"Expected {names} as {', '.join(SUFFIXES)} in {place}, found {held}: rename your files so.")
 
 
-def _in_file(path: Path) -> Source:
-    return Source(lambda: rows_of(path), str(path), (content_digest(path), "".join(path.suffixes[-2:])))
-
-
-def _on_hub(rows: Any, where: str) -> Source:
-    def numbered() -> Iterator[Row]:
-        for number, row in enumerate(rows, start=1):
-            yield row, f"row {number} of {where}"
-
-    return Source(numbered, where, (where, str(rows._fingerprint)))
-
-
-def stored_records(
-    source: Source,
-    types: Mapping[str, str],
-    records: Callable[[Iterable[Row], Tally], Iterator[dict[str, Any]]],
-    key: Sequence[str],
-) -> tuple[Dataset, Tally]:
-    """The records of a split, which memory does not hold, and how often something had to be mended.
+def in_files(paths: Mapping[str, Path], read: Callable[[Path], Iterator[Any]], *options: str) -> dict[str, Source]:
+    """The rows of the file of each split.
 
     Args:
-        types: column to Arrow type.
-        records: makes them of rows, and counts.
-        key: what that depends on.
+        read: gives those of a file.
+        options: further texts on which that depends.
+    """
+
+    def source(path: Path) -> Source:
+        return Source(lambda: read(path), str(path), (content_digest(path), "".join(path.suffixes[-2:]), *options))
+
+    return {split: source(path) for split, path in paths.items()}
+
+
+def _as_it_is(row: Mapping[str, Any], place: str) -> Row:
+    return row, place
+
+
+def on_hub(
+    name: str, repository: str, config: str | None, of_row: Callable[[Mapping[str, Any], str], Any] = _as_it_is
+) -> dict[str, Source]:
+    """The rows of each split of a data set on the Hub.
+
+    Args:
+        name: of the task, for messages.
+        config: of the repository, where it has several.
+        of_row: makes something of a row and of the words that name it in messages.
 
     Raises:
-        RequestError: there are none.
+        RequestError: it cannot be read.
     """
-    tally: Tally = Counter()
-    parts = (*key, *source.key)
+    hub = named.from_hub(name, repository, config)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        tally.clear()
-        return records(source.rows(), tally)
+    def source(split: str) -> Source:
+        where = f"{name} {split}"
 
-    def counts() -> Iterator[dict[str, Any]]:
-        if not tally:  # the records were made by a process that did not come so far
-            for _ in rows():
-                pass
-        yield {"names": list(tally), "counts": list(tally.values())}
+        def numbered() -> Iterator[Any]:
+            for number, row in enumerate(hub[split], start=1):
+                yield of_row(row, f"row {number} of {where}")
 
-    found = stored_rows("records", parts, types, rows)
-    (told,) = stored_rows("records", (*parts, "counts"), {"names": "list<string>", "counts": "list<int64>"}, counts)
-    if not len(found):
-        raise RequestError(f"Expected records in {source.where}, but it holds none: add some or remove the file.")
-    return found, Counter(dict(zip(told["names"], told["counts"], strict=True)))
+        return Source(numbered, where, (where, str(hub[split]._fingerprint)))
+
+    return {split: source(split) for split in SPLIT_STEMS if split in hub}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.corpus.framing import frame_of
 from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.markers import markers_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,13 +54,9 @@ class Reader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: CandidateSettings) -> None:
         self.max_length, self.settings = max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
-        self.room = max_length - self.frame.special(False)
-        if self.room < 8:
-            least = self.frame.special(False) + 8
-            raise RequestError(f"A query with candidates needs at least {least} tokens, got max_length {max_length}.")
-        known, markers = tokenizer.get_vocab(), (settings.candidate_marker, settings.document_marker)
-        self.missing = [marker for marker in markers if marker not in known]
-        self.candidate_marker, self.document_marker = (known.get(name, tokenizer.sep_token_id) for name in markers)
+        self.room = self.frame.room(max_length, False, 8, "A query with candidates needs")
+        ids, self.notes = markers_of(tokenizer, (settings.candidate_marker, settings.document_marker))
+        self.candidate_marker, self.document_marker = ids
 
     def inputs_of(self, records: Mapping[str, list[Any]]) -> Iterator[list[dict[str, Any]]]:
         """The inputs of each record, at least one.

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
-from bertpress.tasks.data import TextData, is_invisible, without_halves
-from bertpress.tasks.json_records import PublishedSet, Row, Tally, sources_of, stored_records
+from bertpress.tasks.data import TextData, is_invisible
+from bertpress.tasks.json_records import PublishedSet, Row, sources_of
+from bertpress.tasks.json_values import identity_at, text_at, wrong_value
+from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored_records
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,14 +52,14 @@ def load_candidates(name: str, data_dir: str | Path | None = None) -> TextData:
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
     for split, source in sources.items():
-        first = next(source.rows(), None)
-        labelled = first is None or bool(first[0].get("answer"))
-        if first is not None and not labelled and split != "test":
-            raise RequestError(f"Expected an answer in every record, but {first[1]} has none: add it.")
-        records = partial(records_of, labelled=labelled)
+        first, place = source.first()
+        labelled = bool(first.get("answer"))
+        if not labelled and split != "test":
+            raise RequestError(f"Expected an answer in every record, but {place} has none: add it.")
         types = {**TYPES, **(TRUTH if labelled else {})}
-        splits[split], tally = stored_records(source, types, records, (f"candidates {FORMAT}", str(labelled)))
-        notes += [f"{split}: {text.format(tally[told])}" for told, text in REMARKS.items() if tally[told]]
+        key = (f"candidates {FORMAT}", str(labelled), *source.key)
+        splits[split], tally = stored_records(key, types, source.rows, partial(records_of, labelled=labelled))
+        notes += remarks_on(split, tally, REMARKS)
     return TextData(name, splits, ("query",), None, METRICS, METRICS[0], notes=tuple(notes), sources=files)
 
 
@@ -72,21 +74,17 @@ def records_of(rows: Iterable[Row], tally: Tally, labelled: bool) -> Iterator[di
     """
     seen: set[str] = set()
     for number, (row, place) in enumerate(rows, start=1):
-        given = row.get("id")
-        name = _mended(f"row-{number}" if given in (None, "") else str(given), tally)
-        place = place if given in (None, "") else f"{place} ({name})"
-        if name in seen:
-            raise RequestError(f"Expected different ids, but {place} has '{name}' again: rename it.")
-        seen.add(name)
+        given = identity_at(row, ("id",), place)
+        place = f"{place} ({given})" if given else place
+        name = name_of(given, number, place, seen)
         candidates, supports = (_texts(row, column, place, tally) for column in ("candidates", "supports"))
         if not candidates:
             raise RequestError(f"Expected candidates to choose from, but {place} has none: add them.")
-        if not isinstance(query := row.get("query"), str):
-            raise _wrong("a text as 'query'", query, place)
-        tally["unnamed"] += given in (None, "")
+        query = text_at(row, "query", place)
+        tally["unnamed"] += given is None
         tally["silent"] += is_invisible(query)
         tally["empty"] += not supports
-        record: dict[str, Any] = {"id": name, "query": _mended(query, tally)}
+        record: dict[str, Any] = {"id": name, "query": mended(query, tally)}
         record |= {"candidates": candidates, "supports": supports}
         if labelled:
             record["answer"] = _answer(row, candidates, place, tally)
@@ -94,9 +92,7 @@ def records_of(rows: Iterable[Row], tally: Tally, labelled: bool) -> Iterator[di
 
 
 def _answer(row: Mapping[str, Any], candidates: list[str], place: str, tally: Tally) -> str:
-    if not isinstance(answer := row.get("answer"), str):
-        raise _wrong("a text as 'answer'", answer, place)
-    answer = _mended(answer, tally)
+    answer = mended(text_at(row, "answer", place), tally)
     if answer not in candidates:
         known = nearest(answer, candidates)
         raise RequestError(f"Expected the answer among the candidates, but {place} has '{answer}'{known}: correct it.")
@@ -106,15 +102,5 @@ def _answer(row: Mapping[str, Any], candidates: list[str], place: str, tally: Ta
 def _texts(row: Mapping[str, Any], column: str, place: str, tally: Tally) -> list[str]:
     values = row.get(column)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _wrong(f"a list of texts as '{column}'", values, place)
-    return [_mended(value, tally) for value in values]
-
-
-def _mended(text: str, tally: Tally) -> str:
-    mended, halved = without_halves(text)
-    tally["halves"] += halved
-    return mended
-
-
-def _wrong(expected: str, came: Any, place: str) -> RequestError:
-    return RequestError(f"Expected {expected}, but {place} has {str(came)[:40]!r}: correct it.")
+        raise wrong_value(f"a list of texts as '{column}'", values, place)
+    return [mended(value, tally) for value in values]

@@ -15,7 +15,8 @@ from bertpress.errors import RequestError
 from bertpress.tasks.candidates.features import TYPES, Reader
 from bertpress.tasks.candidates.losses import ABSENT, candidate_distances, candidate_losses
 from bertpress.tasks.candidates.settings import CandidateSettings
-from bertpress.tasks.reading.losses import same_question
+from bertpress.tasks.grouping import same_question
+from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
 from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 NAME = "candidate"
 """Of the head's only output."""
-PARAMETERS = "task_specific_params"
 
 
 class Candidates(Windowed):
@@ -62,9 +62,7 @@ class Candidates(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        missing = self.reader.missing
-        marker = f"the vocabulary lacks {' and '.join(missing)}; the separator stands in their place"
-        return (*self.data.notes, *([marker] if missing else []), *map(self._cut, self.splits))
+        return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
 
     def _cut(self, split: str) -> str:
         """A remark on what does not fit into the inputs of a split."""
@@ -82,12 +80,11 @@ class Candidates(Windowed):
         return result
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label, config.label2id = {0: NAME}, {NAME: 0}
+        name_outputs(config, [NAME])
         return self.noted(config)
 
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
-        others = getattr(config, PARAMETERS, None) or {}
-        setattr(config, PARAMETERS, {**others, self.kind: self.settings})
+        keep_settings(config, self.kind, self.settings)
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
@@ -142,10 +139,6 @@ class Candidates(Windowed):
             found.append((float(shares.argmax() == right), float(shares[right])))
         return np.array(found)
 
-    def truths(self, condensed: Array, split: str) -> list[Any]:
-        """What the results of each record should be: 1."""
-        return [1.0 if self.has_labels(split) else None] * len(self.splits[split])
-
     def score(self, condensed: Array, split: str) -> dict[str, float]:
         return {"accuracy": float(self.results(condensed, split)[:, 0].mean())}
 
@@ -180,4 +173,4 @@ def no_texts() -> RequestError:
 
 def has_candidates(config: PretrainedConfig) -> bool:
     """Whether a token classification head gives scores of candidates."""
-    return "candidates" in (getattr(config, PARAMETERS, None) or {}) and config.num_labels == 1
+    return bool(kept_settings(config, Candidates.kind)) and config.num_labels == 1

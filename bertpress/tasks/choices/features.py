@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertpress.corpus.framing import frame_of
-from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
 
 if TYPE_CHECKING:
@@ -52,10 +51,7 @@ class Reader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: ChoiceSettings) -> None:
         self.tokenizer, self.max_length, self.settings = tokenizer, max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
-        self.room = max_length - self.frame.special(True)
-        if self.room < 4:
-            least = self.frame.special(True) + 4
-            raise RequestError(f"A context and its question need at least {least} tokens, got max_length {max_length}.")
+        self.room = self.frame.room(max_length, True, 4, "A context and its question need")
         self.option_length = min(settings.option_length, self.room // 2)
         self._last: tuple[str, list[int]] | None = None
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertpress.corpus.reading import json_row, parquet_file
-from bertpress.errors import RequestError, nearest
+from bertpress.corpus.reading import suffix_of
+from bertpress.errors import RequestError
 from bertpress.tasks import tables
-from bertpress.tasks.reading.text_files import no_file, opened
+from bertpress.tasks.json_records import Row, line_rows, parquet_rows
+from bertpress.tasks.json_values import as_list, as_text, identity_at, list_at, require_names, text_at, wrong_value
+from bertpress.tasks.reading.text_files import opened
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LEVELS = ("high", "middle")
@@ -62,13 +64,11 @@ def read_questions(path: Path, names: Names) -> Iterator[Question]:
         for file in passages_of(path):
             yield from _of_passage(file)
         return
-    kind = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    kind = suffix_of(path)
     if kind not in READERS:
         raise RequestError(
             f"Expected questions in {', '.join(READERS)} or a folder of passages, got {path}: convert it."
         )
-    if not path.is_file():
-        raise no_file(path)
     for row, place in READERS[kind](path):
         yield of_row(row, names, place)
 
@@ -86,8 +86,8 @@ def _of_passage(path: Path) -> Iterator[Question]:
             content = None
     if not isinstance(content, dict):
         raise RequestError(f"Expected a JSON object in {path}, found none: copy the file anew.")
-    lists = {name: _list(content.get(name), name, str(path)) for name in ("questions", "options")}
-    answers = _list(content["answers"], "answers", str(path)) if content.get("answers") is not None else None
+    lists = {name: list_at(content, name, str(path)) for name in ("questions", "options")}
+    answers = as_list(content["answers"], "answers", str(path)) if content.get("answers") is not None else None
     counts = {name: len(values) for name, values in [*lists.items(), ("answers", answers)] if values is not None}
     if len(set(counts.values())) > 1:
         came = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -99,30 +99,12 @@ def _of_passage(path: Path) -> Iterator[Question]:
             id=None,
             passage=str(content.get("id") or path.name),
             level=path.parent.name if path.parent.name in LEVELS else "",
-            context=_text(content.get("article"), "article", place),
-            question=_text(question, "question", place),
+            context=text_at(content, "article", place),
+            question=as_text(question, "a text as 'question'", place),
             options=found,
             answer=None if answers is None else answer_of(answers[number], found, place, letters_only=True),
             place=place,
         )
-
-
-Row = tuple[dict[str, Any], str]
-"""a row of a table, and what names it in messages"""
-
-
-def _from_parquet(path: Path) -> Iterator[Row]:
-    with parquet_file(path) as file:
-        rows = (row for batch in file.iter_batches(batch_size=256) for row in batch.to_pylist())
-        for number, row in enumerate(rows, start=1):
-            yield row, f"row {number} of {path}"
-
-
-def _from_lines(path: Path) -> Iterator[Row]:
-    with opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield json_row(line, number, path), f"line {number} of {path}"
 
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
@@ -139,8 +121,8 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
 
 
 READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
-    ".parquet": _from_parquet,
-    ".jsonl": _from_lines,
+    ".parquet": parquet_rows,
+    ".jsonl": line_rows,
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
 }
@@ -152,20 +134,15 @@ def of_row(row: Mapping[str, Any], names: Names, place: str) -> Question:
     Raises:
         RequestError: a column is missing, or holds something else.
     """
-    for name in (names.context, names.question, *names.options):
-        if name not in row:
-            known = nearest(name, list(row))
-            raise RequestError(
-                f"Expected a column '{name}' in {place}, found {', '.join(row)}{known}: name one of these."
-            )
+    require_names(row, (names.context, names.question, *names.options), place)
     passage = str(row.get("example_id") or "")
     options = _options(row[names.options[0]] if len(names.options) == 1 else _cells(row, names, place), place)
     return Question(
-        id=_identity(row.get("id"), place),
+        id=identity_at(row, ("id",), place),
         passage=passage or None,
         level=next((level for level in LEVELS if passage.startswith(level)), ""),
-        context=_text(row[names.context], names.context, place),
-        question=_text(row[names.question] or "", names.question, place),
+        context=text_at(row, names.context, place),
+        question=as_text(row[names.question] or "", f"a text as '{names.question}'", place),
         options=options,
         answer=answer_of(row.get(names.answer), options, place, names.letters_only),
         place=place,
@@ -218,32 +195,10 @@ def _options(value: Any, place: str) -> tuple[str, ...]:
         try:
             value = json.loads(value)
         except (RecursionError, ValueError):
-            raise _wrong("a list of options", value, place) from None
-    options = _list(value, "options", place)
+            raise wrong_value("a list of options", value, place) from None
+    options = as_list(value, "options", place)
     if len(options) < 2:
         raise RequestError(f"Expected at least 2 options to choose from, but {place} has {len(options)}: add some.")
     if wrong := [option for option in options if isinstance(option, bool) or not isinstance(option, str | int | float)]:
-        raise _wrong("a text as option", wrong[0], place)
+        raise wrong_value("a text as option", wrong[0], place)
     return tuple(map(str, options))
-
-
-def _identity(value: Any, place: str) -> str | None:
-    if isinstance(value, list | dict):
-        raise _wrong("an id", value, place)
-    return None if value in (None, "") else str(value)
-
-
-def _text(value: Any, name: str, place: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(f"a text as '{name}'", value, place)
-    return value
-
-
-def _list(value: Any, name: str, place: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _wrong(f"a list as '{name}'", value, place)
-    return value
-
-
-def _wrong(expected: str, came: Any, place: str) -> RequestError:
-    return RequestError(f"Expected {expected}, but {place} has {str(came)[:40]!r}: correct it.")

@@ -12,20 +12,6 @@ import torch
 from torch import Tensor
 
 
-def questions_of(records: Tensor, rows: Tensor) -> Tensor:
-    """The number of the question of each row of a batch, counted from 0, (batch,).
-
-    A batch may hold a row several times, once for each way in which it is read; each time is a question of its own.
-
-    Args:
-        records: number of the question of each row in its data, (batch,).
-        rows: number of each row, (batch,).
-    """
-    copies = (rows[:, None] == rows).tril(-1).sum(dim=1)  # how often the row came before
-    found: Tensor = torch.unique(torch.stack([records, copies], dim=1), dim=0, return_inverse=True)[1]
-    return found
-
-
 def choice_losses(scores: Tensor, labels: Tensor, questions: Tensor) -> Tensor:
     """Minus the log-likelihood of the right option of each row's question, (batch,).
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, beside
-from bertpress.files import content_digest
 from bertpress.tasks import named
 from bertpress.tasks.choices.formats import READERS, Names, Question, of_row, passages_of, read_questions
-from bertpress.tasks.data import TextData, is_invisible, without_halves
-from bertpress.tasks.stored import stored_rows
+from bertpress.tasks.data import TextData, is_invisible
+from bertpress.tasks.json_records import Source, in_files, on_hub
+from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored_records
 from bertpress.tasks.tables import SPLIT_STEMS, one_each
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ REMARKS = {
 }
 
 
-def records_of(questions: Iterable[Question], tally: Counter[str]) -> Iterator[dict[str, Any]]:
+def records_of(questions: Iterable[Question], tally: Tally) -> Iterator[dict[str, Any]]:
     """The record of each question; what is strange about them is counted in `tally`.
 
     Questions on one text have its name and their number there as their id.
@@ -62,60 +63,17 @@ def records_of(questions: Iterable[Question], tally: Counter[str]) -> Iterator[d
             passages[question.passage] += 1
             name = f"{question.passage}-{passages[question.passage]}"
         tally["unnamed"] += name is None
-        name = without_halves(name or f"row-{number}")[0]
-        if name in seen:
-            raise RequestError(f"Expected different ids, but {question.place} has '{name}' again: rename it.")
-        seen.add(name)
-        yield _record(question, name, tally)
+        yield _record(question, name_of(name, number, question.place, seen), tally)
 
 
-def _record(question: Question, name: str, tally: Counter[str]) -> dict[str, Any]:
+def _record(question: Question, name: str, tally: Tally) -> dict[str, Any]:
     tally["silent"] += is_invisible(question.question)
     tally["blank"] += sum(map(is_invisible, question.options))
     tally["twins"] += len(set(question.options)) < len(question.options)
-    mended = [without_halves(text) for text in (question.context, question.question, *question.options)]
-    tally["halves"] += sum(halved for _, halved in mended)
-    context, asked, *options = (text for text, _ in mended)
+    texts = (question.context, question.question, *question.options)
+    context, asked, *options = (mended(text, tally) for text in texts)
     record = {"id": name, "level": question.level, "context": context, "question": asked, "options": options}
     return record if question.answer is None else {**record, "answer": question.answer}
-
-
-def stored_records(
-    questions: Callable[[], Iterable[Question]], split: str, where: str, key: Sequence[str]
-) -> tuple[Dataset, list[str]]:
-    """The records of a split, which memory does not hold, and remarks on them.
-
-    Args:
-        questions: gives them from the first.
-        where: names them in messages.
-        key: what they depend on.
-
-    Raises:
-        RequestError: there are none, or training questions without answers.
-    """
-    first = next(iter(questions()), None)
-    if first is None:
-        raise RequestError(f"Expected questions in {where}, but it holds none: add some or remove it.")
-    if first.answer is None and split == "train":
-        raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
-    types = {**TYPES, **(TRUTH if first.answer is not None else {})}
-    parts = (f"choices {FORMAT}", *key)
-    tally: Counter[str] = Counter()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        tally.clear()
-        return records_of(questions(), tally)
-
-    def counts() -> Iterator[dict[str, Any]]:
-        if not tally:  # the records were made by a process that did not come so far
-            for _ in rows():
-                pass
-        yield {"names": list(tally), "counts": list(tally.values())}
-
-    records = stored_rows("records", parts, types, rows)
-    (found,) = stored_rows("records", (*parts, "counts"), {"names": "list<string>", "counts": "list<int64>"}, counts)
-    numbers = dict(zip(found["names"], found["counts"], strict=True))
-    return records, [f"{split}: {text.format(numbers[name])}" for name, text in REMARKS.items() if numbers.get(name)]
 
 
 def load_choices(
@@ -145,9 +103,13 @@ def load_choices(
         raise _no_files(Path(data_dir))
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
-    for split, (questions, where, key) in (_in_files(paths, names) if paths else _on_hub(name, names)).items():
-        splits[split], remarks = stored_records(questions, split, where, key)
-        notes += remarks
+    for split, source in _sources(name, paths, names).items():
+        first: Question = source.first("questions")
+        if first.answer is None and split == "train":
+            raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
+        types = {**TYPES, **(TRUTH if first.answer is not None else {})}
+        splits[split], tally = stored_records((f"choices {FORMAT}", *source.key), types, source.rows, records_of)
+        notes += remarks_on(split, tally, REMARKS)
     if label is not None and not any("answer" in split.column_names for split in splits.values()):
         raise RequestError(f"Expected a column '{label}' with answers in {', '.join(map(str, paths.values()))}.")
     return TextData(
@@ -211,30 +173,8 @@ def _names(columns: Sequence[str] | None, label: str | None) -> Names:
     return Names(context, question, tuple(options), label or Names.answer)
 
 
-Source = tuple[Callable[[], Iterable[Question]], str, tuple[str, ...]]
-"""What gives the questions of a split, its name for messages, and what they depend on."""
-
-
-def _in_files(paths: Mapping[str, Path], names: Names) -> dict[str, Source]:
-    def source(path: Path) -> Source:
-        columns = [names.context, names.question, *names.options, names.answer]
-        key = (content_digest(path), "".join(path.suffixes[-2:]), json.dumps([columns, names.letters_only]))
-        return (lambda: read_questions(path, names)), str(path), key
-
-    return {split: source(path) for split, path in paths.items()}
-
-
-def _on_hub(name: str, names: Names) -> dict[str, Source]:
-    repository, config = HUB[name]
-    hub = named.from_hub(name, repository, config)
-
-    def source(split: str) -> Source:
-        where = f"{name} {split}"
-
-        def questions() -> Iterator[Question]:
-            for number, row in enumerate(hub[split], start=1):
-                yield of_row(row, names, f"row {number} of {where}")
-
-        return questions, where, (repository, split, str(hub[split]._fingerprint))
-
-    return {split: source(split) for split in SPLIT_STEMS if split in hub}
+def _sources(name: str, paths: Mapping[str, Path], names: Names) -> dict[str, Source]:
+    if not paths:
+        return on_hub(name, *HUB[name], lambda row, place: of_row(row, names, place))
+    columns = [names.context, names.question, *names.options, names.answer]
+    return in_files(paths, partial(read_questions, names=names), json.dumps([columns, names.letters_only]))

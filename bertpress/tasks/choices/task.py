@@ -17,9 +17,11 @@ from bertpress.errors import RequestError
 from bertpress.models import shares_choices
 from bertpress.tasks.choices.features import TYPES, Reader
 from bertpress.tasks.choices.formats import LETTERS
-from bertpress.tasks.choices.losses import choice_distances, choice_losses, questions_of
+from bertpress.tasks.choices.losses import choice_distances, choice_losses
 from bertpress.tasks.choices.records import METRIC
 from bertpress.tasks.choices.settings import ChoiceSettings
+from bertpress.tasks.grouping import questions_of
+from bertpress.tasks.heads import keep_settings, name_outputs
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.windows import Windowed
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from bertpress.tasks.data import TextData
 
 Array = NDArray[np.floating]
-PARAMETERS = "task_specific_params"
-"""The field of a model's configuration that keeps how options were read."""
 OUTPUTS = {"together": ("score",), "separately": ("wrong", "right")}
 """Way of scoring to the outputs of the head for an option, the one that chooses last."""
 HEADS = {"together": "multiple-choice", "separately": "sequence-classification"}
@@ -118,14 +118,12 @@ class MultipleChoice(Windowed):
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         names = OUTPUTS[self.choice.scoring]
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: number for number, name in enumerate(names)}
+        name_outputs(config, names)
         config.problem_type = None if self.is_shared else "single_label_classification"
         return self.noted(config)
 
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
-        others = getattr(config, PARAMETERS, None) or {}
-        setattr(config, PARAMETERS, {**others, self.kind: self.choice.model_dump(mode="json")})
+        keep_settings(config, self.kind, self.choice.model_dump(mode="json"))
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
@@ -196,10 +194,6 @@ class MultipleChoice(Windowed):
             for record, chosen, shares in self.chosen(condensed, split)
         ]
         return np.array(found)
-
-    def truths(self, condensed: Array, split: str) -> list[Any]:
-        """What the results of each record should be: 1."""
-        return [1.0 if self.has_labels(split) else None] * len(self.splits[split])
 
     def score(self, condensed: Array, split: str) -> dict[str, float]:
         """Share of questions answered rightly, also by level where there are several; 0 of no question."""

@@ -16,12 +16,13 @@ from bertpress.config import Config, build
 from bertpress.errors import RequestError
 from bertpress.files import reading
 from bertpress.tasks.embedding.settings import Pooling
+from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-PARAMETERS, KEY = "task_specific_params", "embedding"
-"""Where a model's configuration keeps its layout."""
+KIND = "embedding"
+"""Under which a model's configuration keeps its layout."""
 MODES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens"}
 """Pooling to the field of older files."""
 KNOWN = (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize"))
@@ -43,14 +44,13 @@ class Layout(Config):
 
 def noted_layout(config: PretrainedConfig) -> Layout | None:
     """The layout that a configuration keeps, if it does."""
-    kept = (getattr(config, PARAMETERS, None) or {}).get(KEY)
-    return None if kept is None else build(Layout, kept, where=f"{PARAMETERS}.{KEY}")
+    kept = kept_settings(config, KIND)
+    return build(Layout, kept, where=f"{PARAMETERS}.{KIND}") if kept else None
 
 
 def note_layout(config: PretrainedConfig, layout: Layout) -> None:
     """Let a configuration keep a layout, in place."""
-    others = getattr(config, PARAMETERS, None) or {}
-    setattr(config, PARAMETERS, {**others, KEY: layout.model_dump(mode="json")})
+    keep_settings(config, KIND, layout.model_dump(mode="json"))
 
 
 def own_layout(config: PretrainedConfig) -> Layout | None:

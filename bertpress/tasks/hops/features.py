@@ -18,9 +18,9 @@ import numpy as np
 
 from bertpress import draws
 from bertpress.corpus.framing import SECOND, frame_of
-from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
 from bertpress.tasks.hops.paragraphs import kind_of_answer, pieces_of, places_of
+from bertpress.tasks.markers import markers_of
 from bertpress.tasks.reading.features import Tokens
 
 if TYPE_CHECKING:
@@ -80,14 +80,9 @@ class Reader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: HopSettings) -> None:
         self.max_length, self.settings = max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
-        self.room = max_length - self.frame.special(True)
-        if self.room < 4:
-            least = self.frame.special(True) + 4
-            raise RequestError(f"A question and a paragraph need at least {least} tokens, got max_length {max_length}.")
+        self.room = self.frame.room(max_length, True, 4, "A question and a paragraph need")
         self.question_length = min(settings.question_length, self.room // 2)
-        known, markers = tokenizer.get_vocab(), (settings.title_marker, settings.text_marker)
-        self.missing = [marker for marker in markers if marker not in known]
-        self.markers = [known.get(marker, tokenizer.sep_token_id) for marker in markers]
+        self.markers, self.notes = markers_of(tokenizer, (settings.title_marker, settings.text_marker))
 
     def inputs_of(self, records: Mapping[str, list[Any]], training: bool) -> Iterator[dict[str, Any]]:
         """The input of each record.

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertpress.errors import RequestError
+from bertpress.tasks.json_values import as_text, as_whole_number, identity_at, list_at, text_at, wrong_value
+
+IDS = ("_id", "id", "qid")
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,26 @@ def hops_of(row: Mapping[str, Any], place: str) -> Hops:
 
 
 def _of_columns(row: Mapping[str, Any], place: str) -> Hops:
-    identity = _identity(row, place)
+    identity = identity_at(row, IDS, place)
     place = f"{place} ({identity})" if identity else place
     context = _pairs(row, "context", ("title", "sentences"), place)
     paragraphs = []
     for title, sentences in context or ():
         if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
-            raise _wrong("a list of sentences for each title of 'context'", sentences, place)
-        paragraphs.append(Paragraph(_text(title, "a title in 'context'", place), tuple(sentences)))
+            raise wrong_value("a list of sentences for each title of 'context'", sentences, place)
+        paragraphs.append(Paragraph(as_text(title, "a title in 'context'", place), tuple(sentences)))
     if not paragraphs:
         raise RequestError(f"Expected paragraphs as 'context', but {place} has none: add them.")
     facts = _pairs(row, "supporting_facts", ("title", "sent_id"), place)
     answer = row.get("answer")
     return Hops(
         id=identity,
-        question=_text(row.get("question"), "a text as 'question'", place),
+        question=text_at(row, "question", place),
         paragraphs=tuple(paragraphs),
-        answer=None if answer is None else _text(answer, "a text as 'answer'", place),
-        facts=None if facts is None else tuple((_text(t, "a title", place), _number(n, place)) for t, n in facts),
+        answer=None if answer is None else as_text(answer, "a text as 'answer'", place),
+        facts=None
+        if facts is None
+        else tuple((as_text(t, "a title", place), as_whole_number(n, place)) for t, n in facts),
         place=place,
         type=str(row.get("type") or ""),
         level=str(row.get("level") or ""),
@@ -85,42 +90,42 @@ def _pairs(row: Mapping[str, Any], name: str, fields: tuple[str, str], place: st
         try:
             value = json.loads(value)
         except ValueError:
-            raise _wrong(f"JSON as '{name}'", value, place) from None
+            raise wrong_value(f"JSON as '{name}'", value, place) from None
     if value is None:
         return None
     if isinstance(value, Mapping):
         first, second = (value.get(field) for field in fields)
         if not isinstance(first, list) or not isinstance(second, list) or len(first) != len(second):
-            raise _wrong(f"lists '{fields[0]}' and '{fields[1]}' of one length in '{name}'", value, place)
+            raise wrong_value(f"lists '{fields[0]}' and '{fields[1]}' of one length in '{name}'", value, place)
         return list(zip(first, second, strict=True))
     if not isinstance(value, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
-        raise _wrong(f"a list of pairs as '{name}'", value, place)
+        raise wrong_value(f"a list of pairs as '{name}'", value, place)
     return [tuple(pair) for pair in value]
 
 
 def _of_nodes(row: Mapping[str, Any], place: str) -> Hops:
-    identity = _identity(row, place)
+    identity = identity_at(row, IDS, place)
     place = f"{place} ({identity})" if identity else place
     if not isinstance(nodes := row["node"], list) or not nodes:
-        raise _wrong("a list of paragraphs as 'node'", nodes, place)
+        raise wrong_value("a list of paragraphs as 'node'", nodes, place)
     paragraphs, facts, spellings = [], [], []
     for node in nodes:
         if not isinstance(node, dict):
-            raise _wrong("an object as paragraph", node, place)
-        title = _text(node.get("name"), "a text as 'name'", place).replace("_", " ")
-        places = [_place(pair, place) for pair in _list(node, "sent_pos", place)]
-        labels = _list(node, "supp_label", place)
+            raise wrong_value("an object as paragraph", node, place)
+        title = text_at(node, "name", place).replace("_", " ")
+        places = [_place(pair, place) for pair in list_at(node, "sent_pos", place)]
+        labels = list_at(node, "supp_label", place)
         if len(labels) != len(places):
-            raise _wrong("a label in 'supp_label' for each of 'sent_pos'", labels, place)
+            raise wrong_value("a label in 'supp_label' for each of 'sent_pos'", labels, place)
         paragraphs.append(Paragraph(title, tuple(_words(node, start, stop, place) for start, stop in places)))
         facts += [(title, number) for number, label in enumerate(labels) if label == 1]
         spans = [_place(pair, place) for pair in node.get("spans") or ()]
         spellings += [_words(node, first, last + 1, place) for first, last in spans]
     return Hops(
         id=identity,
-        question=_text(row.get("question"), "a text as 'question'", place),
+        question=text_at(row, "question", place),
         paragraphs=tuple(paragraphs),
-        answer=_text(row.get("answer"), "a text as 'answer'", place),
+        answer=text_at(row, "answer", place),
         facts=tuple(facts),
         place=place,
         spellings=tuple(dict.fromkeys(spellings)),
@@ -129,45 +134,20 @@ def _of_nodes(row: Mapping[str, Any], place: str) -> Hops:
 
 def _words(node: Mapping[str, Any], start: int, stop: int, place: str) -> str:
     """The text of some word pieces: of the words that they belong to, where these are told."""
-    pieces: Sequence[Any] = _list(node, "context", place)
+    pieces: Sequence[Any] = list_at(node, "context", place)
     if not 0 <= start <= stop <= len(pieces):
-        raise _wrong(f"places among the {len(pieces)} pieces of '{node.get('name')}'", (start, stop), place)
+        raise wrong_value(f"places among the {len(pieces)} pieces of '{node.get('name')}'", (start, stop), place)
     if start < stop and node.get("doc_tokens") and node.get("tok_to_orig_index"):
-        owners = _list(node, "tok_to_orig_index", place)[start:stop]
-        return " ".join(map(str, _list(node, "doc_tokens", place)[min(owners) : max(owners) + 1]))
+        owners = list_at(node, "tok_to_orig_index", place)[start:stop]
+        return " ".join(map(str, list_at(node, "doc_tokens", place)[min(owners) : max(owners) + 1]))
     return " ".join(map(str, pieces[start:stop])).replace(" ##", "")
+
+
+def _fact(title: Any, number: Any, place: str) -> tuple[str, int]:
+    return as_text(title, "a title", place), as_whole_number(number, place)
 
 
 def _place(pair: Any, place: str) -> tuple[int, int]:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
-        raise _wrong("a first and a last place", pair, place)
-    return _number(pair[0], place), _number(pair[1], place)
-
-
-def _identity(row: Mapping[str, Any], place: str) -> str | None:
-    value = next((row[name] for name in ("_id", "id", "qid") if row.get(name) not in (None, "")), None)
-    if isinstance(value, list | dict):
-        raise _wrong("an id", value, place)
-    return None if value is None else str(value)
-
-
-def _text(value: Any, expected: str, place: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(expected, value, place)
-    return value
-
-
-def _number(value: Any, place: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value % 1:
-        raise _wrong("a whole number", value, place)
-    return int(value)
-
-
-def _list(row: Mapping[str, Any], name: str, place: str) -> list[Any]:
-    if not isinstance(value := row.get(name), list):
-        raise _wrong(f"a list as '{name}'", value, place)
-    return value
-
-
-def _wrong(expected: str, came: Any, place: str) -> RequestError:
-    return RequestError(f"Expected {expected}, but {place} has {str(came)[:40]!r}: correct it.")
+        raise wrong_value("a first and a last place", pair, place)
+    return as_whole_number(pair[0], place), as_whole_number(pair[1], place)

@@ -15,7 +15,8 @@ from bertpress.errors import RequestError, nearest
 from bertpress.tasks.data import TextData, is_invisible, without_halves
 from bertpress.tasks.hops.formats import Hops, hops_of
 from bertpress.tasks.hops.paragraphs import kind_of_answer, pieces_of, places_of
-from bertpress.tasks.json_records import PublishedSet, Row, Tally, sources_of, stored_records
+from bertpress.tasks.json_records import PublishedSet, Row, Source, sources_of
+from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored_records
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -86,12 +87,12 @@ def load_hops(name: str, data_dir: str | Path | None = None) -> TextData:
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
     for split, source in sources.items():
-        labelled = _is_labelled(source.rows(), split)
+        labelled = _is_labelled(source, split)
         records = partial(records_of, split=split, labelled=labelled, strict=name == "files")
-        key = (f"hops {FORMAT}", str(split == "train"), str(split == "test"), str(name == "files"))
+        key = (f"hops {FORMAT}", str(split == "train"), str(split == "test"), str(name == "files"), *source.key)
         types = {**TEXTS, **(TRUTH if labelled else {})}
-        splits[split], tally = stored_records(source, types, records, key)
-        notes += [f"{split}: {text.format(tally[told])}" for told, text in REMARKS.items() if tally[told]]
+        splits[split], tally = stored_records(key, types, source.rows, records)
+        notes += remarks_on(split, tally, REMARKS)
     return TextData(
         name=name,
         splits=splits,
@@ -104,16 +105,13 @@ def load_hops(name: str, data_dir: str | Path | None = None) -> TextData:
     )
 
 
-def _is_labelled(rows: Iterator[Row], split: str) -> bool:
+def _is_labelled(source: Source, split: str) -> bool:
     """Whether the first question has an answer; those of a test split may be blank.
 
     Raises:
         RequestError: training questions without.
     """
-    row = next(rows, None)
-    if row is None:
-        return True  # which is told when records are stored
-    first = hops_of(*row)
+    first = hops_of(*source.first())
     if first.answer is None and split == "train":
         raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
     return first.answer is not None and (split != "test" or bool(first.answer.strip()))
@@ -132,16 +130,13 @@ def records_of(rows: Iterable[Row], tally: Tally, split: str, labelled: bool, st
     """
     seen: set[str] = set()
     for number, question in enumerate((hops_of(*row) for row in rows), start=1):
-        name = without_halves(question.id or f"row-{number}")[0]
-        if name in seen:
-            raise RequestError(f"Expected different ids, but {question.place} has '{name}' again: rename it.")
-        seen.add(name)
+        name = name_of(question.id, number, question.place, seen)
         tally["unnamed"] += question.id is None
         tally["silent"] += is_invisible(question.question)
-        titles = [_mended(paragraph.title, tally) for paragraph in question.paragraphs]
+        titles = [mended(paragraph.title, tally) for paragraph in question.paragraphs]
         tally["repeated"] += len(titles) - len(set(titles))
-        sentences = [[_mended(text, tally) for text in paragraph.sentences] for paragraph in question.paragraphs]
-        record: dict[str, Any] = {"id": name, "question": _mended(question.question, tally)}
+        sentences = [[mended(text, tally) for text in paragraph.sentences] for paragraph in question.paragraphs]
+        record: dict[str, Any] = {"id": name, "question": mended(question.question, tally)}
         record |= {"titles": titles, "sentences": sentences, "type": question.type, "level": question.level}
         if labelled:
             record |= _truth(question, titles, sentences, tally, strict)
@@ -196,9 +191,3 @@ def _stands(record: Mapping[str, Any]) -> bool:
         return True
     texts = ("".join(pieces_of(sentences)) for sentences in record["sentences"])
     return any(places_of(text, record["spellings"]) for text in texts)
-
-
-def _mended(text: str, tally: Tally) -> str:
-    mended, halved = without_halves(text)
-    tally["halves"] += halved
-    return mended

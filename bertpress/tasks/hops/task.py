@@ -17,6 +17,7 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.models.multihop import NOWHERE, OUTPUTS
 from bertpress.tasks.data import TextData
+from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs
 from bertpress.tasks.hops.decoding import HEAD, condensed, decision_of
 from bertpress.tasks.hops.features import TYPES, Reader
 from bertpress.tasks.hops.losses import multihop_distances, multihop_losses
@@ -35,8 +36,6 @@ Array = NDArray[np.floating]
 NAMES = ("start", "end", "span", "yes", "no", "other", "supporting")
 """Of the head's outputs, in order."""
 KINDS = ("span", *YES_NO)
-PARAMETERS = "task_specific_params"
-"""The field of a model's configuration that keeps what own texts are answered with."""
 SHOWN = ("paragraphs", "char_starts", "char_ends", "sentence_paragraphs", "sentence_numbers")
 """Columns of an input that an answer is read from."""
 
@@ -73,9 +72,7 @@ class MultiHop(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        missing = self.reader.missing
-        marker = f"the vocabulary lacks {' and '.join(missing)}; the separator stands in their place"
-        return (*self.data.notes, *([marker] if missing else []), *map(self._cut, self.splits))
+        return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
 
     def _cut(self, split: str) -> str:
         """A remark on what does not fit into the inputs of a split."""
@@ -124,13 +121,11 @@ class MultiHop(Windowed):
         return result
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label = dict(enumerate(NAMES))
-        config.label2id = {name: number for number, name in enumerate(NAMES)}
+        name_outputs(config, NAMES)
         return self.noted(config)
 
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
-        others = getattr(config, PARAMETERS, None) or {}
-        setattr(config, PARAMETERS, {**others, self.kind: self.hops.model_dump(mode="json")})
+        keep_settings(config, self.kind, self.hops.model_dump(mode="json"))
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
@@ -218,10 +213,6 @@ class MultiHop(Windowed):
             [[value for score in scores for value in score[:2]] for scores in self.record_scores(condensed, split)]
         )
 
-    def truths(self, condensed: Array, split: str) -> list[Any]:
-        """What the results of each record should be: 1."""
-        return [1.0 if self.has_labels(split) else None] * len(self.splits[split])
-
     def score(self, condensed: Array, split: str) -> dict[str, float]:
         means = np.array(list(self.record_scores(condensed, split))).mean(axis=0)  # (answer, facts, joint; Score)
         found = {
@@ -259,7 +250,7 @@ class MultiHop(Windowed):
 
 def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> MultiHop:
     """A task without rows for a trained head, with the settings that its configuration keeps: to answer own texts."""
-    kept = (getattr(config, PARAMETERS, None) or {}).get(MultiHop.kind, {})
+    kept = kept_settings(config, MultiHop.kind)
     data = TextData("your texts", {}, ("question",), None, METRICS, METRICS[0])
     task = MultiHop(data, tokenizer, max_length, build(HopSettings, kept, where=f"{PARAMETERS}.multihop"))
     return task.aligned(config)

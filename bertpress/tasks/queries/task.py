@@ -14,6 +14,7 @@ from torch import Tensor
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
 from bertpress.tasks.queries import places
 from bertpress.tasks.queries.answers import agreement, conll_lines, described, json_line, named, surface
 from bertpress.tasks.queries.decoding import Entity, entities_of, merged
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 LABELS = ("start", "end", "match_start", "match_end")
-PARAMETERS = "mrc"
-"""where a model's configuration keeps its questions, in `task_specific_params`"""
 KEPT = {"threshold", "unpaired", "nested", "overlaps", "overlap"}
 """settings that answers depend on"""
 
@@ -42,13 +41,14 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     Raises:
         RequestError: no such head.
     """
-    if not has_queries(config):
+    known = kept_settings(config, EntityReading.kind)
+    if not known:
         raise RequestError(
             "Expected a model whose configuration holds the questions it was trained with (task_specific_params.mrc), "
             "found none; name the task and its data."
         )
-    known = _parameters(config)
-    options = build(QuerySettings, {name: value for name, value in known.items() if name in KEPT}, where=PARAMETERS)
+    own = {name: value for name, value in known.items() if name in KEPT}
+    options = build(QuerySettings, own, where=EntityReading.kind)
     queries = dict(known["queries"])
     data = TextData("your texts", {}, ("text",), tuple(queries), (), "span_f1")
     return EntityReading(data, tokenizer, max_length, options, queries).aligned(config)
@@ -56,12 +56,7 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
 
 def has_queries(config: PretrainedConfig) -> bool:
     """Whether a model's configuration holds the questions that it was trained with."""
-    return bool(_parameters(config))
-
-
-def _parameters(config: PretrainedConfig) -> dict[str, Any]:
-    found: dict[str, Any] = (getattr(config, "task_specific_params", None) or {}).get(PARAMETERS, {})
-    return found
+    return bool(kept_settings(config, EntityReading.kind))
 
 
 class EntityReading(Entities):
@@ -87,9 +82,10 @@ class EntityReading(Entities):
         data: TextData,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
-        options: QuerySettings,
+        options: QuerySettings | None = None,
         queries: Mapping[str, str] | None = None,
     ) -> None:
+        options = options or QuerySettings()
         if options.queries is not None:
             data = dataclasses.replace(data, sources=(*data.sources, Path(options.queries)))
         super().__init__(data, tokenizer, max_length)
@@ -127,15 +123,14 @@ class EntityReading(Entities):
             yield f"{split}: {cut} of {sum(sentences)} entities stand whole in no window; try a longer --max-length"
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label = dict(enumerate(self.labels))
-        config.label2id = {name: index for index, name in enumerate(self.labels)}
+        name_outputs(config, self.labels)
         return self.noted(config)
 
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
         known = self.options.model_dump(mode="json", include=KEPT, exclude_none=True)
         # pairs, because a saved configuration sorts mappings by name
         own = {"queries": [list(pair) for pair in self.queries.items()], **known}
-        config.task_specific_params = {**(getattr(config, "task_specific_params", None) or {}), PARAMETERS: own}
+        keep_settings(config, self.kind, own)
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
@@ -151,7 +146,7 @@ class EntityReading(Entities):
                 f"{', '.join(self.labels)} ({'' if self.options.nested else 'not '}nested); fine-tune the model on "
                 "this task first, or leave out --kind mrc if its labels are tags."
             )
-        known = dict(_parameters(config).get("queries", ()))
+        known = dict(kept_settings(config, self.kind).get("queries", ()))
         if self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
             return self
         result = copy.copy(self)

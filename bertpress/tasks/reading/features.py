@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertpress.corpus.framing import SECOND, frame_of
-from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
 from bertpress.tasks.windows import cuts
 
@@ -95,10 +94,7 @@ class Reader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: ReadingSettings) -> None:
         self.tokenizer, self.max_length, self.settings = tokenizer, max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
-        self.room = max_length - self.frame.special(True)
-        if self.room < 2:
-            least = self.frame.special(True) + 2
-            raise RequestError(f"A question and its text need at least {least} tokens, got max_length {max_length}.")
+        self.room = self.frame.room(max_length, True, 2, "A question and its text need")
         self.question_length = min(settings.question_length, self.room // 2)
         known = tokenizer.get_vocab()
         self.markers = {marker: known[token] for marker, token in MARKERS.items() if token in known}

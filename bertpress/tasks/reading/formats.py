@@ -12,13 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertpress.corpus.reading import json_row, parquet_file
-from bertpress.errors import RequestError, nearest
+from bertpress.corpus.reading import suffix_of
+from bertpress.errors import RequestError
+from bertpress.tasks.json_records import line_rows, parquet_rows
+from bertpress.tasks.json_values import (
+    as_list,
+    as_whole_number,
+    identity_at,
+    list_at,
+    require_names,
+    text_at,
+    wrong_value,
+)
 from bertpress.tasks.reading.json_stream import JsonStream
-from bertpress.tasks.reading.text_files import no_file, opened
+from bertpress.tasks.reading.text_files import opened
 
 Answer = tuple[str, int | None]
 """a text and the character of the context where it should stand, None where nobody says so"""
+
+IDS = ("id", "qid")
 
 
 @dataclass(frozen=True)
@@ -56,36 +68,27 @@ def read_questions(path: Path, names: Names) -> Iterator[Question]:
     Raises:
         RequestError: not readable, another kind of file, or something missing; names the file and the place.
     """
-    kind = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     readers = {".parquet": _from_parquet, ".jsonl": _from_lines, ".json": _from_json}
-    if kind not in readers:
+    if (kind := suffix_of(path)) not in readers:
         raise RequestError(f"Expected questions in .json, .jsonl or .parquet, got {path}: convert it.")
     return readers[kind](path, names)
 
 
 def _from_parquet(path: Path, names: Names) -> Iterator[Question]:
-    if not path.is_file():
-        raise no_file(path)
-    with parquet_file(path) as file:
-        rows = (row for batch in file.iter_batches(batch_size=256) for row in batch.to_pylist())
-        for number, row in enumerate(rows, start=1):
-            yield of_row(row, names, f"row {number} of {path}")
+    for row, place in parquet_rows(path):
+        yield of_row(row, names, place)
 
 
 def _from_lines(path: Path, names: Names) -> Iterator[Question]:
     """Lines of MRQA, of which the first is a header, or rows of a table."""
     header = False
-    with opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            row, place = json_row(line, number, path), f"line {number} of {path}"
-            if "header" in row and "context" not in row:
-                header = True
-            elif "qas" in row:
-                yield from _of_paragraph(row, "", place, headless=not header)
-            else:
-                yield of_row(row, names, place)
+    for row, place in line_rows(path):
+        if "header" in row and "context" not in row:
+            header = True
+        elif "qas" in row:
+            yield from _of_paragraph(row, "", place, headless=not header)
+        else:
+            yield of_row(row, names, place)
 
 
 def _from_json(path: Path, names: Names) -> Iterator[Question]:
@@ -95,12 +98,12 @@ def _from_json(path: Path, names: Names) -> Iterator[Question]:
             for number, item in enumerate(_items(JsonStream(file)), start=1):
                 place = f"item {number} of {path}"
                 if not isinstance(item, dict):
-                    raise _wrong("an article", item, place)
+                    raise wrong_value("an article", item, place)
                 if "paragraphs" not in item:
                     yield from _of_paragraph(item, "", place)
                     continue
                 title = item.get("title") or ""
-                for index, paragraph in enumerate(_list(item, "paragraphs", place), start=1):
+                for index, paragraph in enumerate(list_at(item, "paragraphs", place), start=1):
                     yield from _of_paragraph(paragraph, str(title), f"paragraph {index} of {place}")
         except UnicodeDecodeError:
             raise
@@ -133,17 +136,12 @@ def of_row(row: Mapping[str, Any], names: Names, place: str) -> Question:
     Raises:
         RequestError: a column is missing, or holds something else.
     """
-    for name in (names.question, names.context):
-        if name not in row:
-            known = nearest(name, list(row))
-            raise RequestError(
-                f"Expected a column '{name}' in {place}, found {', '.join(row)}{known}: name one of these."
-            )
+    require_names(row, (names.question, names.context), place)
     answers = _answers(row.get(names.answers), place)
     return Question(
-        id=_identity(row, place),
-        question=_text(row, names.question, place),
-        context=_text(row, names.context, place),
+        id=identity_at(row, IDS, place),
+        question=text_at(row, names.question, place),
+        context=text_at(row, names.context, place),
         title=str(row.get("title") or ""),
         answers=answers,
         accepted=tuple(dict.fromkeys(text for text, _ in answers or ())),
@@ -154,12 +152,12 @@ def of_row(row: Mapping[str, Any], names: Names, place: str) -> Question:
 def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False) -> Iterator[Question]:
     """The questions on one text."""
     if not isinstance(paragraph, dict):
-        raise _wrong("a paragraph", paragraph, place)
-    context = _text(paragraph, "context", place)
-    for number, entry in enumerate(_list(paragraph, "qas", place), start=1):
+        raise wrong_value("a paragraph", paragraph, place)
+    context = text_at(paragraph, "context", place)
+    for number, entry in enumerate(list_at(paragraph, "qas", place), start=1):
         where = f"question {number} of {place}"
         if not isinstance(entry, dict):
-            raise _wrong("a question", entry, where)
+            raise wrong_value("a question", entry, where)
         detected = entry.get("detected_answers")
         if detected is None:
             answers = _answers(None if isinstance(entry.get("answers"), dict) else entry.get("answers"), where)
@@ -168,8 +166,8 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
         if entry.get("is_impossible") and answers:
             raise RequestError(f"Expected no answers where is_impossible is true, but {where} has some: correct it.")
         yield Question(
-            id=_identity(entry, where),
-            question=_text(entry, "question", where),
+            id=identity_at(entry, IDS, where),
+            question=text_at(entry, "question", where),
             context=context,
             title=title,
             answers=answers,
@@ -182,13 +180,13 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
 
 def _spans(context: str, detected: Any, place: str) -> Iterator[Answer]:
     """Each place of each answer that was found in a text; a span ends with its last character."""
-    for answer in _checked_list(detected, "detected_answers", place):
+    for answer in as_list(detected, "detected_answers", place):
         if not isinstance(answer, dict):
-            raise _wrong("an answer", answer, place)
-        text = _text(answer, "text", place)
-        for span in _list(answer, "char_spans", place):
+            raise wrong_value("an answer", answer, place)
+        text = text_at(answer, "text", place)
+        for span in list_at(answer, "char_spans", place):
             if not isinstance(span, list) or len(span) != 2:
-                raise _wrong("a first and a last character", span, place)
+                raise wrong_value("a first and a last character", span, place)
             first, last = (_offset(number, place) for number in span)
             found = context[max(0, first or 0) : (last or 0) + 1]
             # The answer may be written otherwise than in the text, which is what a model can point at.
@@ -199,11 +197,11 @@ def _accepted(answers: Any, learned: Iterable[Answer], place: str) -> tuple[str,
     """The texts that count as right: aliases of TriviaQA, the answers of MRQA, or what is to be learned."""
     if isinstance(answers, dict):
         aliases = answers.get("NormalizedAliases") or answers.get("Aliases") or [answers.get("Value", "")]
-        texts = [*_checked_list(aliases, "aliases", place), *(answers.get("HumanAnswers") or [])]
+        texts = [*as_list(aliases, "aliases", place), *(answers.get("HumanAnswers") or [])]
     else:
         texts = [text for text, _ in _answers(answers, place) or ()] or [text for text, _ in learned]
     if wrong := [text for text in texts if not isinstance(text, str)]:
-        raise _wrong("a text as answer", wrong[0], place)
+        raise wrong_value("a text as answer", wrong[0], place)
     return tuple(dict.fromkeys(texts))
 
 
@@ -217,9 +215,9 @@ def _answers(value: Any, place: str) -> tuple[Answer, ...] | None:
     if isinstance(value, str):
         value = [value]
     if isinstance(value, dict):
-        texts = _list(value, "text", place)
+        texts = list_at(value, "text", place)
         starts = value.get("answer_start")
-        starts = [None] * len(texts) if starts is None else _checked_list(starts, "answer_start", place)
+        starts = [None] * len(texts) if starts is None else as_list(starts, "answer_start", place)
         if len(texts) != len(starts):
             raise RequestError(
                 f"Expected an offset for each answer, but {place} has {len(texts)} texts and {len(starts)} offsets: "
@@ -227,44 +225,13 @@ def _answers(value: Any, place: str) -> tuple[Answer, ...] | None:
             )
         value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     found = []
-    for answer in _checked_list(value, "answers", place):
+    for answer in as_list(value, "answers", place):
         answer = {"text": answer} if isinstance(answer, str) else answer
         if not isinstance(answer, dict):
-            raise _wrong("an answer", answer, place)
-        found.append((_text(answer, "text", place), _offset(answer.get("answer_start"), place)))
+            raise wrong_value("an answer", answer, place)
+        found.append((text_at(answer, "text", place), _offset(answer.get("answer_start"), place)))
     return tuple(dict.fromkeys(answer for answer in found if answer[0].strip()))
 
 
 def _offset(value: Any, place: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value % 1:
-        raise _wrong("a whole number as offset", value, place)
-    return int(value)
-
-
-def _identity(row: Mapping[str, Any], place: str) -> str | None:
-    value = next((row[name] for name in ("id", "qid") if row.get(name) not in (None, "")), None)
-    if isinstance(value, list | dict):
-        raise _wrong("an id", value, place)
-    return None if value is None else str(value)
-
-
-def _text(row: Mapping[str, Any], name: str, place: str) -> str:
-    if not isinstance(value := row.get(name), str):
-        raise _wrong(f"a text as '{name}'", value, place)
-    return value
-
-
-def _list(row: Mapping[str, Any], name: str, place: str) -> list[Any]:
-    return _checked_list(row.get(name), name, place)
-
-
-def _checked_list(value: Any, name: str, place: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _wrong(f"a list as '{name}'", value, place)
-    return value
-
-
-def _wrong(expected: str, came: Any, place: str) -> RequestError:
-    return RequestError(f"Expected {expected}, but {place} has {str(came)[:40]!r}: correct it.")
+    return None if value is None else as_whole_number(value, place, "a whole number as offset")

@@ -27,19 +27,6 @@ def answer_places(labels: Tensor, length: int) -> Tensor:
     return places[:, :length]
 
 
-def same_question(records: Tensor, rows: Tensor) -> Tensor:
-    """True for two windows of one question, (batch, batch).
-
-    A batch may hold a window several times, once for each way in which it is read; those are not compared.
-
-    Args:
-        records: number of the question of each window, (batch,).
-        rows: number of each window, (batch,).
-    """
-    copies = (rows[:, None] == rows).tril(-1).sum(dim=1)  # how often the window came before
-    return (records[:, None] == records) & (copies[:, None] == copies)
-
-
 def span_losses(logits: Tensor, labels: Tensor, mask: Tensor, same: Tensor | None = None) -> Tensor:
     """Minus the log-likelihood of an answer's start, and of an answer's end, averaged, (batch,).
 

@@ -8,21 +8,21 @@ which that holds for all answers is left out, as it would teach that the text do
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import content_digest, reading
+from bertpress.files import reading
 from bertpress.tasks import named
 from bertpress.tasks.data import TextData, is_invisible, without_halves
+from bertpress.tasks.json_records import Source, find_files, in_files, no_files, on_hub
 from bertpress.tasks.reading.formats import Names, Question, of_row, read_questions
-from bertpress.tasks.reading.named import NAMED, check_name, find_files, no_files, settings_for
+from bertpress.tasks.reading.named import NAMED, check_name, settings_for
 from bertpress.tasks.reading.places import place_of
 from bertpress.tasks.reading.settings import ReadingSettings
-from bertpress.tasks.stored import stored_rows
-from bertpress.tasks.tables import SPLIT_STEMS
+from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored_records
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,7 +48,7 @@ REMARKS = {
 }
 
 
-def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -> Iterator[dict[str, Any]]:
+def records_of(questions: Iterable[Question], tally: Tally, split: str) -> Iterator[dict[str, Any]]:
     """The record of each question; what had to be mended is counted in `tally`.
 
     Args:
@@ -65,19 +65,14 @@ def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -
             expected = "Expected answers to all questions or to none"
             raise RequestError(f"{expected}, but {question.place} has {came}: add or remove them.")
         labelled = question.answers is not None
-        name = without_halves(question.id or f"row-{number}")[0]
-        if name in seen:
-            raise RequestError(f"Expected different ids, but {question.place} has '{name}' again: rename it.")
-        seen.add(name)
+        name = name_of(question.id, number, question.place, seen)
         tally["headless"] += question.headless
         tally["unnamed"] += question.id is None
         tally["contradictory"] += question.contradictory
         tally["silent"] += is_invisible(question.question)
         tally["empty"] += is_invisible(question.context)
         texts = {"title": question.title, "question": question.question, "context": question.context}
-        mended = {column: without_halves(text) for column, text in texts.items()}
-        tally["halves"] += sum(halved for _, halved in mended.values())
-        record: dict[str, Any] = {"id": name, **{column: text for column, (text, _) in mended.items()}}
+        record: dict[str, Any] = {"id": name, **{column: mended(text, tally) for column, text in texts.items()}}
         if question.answers is not None:
             record |= _truth(question, record["context"], tally)
             if split == "train" and question.answers and not record["answer_starts"]:
@@ -86,7 +81,7 @@ def records_of(questions: Iterable[Question], split: str, tally: Counter[str]) -
         yield record
 
 
-def _truth(question: Question, context: str, tally: Counter[str]) -> dict[str, Any]:
+def _truth(question: Question, context: str, tally: Tally) -> dict[str, Any]:
     """The columns of `TRUTH`."""
     found: dict[int, list[str]] = {}
     for text, start in question.answers or ():
@@ -104,46 +99,6 @@ def _truth(question: Question, context: str, tally: Counter[str]) -> dict[str, A
         "answer_starts": [start for _, start in spans],
         "accepted": [without_halves(text)[0] for text in question.accepted],
     }
-
-
-def stored_records(
-    questions: Callable[[], Iterable[Question]], split: str, where: str, key: Sequence[str]
-) -> tuple[Dataset, list[str]]:
-    """The records of a split, which memory does not hold, and remarks on them.
-
-    Args:
-        questions: gives them from the first.
-        where: names them in messages.
-        key: what they depend on.
-
-    Raises:
-        RequestError: there are none, or training questions without answers.
-    """
-    first = next(iter(questions()), None)
-    if first is None:
-        raise RequestError(f"Expected questions in {where}, but it holds none: add some or remove the file.")
-    if first.answers is None and split == "train":
-        raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
-    types = {**TEXTS, **(TRUTH if first.answers is not None else {})}
-    parts = (f"reading {FORMAT}", *key, str(split == "train"))
-    tally: Counter[str] = Counter()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        tally.clear()
-        return records_of(questions(), split, tally)
-
-    def counts() -> Iterator[dict[str, Any]]:
-        if not tally:  # the records were made by a process that did not come so far
-            for _ in rows():
-                pass
-        yield {"names": list(tally), "counts": list(tally.values())}
-
-    records = stored_rows("records", parts, types, rows)
-    (found,) = stored_rows("records", (*parts, "counts"), {"names": "list<string>", "counts": "list<int64>"}, counts)
-    if not len(records):
-        raise RequestError(f"Expected answers that stand in their text in {where}, but none does: correct them.")
-    numbers = dict(zip(found["names"], found["counts"], strict=True))
-    return records, [f"{split}: {text.format(numbers[name])}" for name, text in REMARKS.items() if numbers.get(name)]
 
 
 def load_reading(
@@ -170,14 +125,14 @@ def load_reading(
     names = _names(columns, label)
     if name == "files" and not data_dir:
         raise RequestError("Expected a folder or a file with questions, got neither: give --data-dir.")
-    folders = NAMED[name].folders if name in NAMED else ()
-    paths = named.locate((name, *folders), data_dir, lambda place: find_files(place, name))
+    own = NAMED.get(name)
+    paths = named.locate((name, *(own.folders if own else ())), data_dir, lambda place: find_files(place, own))
     if data_dir and not paths:
-        raise no_files(Path(data_dir), name)
+        raise no_files(Path(data_dir), own)
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
-    for split, (questions, where, key) in (_in_files(paths, names) if paths else _on_hub(name, names)).items():
-        splits[split], remarks = stored_records(questions, split, where, key)
+    for split, source in _sources(name, paths, names).items():
+        splits[split], remarks = _stored(source, split)
         notes += remarks
     if label is not None and not any("accepted" in split.column_names for split in splits.values()):
         raise RequestError(f"Expected a column '{label}' with answers in {', '.join(map(str, paths.values()))}.")
@@ -198,10 +153,6 @@ def load_reading(
     )
 
 
-Source = tuple[Callable[[], Iterable[Question]], str, tuple[str, ...]]
-"""What gives the questions of a split, its name for messages, and what they depend on."""
-
-
 def _names(columns: Sequence[str] | None, label: str | None) -> Names:
     if columns is not None and len(set(columns)) != 2:
         came = ", ".join(columns) or "none"
@@ -210,35 +161,27 @@ def _names(columns: Sequence[str] | None, label: str | None) -> Names:
     return Names(question, context, label or Names.answers)
 
 
-def _in_files(paths: Any, names: Names) -> dict[str, Source]:
-    def source(path: Path) -> Source:
-        key = (
-            content_digest(path),
-            "".join(path.suffixes[-2:]),
-            json.dumps([names.question, names.context, names.answers]),
-        )
-        return (lambda: read_questions(path, names)), str(path), key
-
-    return {split: source(path) for split, path in paths.items()}
-
-
-def _on_hub(name: str, names: Names) -> dict[str, Source]:
-    repository = NAMED[name].hub
-    if repository is None:
+def _sources(name: str, paths: Mapping[str, Path], names: Names) -> dict[str, Source]:
+    if paths:
+        columns = json.dumps([names.question, names.context, names.answers])
+        return in_files(paths, partial(read_questions, names=names), columns)
+    if (hub := NAMED[name].hub) is None:
         files = " and ".join(stems[0] for stems in NAMED[name].files.values())
         raise RequestError(f"Expected the files of {name} as MRQA publishes them ({files}.jsonl.gz): give --data-dir.")
-    hub = named.from_hub(name, repository, None)
+    return on_hub(name, *hub, lambda row, place: of_row(row, names, place))
 
-    def source(split: str) -> Source:
-        where = f"{name} {split}"
 
-        def questions() -> Iterator[Question]:
-            for number, row in enumerate(hub[split], start=1):
-                yield of_row(row, names, f"row {number} of {where}")
-
-        return questions, where, (repository, split, str(hub[split]._fingerprint))
-
-    return {split: source(split) for split in SPLIT_STEMS if split in hub}
+def _stored(source: Source, split: str) -> tuple[Dataset, list[str]]:
+    """The records of a split, and remarks on them."""
+    first: Question = source.first("questions")
+    if first.answers is None and split == "train":
+        raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
+    types = {**TEXTS, **(TRUTH if first.answers is not None else {})}
+    key = (f"reading {FORMAT}", *source.key, str(split == "train"))
+    records, tally = stored_records(key, types, source.rows, partial(records_of, split=split))
+    if not len(records):
+        raise RequestError(f"Expected answers that stand in their text in {source.where}, but none does: correct them.")
+    return records, remarks_on(split, tally, REMARKS)
 
 
 def _folded(splits: dict[str, Dataset], paths: Any) -> tuple[dict[str, Dataset], Path, str]:

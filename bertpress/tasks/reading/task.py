@@ -17,9 +17,11 @@ from torch import Tensor
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.grouping import same_question
+from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs
 from bertpress.tasks.reading.decoding import Answer, Window, answer_of, keep_best
 from bertpress.tasks.reading.features import TYPES, Reader
-from bertpress.tasks.reading.losses import IGNORED, same_question, span_distances, span_losses
+from bertpress.tasks.reading.losses import IGNORED, span_distances, span_losses
 from bertpress.tasks.reading.metrics import best_threshold, f1_and_match, is_answerable, summary
 from bertpress.tasks.reading.records import METRICS
 from bertpress.tasks.reading.settings import ReadingSettings
@@ -35,8 +37,6 @@ BEST_METRICS = ("best_answer_f1", "best_exact_match")
 OUTPUTS = ("start", "end")
 """The head's, in order."""
 WINDOWS_AT_ONCE = 500
-PARAMETERS = "task_specific_params"
-"""The field of a model's configuration that keeps what own texts are answered with."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,12 @@ class SpanReading(Windowed):
         return result
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label = dict(enumerate(OUTPUTS))
-        config.label2id = {name: number for number, name in enumerate(OUTPUTS)}
+        name_outputs(config, OUTPUTS)
         return self.noted(config)
 
     def noted(self, config: PretrainedConfig) -> PretrainedConfig:
         kept = self.reading.model_dump(mode="json", exclude={"folds", "unanswerable"})
-        others = getattr(config, PARAMETERS, None) or {}
-        setattr(config, PARAMETERS, {**others, self.kind: {**kept, "unanswerable": self.may_be_nothing}})
+        keep_settings(config, self.kind, {**kept, "unanswerable": self.may_be_nothing})
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
@@ -190,10 +188,6 @@ class SpanReading(Windowed):
 
     def _right(self, text: str, record: Mapping[str, Any]) -> tuple[float, float]:
         return f1_and_match(text, record[self.truth], self.reading.normaliser)
-
-    def truths(self, condensed: Array, split: str) -> list[Any]:
-        """What the results of each record should be: 1."""
-        return [1.0 if self.has_labels(split) else None] * len(self.splits[split])
 
     def score(self, condensed: Array, split: str) -> dict[str, float]:
         self.require_labels(split)
@@ -265,7 +259,7 @@ class SpanReading(Windowed):
 
 def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> SpanReading:
     """A task without rows for a trained head, with the settings that its configuration keeps: to answer own texts."""
-    kept = (getattr(config, PARAMETERS, None) or {}).get(SpanReading.kind, {})
+    kept = kept_settings(config, SpanReading.kind)
     data = TextData("your texts", {}, ("question", "context"), None, METRICS, METRICS[0])
     task = SpanReading(data, tokenizer, max_length, build(ReadingSettings, kept, where=f"{PARAMETERS}.qa"))
     return task.aligned(config)

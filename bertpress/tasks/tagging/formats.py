@@ -12,9 +12,10 @@ from bertpress.tasks.data import TextData
 from bertpress.tasks.tagging.columns import read_text_file, without_numbers
 from bertpress.tasks.tagging.named import ENTITIES, EntityTask
 from bertpress.tasks.tagging.rows import Found, declared, json_rows, sentences_of, table_rows
-from bertpress.tasks.tagging.schemes import OUTSIDE, Scheme, scheme_of
+from bertpress.tasks.tagging.schemes import OUTSIDE, scheme_of
 from bertpress.tasks.tagging.sentences import TRUTH, Reading, Sentence, Words, records_of
-from bertpress.tasks.tagging.words import Level, level_of
+from bertpress.tasks.tagging.settings import TaggingSettings
+from bertpress.tasks.tagging.words import level_of
 
 SUFFIXES = (
     ".parquet",
@@ -41,8 +42,7 @@ def load_sentences(
     data_dir: str | Path | None = None,
     columns: Sequence[str] | None = None,
     label: str | None = None,
-    level: Level | None = None,
-    scheme: Scheme | None = None,
+    settings: TaggingSettings | None = None,
 ) -> TextData:
     """The sentences of a named data set, or of the user's files (``files``), with their entities.
 
@@ -52,8 +52,7 @@ def load_sentences(
             that holds its own. Without it a named data set is looked for below BERTPRESS_DATA, then on the Hub.
         columns: the one column of words or of text, where rows have columns.
         label: the column of tags or spans.
-        level: what a word is where texts come without; characters if most letters are Chinese or Japanese.
-        scheme: of the tags; found out by default.
+        settings: only `level` and `read_as` matter here.
 
     Returns:
         `labels` are the types of entities: of a named data set in its order, else in the order of declared tags, else
@@ -62,12 +61,13 @@ def load_sentences(
     Raises:
         RequestError: no such data, or something in them that cannot be read; says where.
     """
-    task = ENTITIES.get(name)
+    task, settings = ENTITIES.get(name), settings or TaggingSettings()
     found, paths = _read(name, task, data_dir, columns, label)
     tagged = [sentence for sentence in _all(found) if isinstance(sentence, Words) and sentence.tags is not None]
     reading = Reading(
-        scheme=scheme or scheme_of([sentence.tags or () for sentence in tagged], lambda number: tagged[number].place),
-        level=level or level_of(_text(sentence) for sentence in _all(found)),
+        scheme=settings.read_as
+        or scheme_of([sentence.tags or () for sentence in tagged], lambda number: tagged[number].place),
+        level=settings.level or level_of(_text(sentence) for sentence in _all(found)),
         types=task.types if task else None,
         spellings=task.spellings if task else None,
     )

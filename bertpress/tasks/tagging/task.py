@@ -22,6 +22,7 @@ from torch.nn import functional
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.heads import name_outputs
 from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.heads import Tags, head_names, read_head
 from bertpress.tasks.tagging.pieces import pieces_of
@@ -50,7 +51,7 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     """
     tags = read_head(head_names(config.id2label))
     data = TextData("your texts", {}, ("text",), tags.types, (), "span_f1")
-    return Tagging(data, tokenizer, max_length, TaggingSettings()).tagged(tags)
+    return Tagging(data, tokenizer, max_length).tagged(tags)
 
 
 class Tagging(Entities):
@@ -67,8 +68,13 @@ class Tagging(Entities):
     types = TYPES
 
     def __init__(
-        self, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int, options: TaggingSettings
+        self,
+        data: TextData,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        options: TaggingSettings | None = None,
     ) -> None:
+        options = options or TaggingSettings()
         super().__init__(without_overlaps(data), tokenizer, max_length)
         self.options, self.level = options, options.level
         self.entities = data.labels or ()
@@ -91,8 +97,7 @@ class Tagging(Entities):
         return {"overlap": self.options.overlap, "scheme": self.tags.scheme, "labels": list(self.tags.names)}
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        config.id2label = dict(enumerate(self.labels))
-        config.label2id = {name: index for index, name in enumerate(self.labels)}
+        name_outputs(config, self.labels)
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bertpress.losses import kl_divergence, logits_mse, soft_cross_entropy
-from bertpress.tasks.choices.losses import choice_distances, choice_losses, questions_of
+from bertpress.tasks.choices.losses import choice_distances, choice_losses
+from bertpress.tasks.grouping import questions_of
 
 RECORDS = torch.tensor([7, 3, 7, 7, 3, 9])
 ROWS = torch.tensor([10, 4, 12, 11, 5, 20])

@@ -165,7 +165,7 @@ def test_training_rows_without_room_keep_supporting_paragraphs_only() -> None:
 def test_the_separator_stands_in_for_markers_that_there_are_not(family: str) -> None:
     tokenizer = make_tokenizer(family)
     reader = Reader(tokenizer, LENGTH, HopSettings())
-    assert reader.missing == ["[unused1]", "[unused2]"]
+    assert reader.notes == ("the vocabulary lacks [unused1] and [unused2]; the separator stands in their place",)
     tokens = tokens_of(row_of(tokenizer=tokenizer), tokenizer)
     whole = naive(RECORD, [0, 1, 2, 3])
     assert tokens == ["[SEP]" if token.startswith("[unused") else token for token in whole]

@@ -318,7 +318,7 @@ def test_the_data_sets_are_read(name: str) -> None:
 
     tokenizer = load_tokenizer(str(packaged_minilm()))
     task: Any = load_task(build(TaskSpec, {"name": name}), tokenizer, 512, {"train": 20, "validation": 20})
-    assert not task.reader.missing
+    assert not task.reader.notes
     assert set(task.metrics) == set(METRICS)
     for row in task.encoded("train"):
         assert len(row["input_ids"]) <= 512

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bertpress.losses import kl_divergence, logits_mse, soft_cross_entropy, upstream_cross_entropy
-from bertpress.tasks.reading.losses import IGNORED, answer_places, same_question, span_distances, span_losses
+from bertpress.tasks.grouping import same_question
+from bertpress.tasks.reading.losses import IGNORED, answer_places, span_distances, span_losses
 
 LENGTHS = (7, 4, 7, 5)
 LABELS = torch.tensor(

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from bertpress.errors import RequestError
-from bertpress.tasks.reading.named import NAMED, SUFFIXES, check_name, find_files, no_files, settings_for
+from bertpress.tasks.json_records import SUFFIXES, find_files, no_files
+from bertpress.tasks.reading.named import NAMED, check_name, settings_for
 from bertpress.tasks.reading.settings import ReadingSettings
 
 
@@ -42,24 +43,24 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 def test_files_are_found_by_split_and_by_published_name(tmp_path):
     for name in ("train-v2.0.json", "dev-v2.0.json", "train-v1.1.json", "other.json"):
         (tmp_path / name).write_text("{}")
-    assert find_files(tmp_path, "squad_v2") == {
+    assert find_files(tmp_path, NAMED["squad_v2"]) == {
         "train": tmp_path / "train-v2.0.json",
         "validation": tmp_path / "dev-v2.0.json",
     }
-    assert find_files(tmp_path, "squad") == {"train": tmp_path / "train-v1.1.json"}
-    assert find_files(tmp_path, "files") == {}
-    assert find_files(tmp_path / "other.json", "files") == {"train": tmp_path / "other.json"}
+    assert find_files(tmp_path, NAMED["squad"]) == {"train": tmp_path / "train-v1.1.json"}
+    assert find_files(tmp_path, None) == {}
+    assert find_files(tmp_path / "other.json", None) == {"train": tmp_path / "other.json"}
     for folder in ("train", "dev"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "NewsQA.jsonl.gz").write_bytes(b"")
-    assert set(find_files(tmp_path, "newsqa")) == {"train", "validation"}
+    assert set(find_files(tmp_path, NAMED["newsqa"])) == {"train", "validation"}
     for suffix in SUFFIXES[:2]:
         (tmp_path / f"test{suffix}").write_text("")
     with pytest.raises(RequestError, match=r"one test file .* test.parquet and test.jsonl: remove"):
-        find_files(tmp_path, "squad")
+        find_files(tmp_path, NAMED["squad"])
     with pytest.raises(RequestError, match=r"Expected a folder at .*nothing"):
-        find_files(tmp_path / "missing", "squad")
-    assert "train, validation, test, train-v1.1, dev-v1.1 as .parquet" in str(no_files(tmp_path, "squad"))
+        find_files(tmp_path / "missing", NAMED["squad"])
+    assert "train, validation, test, train-v1.1, dev-v1.1 as .parquet" in str(no_files(tmp_path, NAMED["squad"]))
 
 
 def test_an_unknown_name_is_refused():

@@ -27,7 +27,7 @@ def question(answers=(), context="In 1066 they came.", **fields):
 
 def record(asked, split="validation"):
     tally = Counter()
-    (found,) = records_of([asked], split, tally)
+    (found,) = records_of([asked], tally, split)
     return found, {name: count for name, count in tally.items() if count}
 
 
@@ -42,7 +42,7 @@ def test_answers_are_put_where_they_stand():
 
 def test_training_questions_that_cannot_be_pointed_at_are_left_out():
     tally = Counter()
-    assert not list(records_of([question((("never", 0),))], "train", tally))
+    assert not list(records_of([question((("never", 0),))], tally, "train"))
     assert tally["left_out"] == 1
     found, tally = record(question((("never", 0),)))
     assert (found["answer_starts"], found["accepted"]) == ([], ["never"])
@@ -61,9 +61,9 @@ def test_texts_are_mended_and_counted():
 
 def test_ids_differ_and_all_have_answers_or_none():
     with pytest.raises(RequestError, match=r"different ids, but line 1 has 'q' again"):
-        list(records_of([question(), question()], "train", Counter()))
+        list(records_of([question(), question()], Counter(), "train"))
     with pytest.raises(RequestError, match=r"to all questions or to none, but line 1 has none"):
-        list(records_of([question(), question(None, id="r")], "train", Counter()))
+        list(records_of([question(), question(None, id="r")], Counter(), "train"))
 
 
 def test_a_folder_of_squad(tmp_path):
@@ -103,7 +103,7 @@ def test_records_and_remarks_are_read_once(tmp_path, monkeypatch):
     first = load_reading("newsqa", tmp_path)
     calls = []
     original = records.records_of
-    monkeypatch.setattr(records, "records_of", lambda *args: calls.append(args) or original(*args))
+    monkeypatch.setattr(records, "records_of", lambda *args, **more: calls.append(args) or original(*args, **more))
     again = load_reading("newsqa", tmp_path)
     assert not calls
     assert again.notes == first.notes == ("train: its lines do not begin with MRQA's header and are read all the same",)
