@@ -40,7 +40,9 @@ def import_trbert(request: Request) -> list[str]:
     if head == "classifier":
         name_labels(config, len(state["classifier.bias"]), request.head_labels)
     elif request.head_labels is not None:
-        raise RequestError("--head-labels names the outputs of a classifier, but this head gives spans of texts.")
+        raise RequestError(
+            "--head-labels names the outputs of a classifier, but this head gives spans of texts; leave it out."
+        )
     tensors = with_policies(state, architecture)
     model, layers = _model(config, architecture, head, tensors)
     remarks = _remarks(config, state, tensors, model, layers)
@@ -65,7 +67,7 @@ def architecture_in(state: State) -> str:
             )
     raise RequestError(
         "The checkpoint is not from TR-BERT: expected names such as bert.encoder.layer.0 or distilbert.transformer."
-        f"layer.0, found {', '.join(list(state)[:3])}."
+        f"layer.0, found {', '.join(list(state)[:3])}; give one that its programs saved."
     )
 
 
@@ -84,7 +86,9 @@ def head_in(state: State) -> str:
     if task := next((task for task, found in others.items() if found), None):
         raise RequestError(f"The checkpoint has a head for {task}, which is not imported; train one of your own.")
     if not rows:
-        raise RequestError("The checkpoint has no trained head (no classifier and no qa_outputs).")
+        raise RequestError(
+            "The checkpoint has no trained head (no classifier and no qa_outputs); give a fine-tuned one."
+        )
     return next(iter(rows))
 
 
