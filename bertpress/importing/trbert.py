@@ -40,9 +40,7 @@ def import_trbert(request: Request) -> list[str]:
     if head == "classifier":
         name_labels(config, len(state["classifier.bias"]), request.head_labels)
     elif request.head_labels is not None:
-        raise RequestError(
-            "--head-labels names the outputs of a classifier, but this head gives spans of texts; leave it out."
-        )
+        raise RequestError("--head-labels names the outputs of a classifier, but this head gives spans of texts.")
     tensors = with_policies(state, architecture)
     model, layers = _model(config, architecture, head, tensors)
     remarks = _remarks(config, state, tensors, model, layers)
@@ -67,7 +65,7 @@ def architecture_in(state: State) -> str:
             )
     raise RequestError(
         "The checkpoint is not from TR-BERT: expected names such as bert.encoder.layer.0 or distilbert.transformer."
-        f"layer.0, found {', '.join(list(state)[:3])}; give one that its programs saved."
+        f"layer.0, found {', '.join(list(state)[:3])}."
     )
 
 
@@ -86,9 +84,7 @@ def head_in(state: State) -> str:
     if task := next((task for task, found in others.items() if found), None):
         raise RequestError(f"The checkpoint has a head for {task}, which is not imported; train one of your own.")
     if not rows:
-        raise RequestError(
-            "The checkpoint has no trained head (no classifier and no qa_outputs); give a fine-tuned one."
-        )
+        raise RequestError("The checkpoint has no trained head (no classifier and no qa_outputs).")
     return next(iter(rows))
 
 
