@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bertpress.kernels import fastest_kernels
+from bertpress.length_batches import gathered, longest_of_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,16 +29,18 @@ def pieces_of(lengths: np.ndarray, size: int, groups: np.ndarray | None = None) 
         order = np.argsort(lengths, kind="stable")
         yield from (order[start : start + size] for start in range(0, len(order), size))
         return
-    numbers, group = np.unique(groups, return_inverse=True)
-    longest = np.zeros(len(numbers), dtype=lengths.dtype)
-    np.maximum.at(longest, group, lengths)
-    order = np.lexsort((group, longest[group]))
-    borders = np.flatnonzero(np.diff(group[order], append=-1)) + 1
+    order = np.lexsort((groups, longest_of_group(lengths, groups)))
+    borders = borders_of(groups[order])
     start = 0
     for end, following in pairwise([*borders.tolist(), len(order) + size + 1]):
         if following - start > size:
             yield order[start:end]
             start = end
+
+
+def borders_of(groups: np.ndarray) -> np.ndarray:
+    """Behind which of rows that stand side by side by their group each group ends, counted from 1."""
+    return np.flatnonzero(np.diff(groups, append=-1)) + 1
 
 
 def side_by_side(order: np.ndarray, groups: np.ndarray, ends: Sequence[int]) -> tuple[np.ndarray, list[int]]:
@@ -47,9 +50,8 @@ def side_by_side(order: np.ndarray, groups: np.ndarray, ends: Sequence[int]) -> 
         order: rows; groups come in the order of their first ones.
         groups: number of the group of each row.
     """
-    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
-    order = order[np.argsort(first[group], kind="stable")]
-    borders = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
+    order = gathered(order, groups)
+    borders = borders_of(groups[order])
     return order, sorted({int(borders[np.searchsorted(borders, end)]) for end in ends})
 
 

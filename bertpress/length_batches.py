@@ -9,6 +9,30 @@ import numpy as np
 from torch.utils.data import Sampler
 
 
+def longest_of_group(lengths: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(rows,) of each row the largest length in its group.
+
+    Args:
+        lengths: (rows,) tokens of each.
+        groups: (rows,) number of the group of each.
+    """
+    numbers, group = np.unique(groups, return_inverse=True)
+    longest = np.zeros(len(numbers), dtype=lengths.dtype)
+    np.maximum.at(longest, group, lengths)
+    return longest[group]
+
+
+def gathered(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """An order in which the rows of each group follow the first one.
+
+    Args:
+        order: rows.
+        groups: number of the group of each row.
+    """
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    return order[np.argsort(first[group], kind="stable")]
+
+
 class LengthBatches(Sampler[int]):
     """Row numbers in an order that puts rows of similar length into the same global batch.
 
@@ -33,10 +57,8 @@ class LengthBatches(Sampler[int]):
         self.lengths, self.global_batch, self.seed, self.epoch = np.asarray(lengths), global_batch, seed, 0
         self.groups: np.ndarray | None = None
         if groups is not None:
-            numbers, self.groups = np.unique(np.asarray(groups), return_inverse=True)
-            longest = np.zeros(len(numbers), dtype=self.lengths.dtype)
-            np.maximum.at(longest, self.groups, self.lengths)
-            self.lengths = longest[self.groups]
+            self.groups = np.asarray(groups)
+            self.lengths = longest_of_group(self.lengths, self.groups)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -50,8 +72,7 @@ class LengthBatches(Sampler[int]):
         small = np.int32 if len(self.lengths) < 1 << 31 else np.int64
         order = generator.permutation(np.arange(len(self.lengths), dtype=small))
         if self.groups is not None:
-            _, first, group = np.unique(self.groups[order], return_index=True, return_inverse=True)
-            order = order[np.argsort(first[group], kind="stable")]
+            order = gathered(order, self.groups)
         whole = len(order) - len(order) % self.global_batch
         pool = 50 * self.global_batch
         for start in range(0, whole, pool):

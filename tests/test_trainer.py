@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import make_model
 
-from bertpress.length_batches import LengthBatches, filling
+from bertpress.length_batches import LengthBatches, filling, gathered, longest_of_group
 from bertpress.methods.method import Training
 from bertpress.objective import Supervised
 from bertpress.tasks.classification import Classification
@@ -28,6 +28,12 @@ def order(epoch: int, seed: int = 1, lengths: list[int] = LENGTHS, batch: int = 
 def test_the_order_is_a_permutation() -> None:
     assert sorted(order(0)) == list(range(1003))
     assert len(LengthBatches(LENGTHS, 8, 1)) == 1003
+
+
+def test_rows_by_their_group() -> None:
+    groups = np.array([7, 4, 7, 4])
+    assert longest_of_group(np.array([3, 9, 5, 1]), groups).tolist() == [5, 9, 5, 9]
+    assert gathered(np.array([2, 1, 0, 3]), groups).tolist() == [2, 0, 1, 3]
 
 
 def test_the_rows_of_a_group_stay_side_by_side() -> None:

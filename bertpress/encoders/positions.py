@@ -64,9 +64,15 @@ def with_positions(config: PretrainedConfig, new_max: int) -> PretrainedConfig:
     """
     encoder, architecture = encoder_of(config), architecture_of(config)
     if architecture in WHY_NOT:
-        raise RequestError(f"There is no table of positions to extend in a {architecture}: {WHY_NOT[architecture]}.")
+        raise RequestError(
+            f"There is no table of positions to extend in a {architecture}: {WHY_NOT[architecture]}; "
+            "leave positions out."
+        )
     if getattr(config, "sinusoidal_pos_embds", False):
-        raise RequestError("This model's positions are computed (sinusoidal_pos_embds), and no row of them is trained.")
+        raise RequestError(
+            "This model's positions are computed (sinusoidal_pos_embds), and no row of them is trained: "
+            "leave positions out."
+        )
     if new_max < (present := encoder.positions(config)):
         raise RequestError(f"positions must be at least the {present} that the model has, got {new_max}.")
     result = copy.deepcopy(config)

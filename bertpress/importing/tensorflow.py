@@ -156,7 +156,9 @@ def check_names(found: Variables, prefix: Path) -> None:
             raise RequestError(f"{prefix} is not read: {why}.")
     if WORDS not in found:
         there = ", ".join(sorted(found)[:3]) or "nothing"
-        raise RequestError(f"{prefix} is not a BERT: expected a variable {WORDS}, found {there} ({len(found)} in all).")
+        raise RequestError(
+            f"{prefix} is not a BERT: expected a variable {WORDS}, found {there} ({len(found)} in all): give one."
+        )
 
 
 def stock_name(name: str) -> str:
@@ -212,7 +214,9 @@ def _name_outputs(config: PretrainedConfig, found: Variables, head: Head, reques
     if head.model == "BertForSequenceClassification":
         return name_labels(config, len(found["output_bias"]), request.head_labels)
     if request.head_labels is not None:
-        raise RequestError(f"--head-labels names the outputs of a classifier, but the checkpoint has {head.what}.")
+        raise RequestError(
+            f"--head-labels names the outputs of a classifier, but the checkpoint has {head.what}; leave it out."
+        )
     if head.model == "BertForTokenClassification":
         name_labels(config, 2, LABELS[:2])
     return None

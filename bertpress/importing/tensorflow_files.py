@@ -54,14 +54,18 @@ def _in_folder(folder: Path) -> Path:
     if last:
         prefix = folder / re.split(r"[/\\]", last[1])[-1]  # its folder may be that of another machine
         if not _index(prefix).is_file():
-            raise RequestError(f"{named} names {prefix.name}, of which there is no {_index(prefix).name} beside it.")
+            raise RequestError(
+                f"{named} names {prefix.name}, of which there is no {_index(prefix).name} beside it: put it there."
+            )
         return prefix
     there = sorted(folder.glob("*.index"))
     if len(there) > 1:
         names = ", ".join(file.stem for file in there[:4])
         raise RequestError(f"{folder} holds {len(there)} checkpoints ({names}); give the path of one instead.")
     if not there:
-        raise RequestError(f"There is no TensorFlow checkpoint in {folder} (no file that ends with .index).")
+        raise RequestError(
+            f"There is no TensorFlow checkpoint in {folder} (no file that ends with .index): give the folder of one."
+        )
     return there[0].with_suffix("")
 
 
@@ -104,7 +108,9 @@ def read_variables(prefix: Path) -> Variables:
             return {name: reader.get_tensor(name) for name in names}
         except Exception as error:  # whatever a broken file makes the reader raise
             first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RequestError(f"{prefix} is no readable TensorFlow checkpoint ({first}).") from None
+            raise RequestError(
+                f"{prefix} is no readable TensorFlow checkpoint ({first}): copy its files anew."
+            ) from None
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from bertpress.errors import RequestError
 from bertpress.tasks.splits import hold_out, limit
 from bertpress.tasks.tagging.formats import load_sentences
 from bertpress.tasks.tagging.sentences import spans_in
+from bertpress.tasks.tagging.settings import TaggingSettings
 
 COLUMNS = """-DOCSTART- -X- O O
 
@@ -46,9 +47,9 @@ def words(row):
     return [row["text"][start:end] for start, end in zip(row["starts"], row["ends"], strict=True)]
 
 
-def read(path, **options):
+def read(path, columns=None, label=None, **settings):
     """The training records of one file."""
-    return load_sentences("files", path, **options).splits["train"]
+    return load_sentences("files", path, columns, label, TaggingSettings(**settings)).splits["train"]
 
 
 EU = [[("EU", "ORG"), ("German", "MISC")], [("Peter Blackburn", "PER")]]
@@ -139,7 +140,7 @@ def test_text_files_that_do_not_fit_are_refused(tmp_path, text, fault):
 def test_a_tag_of_another_scheme_than_named_is_refused(tmp_path):
     path = write(tmp_path / "train.txt", "a O\n\nb S-X\n")
     with pytest.raises(RequestError, match=r"scheme BIO, but the sentence on line 3 of .*train\.txt has 'S-X'"):
-        read(path, scheme="BIO")
+        read(path, read_as="BIO")
     assert surfaces(read(path)) == [[], [("b", "X")]]
 
 
