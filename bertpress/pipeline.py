@@ -133,6 +133,12 @@ def _check_fits(method: Method, task: Task) -> None:
         raise RequestError(
             f"{method.name} needs labels, but the training rows have none; tinybert and trbert learn from a teacher."
         )
+    for phase, training in method.trainings().items() if method.needs_labels else ():
+        if training.batch_size < task.least_batch:
+            raise RequestError(
+                f"{phase}.batch_size: {task.name} is learned by comparing the rows of a batch, which takes at least "
+                f"{task.least_batch}, got {training.batch_size}; accumulation does not make up for it."
+            )
     if task.has_labels("train"):
         task.check_training()
 

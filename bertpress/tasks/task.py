@@ -87,6 +87,7 @@ class Task(ABC):
         by_token: True if the head answers for every token, so that logits are (batch, length, outputs).
         augmentable: True if other words in a text leave its answer as it is, as far as augmentation goes.
         together: the column of encoded rows by which equal ones come into a batch together, if that matters.
+        least_batch: rows of a batch at least; of fewer, labels teach nothing.
         tokenizer: what encodes the texts.
         max_length: longest input in tokens.
     """
@@ -107,6 +108,7 @@ class Task(ABC):
     by_token: bool = False
     augmentable: bool = True
     together: str | None = None
+    least_batch: int = 1
     tokenizer: PreTrainedTokenizerBase
     max_length: int
 

@@ -133,3 +133,9 @@ def test_texts_of_ones_own_have_no_options(
 def test_augmentation_is_refused(ask: Ask, tmp_path: Path) -> None:
     outcome = ask("tinybert", "choice", "--set", "augmentation={}")
     refused(outcome, "augmentation", "other words change")
+
+
+def test_a_batch_of_one_option_is_refused(ask: Ask) -> None:
+    refused(ask("finetune", "choice", "--batch-size", 1), "training.batch_size", "at least 2, got 1")
+    separately = ask("finetune", "choice", "--batch-size", 1, "--set", "task.choice.scoring=separately", "--dry-run")
+    assert separately.code == 0, separately.err

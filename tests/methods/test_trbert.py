@@ -17,7 +17,7 @@ from bertpress import losses
 from bertpress.budget import change_settings, fit, settings_of, spread
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
-from bertpress.methods.method import Training
+from bertpress.methods.method import Situation
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import PerRow
 from bertpress.methods.trbert.initialising import Initialising
@@ -478,9 +478,9 @@ def test_labels_of_the_development_texts_choose_checkpoints(task: Any, text_data
     data = text_data()
     data.splits["validation"] = data.splits["validation"].remove_columns("label")
     unlabelled = Classification(data, make_tokenizer(), 32)
-    run: Any = type("Run", (), {"seed": 1})()
+    config = make_model().config
     with pytest.raises(RequestError, match="chooses checkpoints by labels, but the validation rows have none"):
-        reduce_tokens(TrBert(policy=Training()), make_model(), unlabelled, run)
+        TrBert().check(Situation(config, config, unlabelled, False))
 
 
 @pytest.mark.parametrize(

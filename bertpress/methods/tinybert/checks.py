@@ -29,6 +29,11 @@ def check_request(method: TinyBert, situation: Situation) -> None:
         raise RequestError(
             f"augmentation: the answers to {task.name} are in its texts, which other words change; leave it out."
         )
+    if task is not None and task.together is not None and method.augmentation is not None and method.hard_weight:
+        raise RequestError(
+            f"hard_weight: {task.name} is learned by comparing rows, and those that augmentation makes have no labels "
+            "of their own; leave out hard_weight or augmentation."
+        )
     own = {"start": situation.start, "input": situation.given}
     teacher = own[method.teacher] if method.teacher in own else load_config(method.teacher, code)
     student = method.plan(situation.given)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bertpress.errors import RequestError
-from bertpress.methods.method import Method, Training
+from bertpress.methods.method import Method, Situation, Training
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -238,6 +238,11 @@ class TrBert(Method):
         if self.alpha is None and layers:
             check_reachable(self.macs, config, layers[0])
         return result
+
+    def check(self, situation: Situation) -> None:
+        task = situation.task
+        if task is not None and not task.has_labels(task.dev_split):
+            raise RequestError(f"trbert chooses checkpoints by labels, but the {task.dev_split} rows have none.")
 
     def settings(self, layers: list[int]) -> dict[str, object]:
         """What the result's configuration says about token reduction before anything is trained."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bertpress.methods.method import Situation
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.space import Space
+    from bertpress.tasks.task import Task
 
 
 def check_request(method: Yoco, situation: Situation) -> None:
@@ -39,6 +40,24 @@ def check_request(method: Yoco, situation: Situation) -> None:
     check_parameters(method, space, situation)
     if situation.task is not None and not situation.task.asks:
         raise RequestError("yoco needs a task that asks something; text of kind encoder asks nothing.")
+    if situation.task is not None and method.super_network is None:
+        check_judged(method.search.split or "train", situation.task)
+
+
+def check_judged(search: str, task: Task) -> None:
+    """Refuse a task by whose labels no checkpoint can be chosen.
+
+    Args:
+        search: the split that holds the rows of the search, or that these are taken from.
+        task: whose development split is looked at where those have none.
+
+    Raises:
+        RequestError: neither has labels.
+    """
+    if not any(split in task.splits and task.has_labels(split) for split in (search, task.dev_split)):
+        raise RequestError(
+            f"yoco chooses checkpoints by labels, but neither {search} nor {task.dev_split} rows have any."
+        )
 
 
 def check_parameters(method: Yoco, space: Space, situation: Situation) -> None:

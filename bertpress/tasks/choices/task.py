@@ -71,6 +71,7 @@ class MultipleChoice(Windowed):
         self.is_shared = self.choice.scoring == "together"
         self.head = HEADS[self.choice.scoring]
         self.together = "record" if self.is_shared else None
+        self.least_batch = 2 if self.is_shared else 1
         self.reader = Reader(tokenizer, max_length, self.choice)
 
     @property

@@ -100,6 +100,7 @@ class Embedding(Windowed):
         self.primary = self.metrics[0] if self.metrics else "agreement"
         self.together = "record" if len(self.columns) == 2 else None
         self.loss = self._loss()
+        self.least_batch = 2 if self.loss == "cosine" else 4  # the others compare pairs
 
     def known(self, split: str) -> Known | None:
         """What is known of the pairs of a split; a test split without scores is not taken for pairs that belong."""

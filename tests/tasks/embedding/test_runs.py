@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROWS
 from contract.cases import CASES
 
 from bertpress import api
@@ -18,6 +19,7 @@ from bertpress.errors import RequestError
 from bertpress.loading import packaged_minilm
 from bertpress.tasks.embedding.layout import Layout, read_layout
 from bertpress.tasks.glue import load_glue
+from bertpress.tasks.tables import read_file
 
 from .making import PAIR, write_pairs
 
@@ -108,6 +110,23 @@ def test_single_texts_are_distilled_from_vectors_alone(
     assert max(agreement) > 0.8
     with pytest.raises(RequestError, match="needs labels"):
         carry_out({"finetune": {"training": TRAINING}}, tmp_path / "no", model=model, task=task)
+
+
+def test_changed_texts_teach_the_teacher_s_vectors(
+    carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    task = task_in(write_pairs(tmp_path / "data"))
+    step = {"tinybert": {**TINYBERT, "augmentation": {"samples": 2}}}
+    run = carry_out(step, tmp_path / "run", model=str(folder_of("bert", None, "embedding")), task=task, baseline=False)
+    folder = run / "00-tinybert"
+    made = read_file(folder / "augmentation" / "train.parquet")
+    originals = [row for row in made if not row["is_augmented"]]
+    assert len(originals) == len(ROWS["train"]) < len(made)
+    for row in made:
+        same = [row[name] == originals[row["source_row"]][name] for name in PAIR]
+        assert all(same) if not row["is_augmented"] else sum(same) == 1
+    log = [json.loads(line) for line in (folder / "prediction" / "log.jsonl").read_text().splitlines()]
+    assert max(entry["step"] for entry in log) == 2 * len(made) // TRAINING["batch_size"]
 
 
 def test_a_narrower_student_learns_what_is_alike(
