@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import importlib
+import os
 import random
 import subprocess
 import time
@@ -36,6 +37,12 @@ WORDS = {
 }
 FILLERS = ("the", "a", "house", "road", "day", "book", "was", "is", "and", "very", "quite", "tree", "river")
 SPLITS = {"train": 96, "validation": 32}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the real data sets where they are not."""
+    if item.get_closest_marker("data") and not os.environ.get("BERTPRESS_DATA"):
+        pytest.skip("BERTPRESS_DATA is not set")
 
 
 def _rows(count: int, seed: int) -> list[tuple[str, str]]:

@@ -357,7 +357,6 @@ def test_tokenizers_without_segments_give_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not os.environ.get("BERTPRESS_DATA"), reason="BERTPRESS_DATA is not set")
 @pytest.mark.parametrize(
     ("name", "form", "sentences"),
     [("plain_text_en", "lines", 30_957), ("plain_text_zh", "lines", 22_339), ("wikitext2", "documents", 23_767)],

@@ -200,7 +200,6 @@ def test_sources(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not os.environ.get("BERTPRESS_DATA"), reason="BERTPRESS_DATA is not set")
 @pytest.mark.parametrize(
     ("name", "label", "classes"), [("hyperpartisan", "hyperpartisan", 2), ("20newsgroups", "label", 20)]
 )

@@ -275,7 +275,6 @@ ROOT = os.environ.get("BERTPRESS_DATA")
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not ROOT, reason="BERTPRESS_DATA is not set")
 @pytest.mark.parametrize("name", REAL_ROWS)
 def test_real_rows(name, monkeypatch):
     monkeypatch.setenv("BERTPRESS_DATA", str(ROOT))

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
@@ -101,7 +99,7 @@ def test_what_does_not_go_together_is_refused(fields, message, tokenizer):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("BERTPRESS_DATA"), reason="BERTPRESS_DATA is not set")
+@pytest.mark.data
 def test_the_real_data():
     data = load_choices("race")
     assert [len(data.splits[split]) for split in ("train", "validation", "test")] == [6973, 1440, 1388]

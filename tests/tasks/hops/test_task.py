@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -311,7 +310,7 @@ def test_the_recipe_has_the_published_conventions() -> None:
         assert (training["batch_size"], training["learning_rate"], training["epochs"]) == (4, 5e-5, 3)
 
 
-@pytest.mark.skipif("BERTPRESS_DATA" not in os.environ, reason="needs the data sets")
+@pytest.mark.data
 @pytest.mark.parametrize("name", ["hotpotqa", "2wikimultihopqa"])
 def test_the_data_sets_are_read(name: str) -> None:
     from bertpress.loading import load_tokenizer

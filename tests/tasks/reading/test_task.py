@@ -344,7 +344,7 @@ def test_splits_made_of_training_rows_and_another_tokenizer():
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("BERTPRESS_DATA"), reason="BERTPRESS_DATA is not set")
+@pytest.mark.data
 def test_the_whole_of_squad():
     from transformers import AutoTokenizer
 
