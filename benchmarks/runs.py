@@ -1,6 +1,8 @@
-"""Whole runs as a user types them, and the table of the report that the last command leaves: `runs.py [demo|mrpc]`.
+"""Whole runs as a user types them, and the tables of the report that the last command leaves: `runs.py [NAME ...]`.
 
-mrpc are the README's own lines; it needs BERTPRESS_DATA, or the Hub.
+mrpc are the README's own lines; they need BERTPRESS_DATA, or the Hub. race, hotpotqa and 2wikimultihopqa are a teacher
+and one pressed model each, small enough for a processor: an honest look at tasks whose data sets need more, not a
+comparison with published scores. Each takes up to an hour; without names, demo and mrpc are run.
 """
 
 from __future__ import annotations
@@ -11,10 +13,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from results import write_result
 
 from bertpress import reporting, sections
+
+USUAL = ("demo", "mrpc")
+
+
+def pressed(task: str, limits: str, length: int, epochs: int) -> list[str]:
+    """The commands that fine-tune MiniLM on a task and leave half of its layers."""
+    flags = f"--task {task} --max-length {length} {limits}--epochs {epochs} --precision bf16"
+    return [
+        f"bertpress finetune --model packaged-minilm {flags} --out runs/teacher --learning-rate 1e-4",
+        f"bertpress theseus --model runs/teacher {flags} --out runs/small --learning-rate 3e-4",
+    ]
+
 
 RUNS = {
     "demo": ["bertpress demo --out runs/demo"],
@@ -22,6 +37,9 @@ RUNS = {
         "bertpress finetune --model packaged-minilm --task glue/mrpc --out runs/teacher --learning-rate 1e-4",
         "bertpress theseus --model runs/teacher --task glue/mrpc --out runs/small --learning-rate 3e-4 --epochs 5",
     ],
+    "race": pressed("race", "--limit train=2000 --limit validation=600 ", 256, 3),
+    "hotpotqa": pressed("hotpotqa", "", 512, 10),
+    "2wikimultihopqa": pressed("2wikimultihopqa", "", 512, 10),
 }
 
 
@@ -33,8 +51,17 @@ def carry_out(commands: list[str], folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def differences(report: dict[str, Any]) -> list[dict[str, str]]:
+    """The paired tests of a report: whose scores, the difference in points, and its interval."""
+    return [
+        {"pair": f"{test['name']} against {test['against']}", "points": sections.shown_points(test["difference"])}
+        | {"95 % interval": f"{sections.shown_points(test['low'])} to {sections.shown_points(test['high'])}"}
+        for test in report["comparisons"]
+    ]
+
+
 def main() -> None:
-    for name in sys.argv[1:] or RUNS:
+    for name in sys.argv[1:] or USUAL:
         commands = RUNS[name]
         with tempfile.TemporaryDirectory() as folder:
             seconds = carry_out(commands, Path(folder))
@@ -43,7 +70,7 @@ def main() -> None:
         summary = sections.overview(report)
         rows = [dict(zip(summary.head, cells, strict=True)) for cells in summary.rows]
         total = {"all commands, scoring and timing included (s)": f"{seconds:.0f}", "score": summary.caption}
-        write_result(name, "; ".join(commands), [*rows, total], {})
+        write_result(name, "; ".join(commands), [*rows, *differences(report), total], {})
 
 
 if __name__ == "__main__":

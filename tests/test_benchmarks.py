@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import make_model, without_dropout
 
+from bertpress import cli
 from bertpress.encoders.surgery import keep_layers
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Training
@@ -262,3 +263,21 @@ def test_the_sums_of_the_long_inputs(benchmark: Benchmark) -> None:
     lines = {line["row"]: line for line in script.summary(cells)}
     assert (lines["512"]["median"], lines["512"]["low"], lines["512"]["high"]) == ("70.0", "60.0", "80.0")
     assert (lines["1024"]["validation"], lines["1024"]["seconds"]) == ("75.0", 10)
+
+
+# Whole runs
+
+
+def test_the_paired_tests_of_a_run_stand_below_its_table(benchmark: Benchmark) -> None:
+    tests = [{"name": "theseus", "against": "start", "difference": -0.012, "low": -0.031, "high": 0.01}]
+    pair = {"pair": "theseus against start", "points": "-1.2", "95 % interval": "-3.1 to +1.0"}
+    assert benchmark("runs").differences({"comparisons": tests}) == [pair]
+
+
+@pytest.mark.parametrize("name", ["race", "hotpotqa", "2wikimultihopqa"])
+def test_lines_of_whole_runs_are_recipes(name: str, benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in benchmark("runs").RUNS[name]:
+        monkeypatch.setattr(sys, "argv", [*line.split(), "--print"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0, line
