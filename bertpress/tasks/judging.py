@@ -90,6 +90,19 @@ _SCORES = Kind(
     fit_name="absolute error",
 )
 
+_CHOSEN = Kind(
+    outputs=2,  # probability of the right option, and whether it was chosen; the label is 1, the best of both
+    answers=lambda results: results[:, 1],
+    fit=lambda results, labels: results[:, 0],
+    metrics=("accuracy",),
+    right=lambda results, labels: results[:, 1] == labels,
+    worse="another one now, the right one in start",
+    better="the right one now, another one in start",
+    fit_name="probability of the right one",
+    shown_label="the right one",
+    shown_answer="probability {:.2f}",
+)
+
 KINDS: dict[str, Kind] = {
     "classification": Kind(
         outputs=None,
@@ -125,18 +138,7 @@ KINDS: dict[str, Kind] = {
         shown_label="an answer",
         shown_answer="F1 {:.2f}",
     ),
-    "choice": Kind(
-        outputs=2,  # probability of the right option, and whether it was chosen; the label is 1, the best of both
-        answers=lambda results: results[:, 1],
-        fit=lambda results, labels: results[:, 0],
-        metrics=("accuracy",),
-        right=lambda results, labels: results[:, 1] == labels,
-        worse="another option now, the right one in start",
-        better="the right option now, another one in start",
-        fit_name="probability of the right option",
-        shown_label="the right option",
-        shown_answer="probability {:.2f}",
-    ),
+    "choice": _CHOSEN,
     "embedding": _SCORES,  # cosine of the angle between two texts; the label is their score as 0 to 1
     "retrieval": Kind(
         outputs=1,  # 1 where a text's own partner was the nearest, else 0; the label is 1
@@ -162,16 +164,5 @@ KINDS: dict[str, Kind] = {
         shown_label="an answer and its facts",
         shown_answer="F1 {0:.2f}, of the facts {2:.2f}",
     ),
-    "candidates": Kind(
-        outputs=2,  # whether the candidate is right, the probability of the right one; the label is 1
-        answers=_first,
-        fit=lambda results, labels: results[:, 1],
-        metrics=("accuracy",),
-        right=lambda results, labels: results[:, 0] == labels,
-        worse="another candidate now, the right one in start",
-        better="the right candidate now, not in start",
-        fit_name="probability of the right candidate",
-        shown_label="a candidate",
-        shown_answer="{:.0f} of 1 right",
-    ),
+    "candidates": _CHOSEN,
 }

@@ -131,16 +131,16 @@ class Candidates(Windowed):
             yield record, shares / shares.sum()
 
     def results(self, condensed: Array, split: str) -> Array:
-        """Whether the most probable candidate is right, and the probability of the right one, (records, 2)."""
+        """Probability of the right candidate, and whether it is the most probable one, of each record, (records, 2)."""
         self.require_labels(split)
         found = []
         for record, shares in self.shares(condensed, split):
             right = record["candidates"].index(record[self.truth])
-            found.append((float(shares.argmax() == right), float(shares[right])))
+            found.append((float(shares[right]), float(shares.argmax() == right)))
         return np.array(found)
 
     def score(self, condensed: Array, split: str) -> dict[str, float]:
-        return {"accuracy": float(self.results(condensed, split)[:, 0].mean())}
+        return {"accuracy": float(self.results(condensed, split)[:, 1].mean())}
 
     def decode(self, condensed: Array, split: str) -> list[dict[str, Any]]:
         return [
