@@ -17,7 +17,7 @@ from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime
-from bertpress.run_folder import check_run
+from bertpress.run_folder import check_run, make_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -155,7 +155,10 @@ def predict(
 
     speed = Speed(profile, token_threshold)
     loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
-    logits = logits_of(loaded, data, data.encoded(split))
+    encoded = data.encoded(split)
+    if out is not None:
+        make_folder(Path(out))
+    logits = logits_of(loaded, data, encoded)
     records = [{"row": row, **record} for row, record in enumerate(data.decode(logits, split))]
     if out is not None:
         files = data.answer_files(logits, split)

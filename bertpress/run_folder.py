@@ -39,6 +39,16 @@ def check_run(folder: Path, recipe: Recipe) -> bool:
     return False
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for what a command writes, if it is not there.
+
+    Raises:
+        RequestError: it cannot be made.
+    """
+    with _usable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def open_run(folder: Path, recipe: Recipe, sources: Mapping[str, str] | None = None) -> bool:
     """Take `folder` for `recipe`; True if it holds it already, to be resumed.
 
@@ -51,8 +61,7 @@ def open_run(folder: Path, recipe: Recipe, sources: Mapping[str, str] | None = N
     """
     resumed = check_run(folder, recipe)
     if not resumed:
-        with _usable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     if sources:
         same_sources(folder / "sources.json", sources)

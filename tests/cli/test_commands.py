@@ -185,6 +185,16 @@ def test_predict_a_split(model: Path, data: Path, tmp_path: Path, bertpress: Cal
     assert {record["prediction"] for record in records} <= {"neg", "pos"}
 
 
+def test_predictions_need_a_place(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    for out in (file, file / "predictions"):
+        outcome = bertpress("predict", model, *files_task(data), "--split", "test", "--out", out)
+        assert outcome.code == 2
+        assert "choose another --out" in outcome.err
+    assert file.read_text() == "not a folder"
+
+
 def test_measure_two_models(run: Path, model: Path, data: Path, bertpress: Callable[..., Any]) -> None:
     flags = (*files_task(data), "--device", "cpu", "--batch-size", 8)
     outcome = bertpress("measure", run, "--against", model, *flags, "--json")
