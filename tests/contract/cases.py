@@ -136,11 +136,12 @@ CASES = (
 
 
 def shortened(fields: dict[str, Any]) -> dict[str, Any]:
-    """The settings with one epoch of every training, and one round of a search."""
-    once = {"epochs": 1, "rounds": 1}
-    return {
-        name: shortened(value) if isinstance(value, dict) else once.get(name, value) for name, value in fields.items()
-    }
+    """The settings with two steps of every training, and one round of a search."""
+    few = {"epochs": {"max_steps": 2}, "rounds": {"rounds": 1}}
+    result = {}
+    for name, value in fields.items():
+        result |= few.get(name, {name: shortened(value) if isinstance(value, dict) else value})
+    return result
 
 
 WHOLE = {
