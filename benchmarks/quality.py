@@ -3,7 +3,7 @@
 For each task: the predecessor is the best on dev of `PREDECESSOR` (cells.py), seed 1. Every row then trains as many
 steps; its learning rate is the best of `RATES` on seed 1, and further seeds run with that rate. A cell is one training;
 its file in results/quality/ is written when it ends, and a cell that has its file is not run again. `quality.json`
-sums up.
+sums up. Predecessors train in float32, and so do the rows but for those of `MIXED`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ RUNS = HERE.parent / "runs" / "quality"
 RATES = (1e-4, 3e-4, 1e-3)
 TASKS = {"mrpc": (5, 3), "cola": (5, 3), "mnli": (3, 2)}
 """Epochs of every row, and number of seeds."""
+MIXED = ("mnli",)
+"""Tasks whose rows all train in bfloat16."""
 ROWS = ("truncated", "constant", "linear")
 TRIED = {"linear, last layer of each module": ("mrpc", "cola")}
 """Further rows, and the tasks they were tried on."""
@@ -51,7 +53,8 @@ def successors(grid: Grid, task: str, row: str) -> Iterator[Cell]:
 
     def train(rate: float, seed: int) -> Cell:
         step = method(row, Training(epochs=epochs, learning_rate=rate, warmup=0.1))
-        return grid.cell(Key(task, row, rate, epochs, seed), str(grid.start(task)), step)
+        precision = "bf16" if task in MIXED else "fp32"
+        return grid.cell(Key(task, row, rate, epochs, seed), str(grid.start(task)), step, precision=precision)
 
     return over_seeds(train, RATES, seeds)
 

@@ -23,6 +23,7 @@ _HOME = {
     "predict": "bertpress.api",
     "predict_texts": "bertpress.api",
     "pretrain": "bertpress.pretraining",
+    "push": "bertpress.api",
     "report": "bertpress.api",
     "run_recipe": "bertpress.api",
     "search": "bertpress.search_requests",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         measure,
         predict,
         predict_texts,
+        push,
         report,
         run_recipe,
     )

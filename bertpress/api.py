@@ -272,6 +272,13 @@ def import_model(
     return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
 
 
+def push(model: str, to: str, private: bool = False) -> str:
+    """Put a finished model on the Hub; see `publishing.push`."""
+    from bertpress import publishing
+
+    return publishing.push(model, to, private)
+
+
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
     """Rewrite the report of each run; with `out`, one HTML page over all of them."""
     from bertpress import reporting

@@ -189,6 +189,18 @@ def import_command(
     print(out)
 
 
+@app.command()
+def push(
+    model: ModelArgument,
+    to: Annotated[str, typer.Option("--to", help="owner/name of the repository on the Hub")],
+    private: Annotated[bool, typer.Option("--private", help="if it is made, for its owner alone")] = False,
+) -> None:
+    """Put a finished model on the Hugging Face Hub. No other command sends anything."""
+    from bertpress import api
+
+    print(api.push(model, to, private))
+
+
 @app.command("list")
 def list_command(what: Annotated[str, typer.Argument(help="methods, tasks or recipes")]) -> None:
     """List methods, tasks or recipes."""

@@ -1,11 +1,13 @@
-"""The README of a model folder: what the model is, what it scores, how it is loaded without this package."""
+"""The README of a model folder: scores in the Hub's format, costs, how it is loaded, how it was made, its limits."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.loading import AUTO_CLASSES, auto_class
+from bertpress import latency
 from bertpress.models import is_compact
+from bertpress.reloading import LEVELS, loader_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -13,16 +15,42 @@ if TYPE_CHECKING:
     from bertpress.methods.method import Method
     from bertpress.recipe import Recipe
 
-_AUTO = """from transformers import {auto}, AutoTokenizer
-
-model = {auto}.from_pretrained("FOLDER"{code})
-"""
-_BY_NAME = """from transformers import AutoTokenizer
+PIPELINES = {
+    "classification": "text-classification",
+    "regression": "text-classification",
+    "masked-lm": "fill-mask",
+    "encoder": "feature-extraction",
+    "tagging": "token-classification",
+    "mrc": "token-classification",
+    "qa": "question-answering",
+    "multihop": "question-answering",
+    "candidates": "question-answering",
+    "choice": "multiple-choice",
+    "embedding": "sentence-similarity",
+    "retrieval": "sentence-similarity",
+}
+"""Kind of a task to what the Hub calls it."""
+SENTENCES = ("embedding", "retrieval")
+_LINES = {
+    "class by name": """from transformers import AutoTokenizer
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-model_class = get_class_from_dynamic_module("{path}", "FOLDER")
+model_class = get_class_from_dynamic_module("{name}", "FOLDER")
 model = model_class.from_pretrained("FOLDER")
-"""
+""",
+    "remote code": """from transformers import {name}, AutoTokenizer
+
+model = {name}.from_pretrained("FOLDER", trust_remote_code=True)
+""",
+    "sentence-transformers": """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("FOLDER"{code})
+""",
+    "stock": """from transformers import {name}, AutoTokenizer
+
+model = {name}.from_pretrained("FOLDER")
+""",
+}
 
 
 def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any], model: PreTrainedModel) -> str:
@@ -33,26 +61,96 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
         result: its scores and costs.
         model: as it is saved, with or without its head.
     """
-    compact = is_compact(model.config)
-    about = "\nThe files `*.py` beside the weights are the model's code.\n" if compact else ""
-    without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
-    scores = "\n".join(
-        f"- {split}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+    ways, lines = [loader_of(model)[0]], loading_lines(model)
+    if result["kind"] in SENTENCES:
+        ways.append("sentence-transformers")
+        code = ", trust_remote_code=True" * is_compact(model.config)
+        lines = f"{_LINES[ways[-1]].format(code=code)}\n# or the states of its tokens\n{lines}"
+    parts = [
+        f"---\n{metadata(recipe, task, method, result, model)}---\n\n# A model pressed by bertpress\n",
+        f"Made from `{recipe.model}` on `{task}` by `{method.name}` (seed {recipe.seed}).\n",
+        f"## Scores\n\n{_scores(result)}",
+        f"## Costs\n\n{_costs(result)}",
+        f"## Loading\n\nIt loads {' and '.join(LEVELS[way] for way in ways)}; this was tried, in a process without "
+        f"bertpress, before the model was called finished.\n\n```python\n{lines}```\n",
+        "## Limits\n\n" + "".join(f"- {line}\n" for line in _limits(recipe, method, result, model)),
+        f"## How it was made\n\nBy this recipe, with `bertpress compress`:\n\n```yaml\n{recipe.to_yaml()}```\n",
+    ]
+    return "\n".join(parts)
+
+
+def metadata(recipe: Recipe, task: str, method: Method, result: dict[str, Any], model: PreTrainedModel) -> str:
+    """What the Hub reads of a card, as YAML: what the model is for, and its scores."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    kind = PIPELINES.get(result["kind"])
+    scores = [
+        EvalResult(
+            task_type=kind or "other",
+            dataset_type=task,
+            dataset_name=task,
+            dataset_split=split,
+            metric_type=name,
+            metric_value=round(value, 6),
+        )
         for split, values in result["metrics"].items()
+        for name, value in values.items()
+    ]
+    data = ModelCardData(
+        library_name="sentence-transformers" if result["kind"] in SENTENCES else "transformers",
+        pipeline_tag=kind if method.saves_head else "feature-extraction",
+        base_model=None if Path(recipe.model).exists() or recipe.model == "packaged-minilm" else recipe.model,
+        tags=["bertpress", method.name, *["custom_code"] * is_compact(model.config)],
+        model_name=f"{task} by {method.name}" if scores else None,
+        eval_results=scores or None,
     )
-    return (
-        f"# A model pressed by bertpress\n\nMade from `{recipe.model}` on `{task}` by `{method.name}` "
-        f"(seed {recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
-        f"{result['cost']['parameters']['total']:,} parameters\n\n```python\n{loading_lines(model)}```\n{about}\n"
-        "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
-        f"```yaml\n{recipe.to_yaml()}```\n"
-    )
+    return f"{data.to_yaml()}\n"
+
+
+def _scores(result: dict[str, Any]) -> str:
+    if not result["metrics"]:
+        return "The data have no labels to score it by.\n"
+    lines = [
+        f"| {split} | {name} | {100 * value:.1f} |\n"
+        for split, values in result["metrics"].items()
+        for name, value in values.items()
+    ]
+    return "| Split | Metric | Score, times 100 |\n|---|---|---|\n" + "".join(lines)
+
+
+def _costs(result: dict[str, Any]) -> str:
+    costs = result["cost"]
+    rows = {
+        "Layers": str(result["layers"]),
+        "Parameters": f"{costs['parameters']['total']:,}",
+        "Parameters of the encoder's layers": f"{costs['parameters']['encoder']:,}",
+        f"Multiply-adds at {costs['macs']['tokens']} tokens": f"{costs['macs']['value']:,.0f}",
+        "Weights in memory": f"{costs['size_bytes'] / 1e6:.1f} MB",
+    }
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    times = "".join(f"- {latency.describe(row)}\n" for row in costs["latency"])
+    return f"| Cost | |\n|---|---|\n{table}\nMeasured, with 95 % intervals:\n\n{times}"
+
+
+def _limits(recipe: Recipe, method: Method, result: dict[str, Any], model: PreTrainedModel) -> list[str]:
+    lines = [f"Texts were cut at {recipe.max_length} tokens; how it does on longer ones is not known."]
+    if result["metrics"]:
+        splits = " and ".join(result["metrics"])
+        lines.append(f"The scores are of {splits}, which also chose the checkpoint; on other texts expect less.")
+    if recipe.limit:
+        rows = ", ".join(f"{count} rows of {split}" for split, count in recipe.limit.items())
+        lines.append(f"It saw at most {rows}.")
+    if not method.saves_head:
+        lines.append("It is saved without its head; the scores are those with it.")
+    if "token_reduction" in result["cost"]:
+        lines.append("It skips tokens, so what it costs depends on the text; the multiply-adds are a mean.")
+    if is_compact(model.config):
+        lines.append("Its code is in the files `*.py` beside the weights, which only transformers with PyTorch runs.")
+    return lines
 
 
 def loading_lines(model: PreTrainedModel) -> str:
     """Python that loads a model and its tokenizer from the folder FOLDER, with transformers alone."""
-    code = ", trust_remote_code=True" if is_compact(model.config) else ""
-    auto = auto_class([type(model).__name__])
-    path = f"{type(model).__module__.rpartition('.')[2]}.{type(model).__name__}"
-    lines = (_AUTO if auto in AUTO_CLASSES.values() else _BY_NAME).format(auto=auto, code=code, path=path)
-    return f'{lines}tokenizer = AutoTokenizer.from_pretrained("FOLDER"{code})\n'
+    level, name = loader_of(model)
+    code = "" if level == "stock" else ", trust_remote_code=True"
+    return f'{_LINES[level].format(name=name)}tokenizer = AutoTokenizer.from_pretrained("FOLDER"{code})\n'

@@ -23,6 +23,7 @@ from bertpress.model_card import model_card
 from bertpress.models import is_reduced
 from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
+from bertpress.reloading import LEVELS, check_loads
 from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
 from bertpress.run_folder import open_run
 from bertpress.tasks import load_task
@@ -265,11 +266,14 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     card = model_card(job.recipe, job.task.name, method, scores, saved)
     companions = task.companions(result.config)
     save_model(saved, tokenizer_for(result, job.tokenizer), step.folder / "model", card, companions)
+    loads = check_loads(saved, task, step.folder / "model")
+    job.runtime.say(f"{step.folder.name}: loads {' and '.join(LEVELS[way['level']] for way in loads)}")
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
     complete = {
         **scores,
         "seed": job.recipe.seed,
         "method": method.name,
+        "loads": loads,
         "phases": list(plan.steps),
         "seconds": step.seconds(),
         "config": method.model_dump(mode="json"),

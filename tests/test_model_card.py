@@ -1,0 +1,99 @@
+"""The card of a model folder, and putting the folder on the Hub."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.errors import HFValidationError
+
+from bertpress import cli, push
+from bertpress.errors import RequestError
+from bertpress.model_card import PIPELINES
+from bertpress.tasks.judging import KINDS
+
+
+@pytest.fixture(scope="module")
+def run(carry_out: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    steps = [{"finetune": {"training": {"max_steps": 1}}}, {"theseus": {"replacing": {"max_steps": 1}}}]
+    return carry_out({}, tmp_path_factory.mktemp("cards") / "run", steps=steps, limit={"train": 8})
+
+
+def test_every_kind_of_task_has_a_name_on_the_hub() -> None:
+    assert {*KINDS, "encoder"} == {*PIPELINES}
+
+
+def test_the_hub_reads_scores_and_purpose(run: Path) -> None:
+    data = ModelCard.load(run / "01-theseus" / "model" / "README.md").data
+    assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
+    assert data.base_model is None, "a folder of one's own is no name on the Hub"
+    assert "theseus" in data.tags
+    score = data.eval_results[0]
+    assert score.dataset_split == "validation"
+    assert 0 <= score.metric_value <= 1
+
+
+def test_a_reader_finds_costs_loading_limits_and_recipe(run: Path) -> None:
+    card = (run / "01-theseus" / "model" / "README.md").read_text()
+    for heading in ("Scores", "Costs", "Loading", "Limits", "How it was made"):
+        assert f"\n## {heading}\n" in card
+    assert "| Layers | 2 |" in card
+    assert "faster (" in card or "no measured speed-up (" in card
+    assert "AutoModelForSequenceClassification.from_pretrained" in card
+    assert "at most 8 rows of train" in card
+    assert "theseus:" in card
+
+
+class Hub:
+    """Takes what is pushed."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def create_repo(self, name: str, **options: Any) -> None:
+        if "/" not in name:
+            raise HFValidationError(f"{name} is no repository")
+        self.seen.append((name, options))
+
+    def upload_folder(self, repo_id: str, folder_path: Path, **_: Any) -> Any:
+        self.seen.append((repo_id, {path.name for path in folder_path.iterdir()}))
+        return SimpleNamespace(commit_url="https://hub/commit")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    hub = Hub()
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
+    return hub
+
+
+def test_a_run_is_pushed_as_its_last_model(
+    run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bertpress", "push", str(run), "--to", "me/small", "--private"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == "https://hub/commit\n"
+    made, (name, files) = hub.seen
+    assert made == ("me/small", {"private": True, "exist_ok": True})
+    assert name == "me/small"
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files
+
+
+def test_what_is_no_model_is_not_pushed(tmp_path: Path, hub: Hub) -> None:
+    for place, words in ((str(tmp_path), "neither a model folder"), ("someone/else", "no folder with a model")):
+        with pytest.raises(RequestError, match=words):
+            push(place, "me/small")
+    assert hub.seen == []
+
+
+def test_a_refusal_of_the_hub_is_a_sentence(run: Path, hub: Hub) -> None:
+    with pytest.raises(RequestError, match="The Hub refused small: small is no repository"):
+        push(str(run), "small")
