@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "advise": "bertpress.api",
     "augment": "bertpress.api",
     "calibrate": "bertpress.api",
     "compress": "bertpress.api",
@@ -30,6 +31,7 @@ _HOME = {
     "sub_network": "bertpress.methods.yoco.super_network",
     "sweep": "bertpress.sweeping",
     "Result": "bertpress.api",
+    "Goal": "bertpress.goals",
     "Recipe": "bertpress.recipe",
     "Runtime": "bertpress.run",
     "Training": "bertpress.methods.method",
@@ -51,6 +53,7 @@ __all__ = [*_HOME]
 if TYPE_CHECKING:
     from bertpress.api import (
         Result,
+        advise,
         augment,
         calibrate,
         compress,
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     )
     from bertpress.augmentation import Augmentation
     from bertpress.errors import AnswerNo, RequestError
+    from bertpress.goals import Goal
     from bertpress.methods.finetune import Finetune
     from bertpress.methods.method import Training
     from bertpress.methods.theseus import Theseus

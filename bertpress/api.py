@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.advising.advice import advise as advise
+from bertpress.budgeted import missed as missed
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
@@ -31,6 +33,11 @@ class Result:
 
     folder: Path
     report: dict[str, Any]
+
+    @property
+    def missed(self) -> list[str]:
+        """What the result lacks of the recipe's budget, a sentence each; nothing if it meets it, or has none."""
+        return missed(self.folder)
 
     @property
     def model(self) -> PreTrainedModel:

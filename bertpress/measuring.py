@@ -89,7 +89,9 @@ def timed(
 
 
 def latency_batch(recipe: Recipe) -> int:
-    """The batch size of the user's: that of the last step's training."""
+    """The batch size of the user's: that of the budget if it has one, else of the last step's training."""
+    if recipe.budget is not None and recipe.budget.batch_size > 1:
+        return recipe.budget.batch_size
     training = recipe.steps[-1].baseline_training()
     return max(2, training.batch_size)
 

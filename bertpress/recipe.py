@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 from bertpress.config import Config, build, choice
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
+from bertpress.goals import Goal
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.tasks.candidates.settings import CandidateSettings
@@ -145,13 +146,18 @@ class Recipe(Config):
     head_labels: tuple[str, ...] | None = None
     """label names in the order of the start model's head, where its configuration does not tell"""
 
+    budget: Goal | None = None
+    """what the result has to meet; nothing trains differently for it"""
+
     def to_yaml(self) -> str:
         """The recipe with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def identity(self) -> dict[str, Any]:
         """Flat path to value of everything that determines the result."""
-        return dict(flatten(yaml.safe_load(self.to_yaml())))
+        values = yaml.safe_load(self.to_yaml())
+        del values["budget"]
+        return dict(flatten(values))
 
 
 def flatten(value: Any, path: str = "") -> list[tuple[str, Any]]:

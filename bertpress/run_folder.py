@@ -62,6 +62,7 @@ def open_run(folder: Path, recipe: Recipe, sources: Mapping[str, str] | None = N
     resumed = check_run(folder, recipe)
     if not resumed:
         make_folder(folder)
+    if not resumed or (folder / "recipe.yaml").read_text(encoding="utf-8") != recipe.to_yaml():  # another budget
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     if sources:
         same_sources(folder / "sources.json", sources)

@@ -96,7 +96,7 @@ def build(
     batch = batch_of(model, task, batch_size, tokens)
     shapes = shapes_in(space)
     parts = _stacks(model, task, batch, shapes)
-    with _with_layers(model, []):
+    with with_layers(model, []):
         times = _seconds([Whole(model, task), *parts], batch, FEWEST, seconds)
     return LatencyTable(
         settings=settings,
@@ -230,7 +230,7 @@ def standalone(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
 def _stacks(model: PreTrainedModel, task: Task, batch: Batch, shapes: Sequence[tuple[int, int]]) -> list[Stack]:
     """For each shape some layers of random weights, called as the model's first one is in a forward pass."""
     recorder = Recorder()
-    with _with_layers(model, [recorder]):
+    with with_layers(model, [recorder]):
         _seconds([Whole(model, task)], batch, 1)
     each = [LayerShape(index, *shapes[index // COPIES]) for index in range(COPIES * len(shapes))]
     made = _made(model, f"Compact{COMPACT[architecture_of(model.config)]}Model", SubNetwork(tuple(each)))
@@ -251,7 +251,7 @@ def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedM
 
 
 @contextmanager
-def _with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator[None]:
+def with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator[None]:
     """The model with these layers, or none, inside."""
     encoder = encoder_of(model.config)
     own = encoder.layer_list(model)

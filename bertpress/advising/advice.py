@@ -1,0 +1,139 @@
+"""Recipes for a budget, in order, with what each would cost and take; and the best one as YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertpress import cost, planning
+from bertpress.advising import Candidate, candidates, fitting
+from bertpress.advising.foreseeing import Costs, foreseen, shortfall
+from bertpress.advising.timing import layers_of
+from bertpress.config import build
+from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
+from bertpress.evaluation import mean_tokens
+from bertpress.goals import Goal
+from bertpress.methods.method import Method
+from bertpress.models import is_reduced
+from bertpress.opening import open_model
+from bertpress.pipeline import check_steps
+from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
+from bertpress.run import Runtime
+from bertpress.shapes import shape_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+SHOWN = 10
+"""Recipes that are told; of those that would not meet the budget, the nearest."""
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What could meet a budget, for one model and task on this machine."""
+
+    start: dict[str, Any]
+    """what the start model costs"""
+    rows: list[dict[str, Any]]
+    """recipes that would meet it, the best first; or the nearest ones, where none would"""
+    recipe: Recipe | None
+    """the first of them with the budget, None where none would meet it"""
+    refused: dict[str, str]
+    """methods that this model or task does not take, and why"""
+    tokens: int
+    """mean length of a text, which costs are of"""
+    batch_size: int
+    """texts in the batch that times are of"""
+
+
+def advise(
+    model: str,
+    task: str | Mapping[str, Any] | TaskSpec,
+    goal: Goal,
+    max_length: int = MAX_LENGTH,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> Advice:
+    """Recipes whose result would meet a budget, by how much of the model they keep; nothing is trained.
+
+    Which score they will have is not known before, so `max_drop` only stands in the recipe, for `compress` to measure.
+
+    Raises:
+        RequestError: the budget has no limit on costs, or the model no trained head for the task.
+    """
+    if not goal.given() and goal.speedup is None:
+        raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
+    runtime = runtime or Runtime()
+    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, answers=True)
+    if is_reduced(loaded.config):
+        raise RequestError(f"{model} skips tokens already, which comes last; plan from the model that it was made of.")
+    config, tokens = loaded.config, mean_tokens(data)
+    fields = {"model": model, "max_length": max_length, "limit": dict(limit or {}), "head_labels": head_labels}
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+
+    def recipe_of(steps: tuple[Method, ...]) -> Recipe:
+        return Recipe(task=spec, steps=steps, budget=goal, **fields)
+
+    def refusal(steps: tuple[Method, ...]) -> str | None:
+        try:
+            check_steps(recipe_of(steps), config, data, runtime)
+        except RequestError as error:
+            return str(error)
+        return None
+
+    depth = encoder_of(config).depth(config)
+    found, refused = fitting(candidates(depth), refusal)
+    timed = layers_of(loaded, data, goal.batch_size, tokens)
+    own, layers_macs = start_costs(loaded, data, tokens, timed.base_ms + depth * timed.layer(1.0))
+    priced = [(each, foreseen(each, own, layers_macs, depth, timed, tokens, goal.batch_size)) for each in found]
+    meeting = in_order([(each, costs) for each, costs in priced if shortfall(goal, own, costs) <= 1])
+    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(goal, own, pair[1]))[:NEAREST]
+    layer_pass = planning.seconds_per_layer_pass(loaded, data, batch_size=32)
+    rows = []
+    for each, costs in chosen:
+        plans = planning.plan_steps(recipe_of(each.steps), config, data)
+        rows.append(
+            {"recipe": each.name, "meets": bool(meeting), "layers": each.layers, **_told(costs, own)}
+            | {"seconds": round(layer_pass * sum(plan.layer_passes for plan in plans), 1)}
+            | {"disk_bytes": max(plan.disk_bytes for plan in plans) + 4 * sum(plan.parameters for plan in plans)}
+        )
+    best = recipe_of(meeting[0][0].steps) if meeting else None
+    return Advice(_told(own, own), rows, best, refused, tokens, goal.batch_size)
+
+
+def start_costs(model: PreTrainedModel, task: Task, tokens: int, milliseconds: float) -> tuple[Costs, float]:
+    """What the start model costs, and the multiply-adds of its layers."""
+    parameters = cost.parameters(model.config, head=task.head)
+    whole = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
+    layers = sum(layer.macs(tokens) for layer in shape_of(model.config).layers)
+    return Costs(parameters.total, parameters.encoder, whole, milliseconds), layers
+
+
+def in_order(priced: list[tuple[Candidate, Costs]]) -> list[tuple[Candidate, Costs]]:
+    """One of each shape, the best first: the more multiply-adds are kept, and then the fewer the steps.
+
+    A tenth more or less counts as the same. Of equal ones the first in the list is taken.
+    """
+    shapes = {each.shape: (each, costs) for each, costs in reversed(priced)}
+
+    def preference(pair: tuple[Candidate, Costs]) -> tuple[int, int]:
+        return -round(math.log(pair[1].macs) / math.log(1.1)), len(pair[0].steps)
+
+    return sorted(shapes.values(), key=preference)
+
+
+def _told(costs: Costs, start: Costs) -> dict[str, Any]:
+    return {
+        "parameters": costs.parameters,
+        "encoder": costs.encoder,
+        "macs": costs.macs,
+        "milliseconds": costs.milliseconds,
+        "speedup": start.milliseconds / costs.milliseconds,
+    }

@@ -1,0 +1,88 @@
+"""What a recipe's result would cost: parameters and multiply-adds in closed form, times from those of single layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertpress.advising import Candidate
+from bertpress.goals import Goal
+
+BREAK_EVEN = 24
+"""Tokens below which a single text gains no time by skipping some (docs/results.md)."""
+REALISED = {True: 0.82, False: 0.98}
+"""Share of the theoretical speed-up by skipping tokens that is measured: of a single text, of a batch (same place)."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of a model: what it has and what it takes."""
+
+    parameters: int
+    encoder: int
+    """parameters of its layers"""
+    macs: float
+    """multiply-adds of a text of mean length"""
+    milliseconds: float
+    """of a batch"""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What was measured of the start model, for a batch."""
+
+    base_ms: float
+    """without layers: embeddings and head"""
+    shares: tuple[float, ...]
+    """layers that were timed, as shares of the parameters of a whole one, rising up to 1"""
+    milliseconds: tuple[float, ...]
+    """a layer of each"""
+
+    def layer(self, share: float) -> float:
+        """Milliseconds of a layer with that share of the parameters, between those that were timed."""
+        return float(np.interp(share, self.shares, self.milliseconds))
+
+
+def foreseen(
+    candidate: Candidate, start: Costs, layers_macs: float, depth: int, timed: Layers, tokens: int, batch_size: int
+) -> Costs:
+    """What a candidate's result would cost.
+
+    Args:
+        start: of the start model.
+        layers_macs: multiply-adds of its layers.
+        depth: number of its layers.
+        tokens: mean length of a text.
+    """
+    kept = candidate.layers / depth * candidate.width
+    encoder = round(start.encoder * kept)
+    layers = candidate.layers * timed.layer(candidate.width)
+    return Costs(
+        parameters=start.parameters - start.encoder + encoder,
+        encoder=encoder,
+        macs=start.macs - layers_macs * (1 - kept * candidate.tokens),
+        milliseconds=timed.base_ms + layers * skipping_factor(candidate.tokens, tokens, batch_size),
+    )
+
+
+def skipping_factor(share: float, tokens: int, batch_size: int) -> float:
+    """Time of the layers when that share of their multiply-adds goes on, over their time when all do."""
+    if share == 1 or (batch_size == 1 and tokens < BREAK_EVEN):
+        return 1.0
+    return min(1.0, share / REALISED[batch_size == 1])
+
+
+def shortfall(goal: Goal, start: Costs, costs: Costs) -> float:
+    """By what factor the worst limit is exceeded; at most 1 if all are held."""
+    kind = "parameters" if goal.counts_all else "encoder"
+    values = {
+        "parameters": (getattr(start, kind), getattr(costs, kind)),
+        "macs": (start.macs, costs.macs),
+        "flops": (2 * start.macs, 2 * costs.macs),
+        "latency_ms": (start.milliseconds, costs.milliseconds),
+    }
+    factors = [values[name][1] / float(amount.of(values[name][0])) for name, amount in goal.given().items()]
+    if goal.speedup is not None:
+        factors.append(goal.speedup * costs.milliseconds / start.milliseconds)
+    return max(factors, default=0.0)

@@ -1,0 +1,130 @@
+"""What a model's layers take on this machine: measured once, then kept where other plans find it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from bertpress import latency
+from bertpress.advising.foreseeing import Layers
+from bertpress.encoders import encoder_of
+from bertpress.errors import RequestError
+from bertpress.files import cache_root, digest
+from bertpress.methods.yoco import timing
+from bertpress.methods.yoco.costs import shapes_in
+from bertpress.methods.yoco.latency_table import LatencyTable, Settings, Timing, key_of, load_table
+from bertpress.methods.yoco.options import Options, resolve, shapes_of
+from bertpress.methods.yoco.space import Space
+from bertpress.models import COMPACT, architecture_of
+from bertpress.parts import Shape
+from bertpress.shapes import shape_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+OPTIONS = Options(depth=(1.0,), heads=(1 / 3, 2 / 3, 1.0), widths=(1 / 6, 1 / 2, 1.0))
+"""Layers that are timed: a coarse net, between whose points times are taken as straight."""
+SECONDS = 10.0
+
+
+def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> Layers:
+    """Times of the layers of a model, whole and narrower, from the table of this machine, or measured for it.
+
+    Args:
+        model: where it is to be run; left as it was but for its attention.
+        tokens: of the batch's longest text.
+        cache: folder of tables; default in the user's cache.
+    """
+    settings = timing.settings_of(model, task, batch_size, tokens)
+    whole = shapes_of(model.config)[0]
+    narrow = architecture_of(model.config) in COMPACT
+    space = resolve(OPTIONS if narrow else Options(depth=(1.0,), heads=(1.0,), widths=(1.0,)), model.config)
+    file = _file(settings, space, cache)
+    table = _kept(file)
+    if table is None:
+        measure = _by_shape if narrow else _by_depth
+        table = measure(model, task, space, settings)
+        table.save(file)
+    # of equal shares the fastest, as a search would choose it
+    times: dict[float, float] = {}
+    for shape in shapes_in(space):
+        share = share_of(model, shape, whole)
+        times[share] = min(times.get(share, np.inf), table.layers_ms[key_of(shape)].median)
+    shares = sorted(times)
+    return Layers(table.base_ms.median, tuple(shares), tuple(times[share] for share in shares))
+
+
+def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, int]) -> float:
+    """Parameters of a layer with so many heads and that inner width, as a share of a whole one's."""
+    if shape == whole:
+        return 1.0
+    from bertpress.encoders.compact import compact_config
+
+    parts: list[Shape] = []
+    for heads, width in (shape, whole):
+        shapes = [{"heads": heads, "intermediate_size": width, "origin": 0}]
+        config = compact_config(model.config, layer_shapes=shapes, token_reduction=None)
+        setattr(config, encoder_of(config).depth_field, 1)
+        parts.append(shape_of(config))
+    return parts[0].layers[0].parameters / parts[1].layers[0].parameters
+
+
+def _file(settings: Settings, space: Space, cache: Path | None) -> Path:
+    what = json.dumps([settings.model_dump(), space.to_dict()], sort_keys=True).encode()
+    return (cache or cache_root() / "latency") / f"{digest(what)[:16]}.json"
+
+
+def _kept(file: Path) -> LatencyTable | None:
+    """The table in a file; None if there is none that can be read."""
+    try:
+        return load_table(file)
+    except RequestError:
+        return None
+
+
+def _by_shape(model: PreTrainedModel, task: Task, space: Space, settings: Settings) -> LatencyTable:
+    return timing.build(model, task, space, settings.batch_size, settings.tokens, seconds=SECONDS)
+
+
+def _by_depth(model: PreTrainedModel, task: Task, space: Space, settings: Settings) -> LatencyTable:
+    """The same for an architecture whose layers keep their shape: from the whole model and its lower half."""
+    depth = encoder_of(model.config).depth(model.config)
+    half = depth // 2
+    sides = [Lower(model, task, depth), Lower(model, task, half)]
+    batch = timing.batch_of(model, task, settings.batch_size, settings.tokens)
+    times = latency.measure(
+        sides, [batch], timing.FEWEST, warmup=1, seconds=SECONDS, forward=lambda side, given: side(given)
+    )
+    layer = (times[0] - times[1]) / (depth - half)
+    base, each = (max(0.0, 1000 * float(np.median(row))) for row in (times[1] - half * layer, layer))
+    shape = key_of(shapes_in(space)[0])
+    return LatencyTable(
+        settings=settings,
+        base_ms=Timing(median=base, low=base, high=base),
+        layers_ms={shape: Timing(median=each, low=each, high=each)},
+        rounds=times.shape[1],
+    )
+
+
+class Lower(nn.Module):
+    """A model run with its first layers alone.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, model: PreTrainedModel, task: Task, count: int) -> None:
+        super().__init__()
+        self.model, self.task, self.count = model, task, count
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Any:
+        layers = list(encoder_of(self.model.config).layer_list(self.model).children())[: self.count]
+        with timing.with_layers(self.model, layers):
+            return self.task.forward(self.model, batch)

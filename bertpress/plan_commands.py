@@ -1,0 +1,94 @@
+"""The command that comes first: `plan`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bertpress.errors import AnswerNo, RequestError
+from bertpress.options import ModelArgument, TaskOption, TaskOptions, with_options
+
+if TYPE_CHECKING:
+    from bertpress.advising.advice import Advice
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(with_options(plan))
+
+
+def plan(
+    model: ModelArgument,
+    task: TaskOption = None,
+    parameters: Annotated[str | None, typer.Option(help="at most: 15M, or 40% of the encoder's")] = None,
+    macs: Annotated[str | None, typer.Option(help="at most so many multiply-adds: 1.2G, or 40%")] = None,
+    latency_ms: Annotated[str | None, typer.Option(help="at most so many milliseconds: 7.8, or 40%")] = None,
+    speedup: Annotated[float | None, typer.Option(help="at least so many times as fast")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="points of the metric that may be lost")] = None,
+    batch_size: Annotated[int, typer.Option(help="texts in the batch that times are of", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="file for the best recipe")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    *,
+    options: TaskOptions,
+) -> None:
+    """Say which recipes would meet a budget, and what they would cost, before anything is trained.
+
+    The best one is written for bertpress compress, which measures its result against the budget.
+    """
+    from bertpress import api
+    from bertpress.config import build
+    from bertpress.files import write_text
+    from bertpress.goals import Goal, shown
+
+    limits = {"parameters": parameters, "macs": macs, "latency_ms": latency_ms, "speedup": speedup}
+    given = {name: limit for name, limit in {**limits, "max_drop": max_drop}.items() if limit is not None}
+    if not set(given) - {"max_drop"}:
+        raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
+    goal = build(Goal, {**given, "batch_size": batch_size})
+    advice = api.advise(model, options.task_spec(task), goal, **options.arguments())
+    if json_output:
+        recipe = None if advice.recipe is None else advice.recipe.model_dump(mode="json")
+        print(json.dumps({**dataclasses.asdict(advice), "recipe": recipe}, indent=2, ensure_ascii=False))
+    else:
+        _print(advice)
+    if advice.recipe is None:
+        raise AnswerNo(f"No recipe would meet the budget ({shown(goal)}); the nearest are above.")
+    if out is not None:
+        write_text(out, advice.recipe.to_yaml())
+        if not json_output:
+            print(f"{out}: bertpress compress {out} --out FOLDER")
+
+
+def _print(advice: Advice) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from bertpress.console import duration
+
+    table = Table("recipe", "M params", "M MACs", "ms", "faster", "training", "MB disk")
+    table.columns[0].min_width = 24
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    start = {"recipe": "as it is", "seconds": 0, "disk_bytes": 0, **advice.start}
+    for row in (start, *advice.rows):
+        table.add_row(
+            row["recipe"],
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['macs'] / 1e6:.0f}",
+            f"{row['milliseconds']:.2f}",
+            f"{row['speedup']:.2f}x",
+            duration(row["seconds"]),
+            f"{row['disk_bytes'] / 1e6:.0f}",
+        )
+    Console(highlight=False).print(table)
+    print(
+        f"Foreseen, not measured: texts of {advice.tokens} tokens (the mean), batches of {advice.batch_size}. The "
+        "first keeps most of the model; what score it will have, nobody knows before it is trained. In place of "
+        "tinybert, theseus gives the same shape in less time."
+    )
+    for name, reason in advice.refused.items():
+        print(f"{name} does not fit: {reason}")

@@ -1,0 +1,170 @@
+"""From a budget to recipes: which there are, what they would cost, in which order; and the command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import make_model
+
+from bertpress import cli, cost
+from bertpress.advising import Candidate, candidates, fitting
+from bertpress.advising.advice import in_order, start_costs
+from bertpress.advising.foreseeing import Costs, Layers, foreseen, shortfall, skipping_factor
+from bertpress.advising.timing import layers_of, share_of
+from bertpress.config import build
+from bertpress.goals import Goal
+from bertpress.methods.theseus import Theseus
+from bertpress.methods.trbert import TrBert
+from bertpress.methods.yoco import Yoco
+from bertpress.recipe import make_recipe
+from bertpress.tasks.classification import Classification
+
+START = Costs(parameters=1000, encoder=600, macs=10_000, milliseconds=14.0)
+TIMED = Layers(base_ms=2.0, shares=(0.25, 1.0), milliseconds=(0.8, 2.0))
+
+
+def test_recipes_go_from_depth_to_width_to_tokens() -> None:
+    found = candidates(6)
+    orders = {tuple(step.name for step in candidate.steps) for candidate in found}
+    for order in orders:
+        assert list(order) == sorted(order, key=("tinybert", "theseus", "yoco", "trbert").index)
+    assert {("theseus", "yoco", "trbert"), ("tinybert",), ("trbert",)} <= orders
+    assert {candidate.layers for candidate in found} == {6, 5, 4, 3, 2}
+    assert len({repr(candidate.steps) for candidate in found}) == len(found)
+    assert {candidate.layers for candidate in candidates(1)} == {1}
+
+
+def test_methods_that_do_not_fit_are_left_out_with_their_reason() -> None:
+    def refusal(steps: Any) -> str | None:
+        if any(step.name == "trbert" for step in steps):
+            return "no tokens to skip"
+        return "too much at once" if len(steps) == 2 else None
+
+    fit, reasons = fitting(candidates(4), refusal)
+    assert reasons == {"trbert": "no tokens to skip"}
+    assert {len(candidate.steps) for candidate in fit} == {1}
+    assert {step.name for candidate in fit for step in candidate.steps} == {"tinybert", "theseus", "yoco"}
+
+
+def test_costs_are_foreseen_layer_by_layer() -> None:
+    candidate = Candidate((Theseus(successor_layers=3), Yoco(parameters=0.5), TrBert(macs=0.5)), 3, 0.5, 0.5)
+    # 6 layers have 600 parameters and 9,000 multiply-adds; a half as wide layer takes 0.8 + 1/3 of 1.2 ms
+    found = foreseen(candidate, START, layers_macs=9_000, depth=6, timed=TIMED, tokens=64, batch_size=1)
+    assert (found.parameters, found.encoder) == (400 + 150, 150)
+    assert found.macs == pytest.approx(1_000 + 9_000 / 8)
+    assert found.milliseconds == pytest.approx(2 + 3 * 1.2 * 0.5 / 0.82)
+    whole = foreseen(Candidate((), 6, 1.0, 1.0), START, 9_000, 6, TIMED, 64, 1)
+    assert whole == START
+
+
+def test_skipping_tokens_of_short_texts_saves_no_time() -> None:
+    assert skipping_factor(0.5, tokens=10, batch_size=1) == 1
+    assert skipping_factor(0.5, tokens=10, batch_size=8) == pytest.approx(0.5 / 0.98)
+    assert skipping_factor(0.9, tokens=64, batch_size=1) == 1, "never slower"
+    assert skipping_factor(1.0, tokens=64, batch_size=8) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"parameters": "50%"}, 0.5),
+        ({"parameters": 500}, 1.1),
+        ({"macs": "25%"}, 0.8),
+        ({"flops": 2000}, 2.0),
+        ({"latency_ms": 14}, 0.5),
+        ({"speedup": 3}, 1.5),
+        ({"speedup": 3, "macs": "10%"}, 2.0),
+    ],
+)
+def test_the_worst_limit_counts(limits: dict[str, Any], expected: float) -> None:
+    costs = Costs(parameters=550, encoder=150, macs=2_000, milliseconds=7.0)
+    assert shortfall(build(Goal, limits), START, costs) == pytest.approx(expected)
+
+
+def test_most_is_kept_first_and_simple_ones_before_others() -> None:
+    steps = (Theseus(successor_layers=3), Yoco(), TrBert())
+
+    def priced(count: int, macs: float, layers: int) -> tuple[Candidate, Costs]:
+        return Candidate(steps[:count], layers, 1.0, 1.0), Costs(1, 1, macs, 1.0)
+
+    given = [priced(3, 1000, 5), priced(1, 980, 4), priced(1, 500, 3), priced(2, 500, 3)]
+    assert [(pair[0].layers, len(pair[0].steps)) for pair in in_order(given)] == [(4, 1), (5, 3), (3, 1)]
+
+
+def test_the_start_model_is_priced_in_closed_form(task: Classification) -> None:
+    model = make_model()
+    found, layers = start_costs(model, task, 10, 3.0)
+    assert found.parameters == sum(weights.numel() for weights in model.parameters())
+    assert found.macs == cost.macs(model.config, 10)
+    half = start_costs(make_model(num_hidden_layers=2), task, 10, 3.0)[0]
+    assert layers == 2 * (found.macs - half.macs)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_layers_are_timed_once_on_a_machine(family: str, task_of: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    from bertpress.advising import timing
+
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    model, task = make_model(family=family).eval(), task_of(family)
+    layers = list(model.base_model.get_submodule(timing.encoder_of(model.config).layers))
+    first = layers_of(model, task, 1, 8, tmp_path)
+    assert first.shares[-1] == 1
+    assert (len(first.shares) > 1) == (family == "bert")
+    assert all(value >= 0 for value in first.milliseconds)
+    assert layers_of(model, task, 1, 8, tmp_path) == first
+    assert len(list(tmp_path.iterdir())) == 1
+    assert layers == list(model.base_model.get_submodule(timing.encoder_of(model.config).layers))
+
+
+def test_a_layers_share_counts_its_parameters() -> None:
+    model = make_model()
+    layer = next(iter(model.base_model.encoder.layer))
+    heads, width = model.config.num_attention_heads, model.config.intermediate_size
+    assert share_of(model, (heads, width), (heads, width)) == 1
+    narrower = share_of(model, (heads, width // 2), (heads, width))
+    whole = sum(weights.numel() for weights in layer.parameters())
+    removed = (width - width // 2) * (2 * model.config.hidden_size + 1)
+    assert narrower == pytest.approx(1 - removed / whole)
+
+
+def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["bertpress", "plan", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_plan_writes_the_best_recipe_with_its_budget(
+    tiny_model_folder: Path,
+    tiny_data_folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bertpress.advising import timing
+
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    data = ["--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text", "--max-length", "32"]
+    common = [str(tiny_model_folder), *data, "--device", "cpu", "--quiet"]
+    file = tmp_path / "plan.yaml"
+    assert run([*common, "--parameters", "50%", "--max-drop", "1", "--out", str(file)], monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "as it is" in said
+    assert "yoco 50 %" in said
+    recipe = make_recipe(yaml.safe_load(file.read_text()))
+    assert recipe.budget == build(Goal, {"parameters": "50%", "max_drop": 1})
+    assert recipe.model == str(tiny_model_folder)
+    assert run([*common, "--speedup", "500", "--json"], monkeypatch) == 3
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert told["recipe"] is None
+    assert len(told["rows"]) == 3
+    assert "No recipe would meet the budget (at least 500x as fast)" in captured.err
+    assert run([*common, "--max-drop", "1"], monkeypatch) == 2
+    assert "Name what is to be saved" in capsys.readouterr().err
