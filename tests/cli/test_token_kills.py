@@ -76,8 +76,7 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
     same_result(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["qa", "choice"])
-def test_trbert_on_questions(kind: str, asked: Callable[..., list[object]], tmp_path: Path) -> None:
+def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path) -> None:
     fields = [f"{phase}.{field}" for phase in ("policy", "joint") for field in ("max_steps=10", "batch_size=8")]
     places = [
         ("bertpress.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),
@@ -86,17 +85,14 @@ def test_trbert_on_questions(kind: str, asked: Callable[..., list[object]], tmp_
         ("bertpress.pipeline:measured", 1, "out/00-trbert/result.json"),
     ]
     fields += ["rollouts=2"]
-    undisturbed(asked("trbert", kind, tmp_path / "whole", *fields), tmp_path / "whole")
-    killed_again_and_again(asked("trbert", kind, tmp_path / "killed", *fields), tmp_path / "killed", places)
+    undisturbed(asked("trbert", "choice", tmp_path / "whole", *fields), tmp_path / "whole")
+    killed_again_and_again(asked("trbert", "choice", tmp_path / "killed", *fields), tmp_path / "killed", places)
     same_result(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["mrc", "choice"])
-def test_two_processes_that_need_the_same_windows(
-    kind: str, asked: Callable[..., list[object]], tmp_path: Path
-) -> None:
+def test_two_processes_that_need_the_same_windows(asked: Callable[..., list[object]], tmp_path: Path) -> None:
     """The first is in the middle of them when the second begins; each ends with what one alone finds."""
-    command = asked("evaluate", kind, tmp_path)
+    command = asked("evaluate", "mrc", tmp_path)
     slowly = RUN.replace(
         "if calls == count:\n            os.kill(os.getpid(), signal.SIGKILL)", "__import__('time').sleep(0.1)"
     )
@@ -105,7 +101,7 @@ def test_two_processes_that_need_the_same_windows(
         sys.executable,
         "-c",
         slowly,
-        MAKING[kind][0],
+        MAKING["mrc"][0],
         "0",
         *map(str, command),
         "--device",

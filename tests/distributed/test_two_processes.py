@@ -121,7 +121,7 @@ def test_two_processes_mask_the_tokens_that_one_would(command: Any, masked_model
         torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("kind", ["mrc", "qa", "choice"])
+@pytest.mark.parametrize("kind", ["mrc", "choice"])
 def test_two_processes_read_the_windows_that_one_would(command: Any, kind: str, tokenizer: Any, tmp_path: Path) -> None:
     """They make them once, and share them."""
     tasks = write_token_tasks(tmp_path)
@@ -149,10 +149,7 @@ def test_two_processes_read_the_windows_that_one_would(command: Any, kind: str, 
             torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("method", ["theseus", "finetune"])
-def test_two_processes_learn_the_pairs_of_texts_that_one_would(
-    command: Any, method: str, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_two_processes_learn_the_pairs_of_texts_that_one_would(command: Any, tokenizer: Any, tmp_path: Path) -> None:
     """The two texts of a pair come to the same process; what learns nothing, a pooler, waits for no gradient."""
     task = write_token_tasks(tmp_path)["embedding"]
     make_model(head=None, **without_dropout()).save_pretrained(tmp_path / "model")
@@ -161,14 +158,14 @@ def test_two_processes_learn_the_pairs_of_texts_that_one_would(
     given += ["--columns", ",".join(task["columns"]), "--set", "task.embedding.loss=cosine"]
 
     def started(start: list[str], name: str, batch: int) -> Path:
-        line, out = command(start, name, batch, "--epochs", "2", *(RAMP if method == "theseus" else []), *given)
+        line, out = command(start, name, batch, "--epochs", "2", *RAMP, *given)
         place = line.index("--columns")
-        return run([{"theseus": method}.get(word, word) for word in line[:place] + line[place + 2 :]], out)
+        return run(line[:place] + line[place + 2 :], out)
 
     two, one = started(TWO, "two", 8), started(ONE, "one", 16)
-    for name, value in weights(one, method).items():
+    for name, value in weights(one).items():
         if not name.endswith("key.bias"):
-            torch.testing.assert_close(weights(two, method)[name], value, rtol=1e-3, atol=1e-4, msg=name)
+            torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("signals", ["none", "all"])
