@@ -7,7 +7,7 @@ from typing import Any
 from bertpress import search_sections
 from bertpress.tables import Figure, Section
 from bertpress.tasks.judging import KINDS
-from bertpress.values import number, shown, words
+from bertpress.values import number, shown, shown_interval, shown_points, words
 
 Report = dict[str, Any]
 READING = (
@@ -75,7 +75,7 @@ def _tokens_kept(row: dict[str, Any]) -> list[str]:
 
 
 def _verdict(test: dict[str, Any]) -> str:
-    return f"{shown_points(test['difference'])} points, 95 % interval {_interval(test)}: {_significance(test)}"
+    return f"{shown_points(test['difference'])} points, 95 % interval {shown_interval(test)}: {_significance(test)}"
 
 
 def _significance(test: dict[str, Any]) -> str:
@@ -104,7 +104,7 @@ def figures(report: Report) -> list[Figure]:
         found.append(Figure(f"{shown(row['retention'], scale=100)} %", "of the score kept", detail))
     for test in report["comparisons"]:
         if (test["name"], test["against"]) == (row["name"], "start"):
-            detail = f"{_interval(test)}: {_significance(test)}"
+            detail = f"{shown_interval(test)}: {_significance(test)}"
             found.append(Figure(shown_points(test["difference"]), "points against start", detail))
     if row["parameters"] is not None and (whole := number(start, "parameters")):
         detail = f"{shown(row['parameters'], 1, 1e-6)} of {shown(whole, 1, 1e-6)} million"
@@ -156,7 +156,7 @@ def _tests(report: Report) -> Section:
     for test in report["comparisons"]:
         only = [shown(number(test, side), 0) for side in ("only_result", "only_other")]
         cells = [f"{words(test['name'])} against {words(test['against'])}", shown_points(test["difference"])]
-        body.append([*cells, _interval(test), _significance(test), *only, _probability(test["p"])])
+        body.append([*cells, shown_interval(test), _significance(test), *only, _probability(test["p"])])
     head = ["pair", "points", "95 % interval", "reads as", "right only in first", "right only in second", "McNemar p"]
     rows = {f"{test['examples']:,}" for test in report["comparisons"]}
     metric = words(report["primary_metric"])
@@ -262,16 +262,6 @@ def _timing(entry: dict[str, Any]) -> tuple[str, str]:
     if ratio is None or low is None or high is None:
         return milliseconds, "-"
     return milliseconds, f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
-
-
-def _interval(test: dict[str, Any]) -> str:
-    return f"{shown_points(test['low'])} to {shown_points(test['high'])}"
-
-
-def shown_points(share: float) -> str:
-    """A difference of scores in points, with its sign."""
-    points = round(100 * share, 1)
-    return f"{points:+.1f}" if points else "0.0"
 
 
 def _probability(p: float | None) -> str:

@@ -54,5 +54,17 @@ def shown(value: float | None, digits: int = 1, scale: float = 1) -> str:
     return "-" if value is None else f"{scale * value:,.{digits}f}"
 
 
+def shown_points(share: float) -> str:
+    """A difference of scores in points, with its sign."""
+    points = round(100 * share, 1)
+    return f"{points:+.1f}" if points else "0.0"
+
+
+def shown_interval(test: dict[str, Any]) -> str:
+    """The interval of a difference of scores in points; a dash where there is none."""
+    low, high = number(test, "low"), number(test, "high")
+    return "-" if low is None or high is None else f"{shown_points(low)} to {shown_points(high)}"
+
+
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -46,6 +46,8 @@ LAYERS = (
     ("recipe", "model_card"),
     ("tables", "searches"),
     ("comparing", "curves", "search_sections"),
+    ("slices", "calibration"),
+    ("certificate",),
     ("sections", "search_figures"),
     ("rendering", "token_summary", "trace_page", "measuring", "planning", "importing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
