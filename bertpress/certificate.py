@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertpress.calibration import calibration
@@ -52,3 +53,25 @@ def flips(result: Predictions, other: Predictions) -> dict[str, Any] | None:
         low, high = share_interval(count, rows)
         found[name] = {"count": count, "rate": count / rows, "low": low, "high": high}
     return found
+
+
+def document(
+    about: Mapping[str, Any],
+    found: Certificate,
+    costs: Sequence[Mapping[str, Any]],
+    seeds: Mapping[str, Any] | None = None,
+    bounds: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
+) -> Certificate:
+    """A certificate that stands alone.
+
+    Args:
+        about: `result`, `against`, `task`, `split` and whatever else names what was compared.
+        found: of `certificate`.
+        costs: rows of costs as a report has them, that of the other side first.
+        seeds: the same difference over the cells of a sweep; see `pairing.over_cells`.
+        bounds: limits that were asked for, and whether they are kept; see `bounds`.
+    """
+    own = {name: value for name, value in found.items() if name not in ("name", "against")}
+    rest = {"costs": list(costs), "seeds": seeds, "bounds": list(bounds), "notes": list(notes)}
+    return {"schema": 1, **about, **own, **rest}

@@ -59,7 +59,8 @@ class Predictions:
 
     def score_interval(self, metric: str) -> tuple[float | None, float | None]:
         """The ends of the interval of that metric over resamples of the rows."""
-        return score_interval(self.labels, self.answers, metric, self.positive)
+        known = metric in KINDS[self.kind].metrics
+        return score_interval(self.labels, self.answers, metric, self.positive) if known else (None, None)
 
     @property
     def answers(self) -> Array:
@@ -113,7 +114,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
 
 
 def _columns(file: Path) -> tuple[Array, Array, Array | None, dict[str, Array]]:
-    """Labels, logits, lengths and parts of a parquet file, in the order of the column `row`; older ones lack the last."""
+    """Labels, logits, lengths and parts of a parquet file, by the column `row`; older ones lack the last two."""
     import pyarrow
     from pyarrow import parquet
 

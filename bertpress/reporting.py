@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bertpress import curves
-from bertpress.comparing import NotComparable, changed_rows, paired_test, read_predictions
+from bertpress.certificate import document
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
+from bertpress.pairing import BASELINE, Named, compared, over_cells
 from bertpress.rendering import drawings, html, markdown
 from bertpress.searches import search_of
 from bertpress.sections import Report
+from bertpress.tables import Section
 from bertpress.values import mapping, number, words
-
-BASELINE = "truncated baseline"
-Named = list[tuple[str, str, dict[str, Any]]]
-"""(row name, folder, result) of everything that a run compares."""
 
 
 def build(run_folder: str | Path) -> Report:
@@ -36,7 +34,18 @@ def build(run_folder: str | Path) -> Report:
     report = _build_run(folder / best)
     rows = [{**row, "folder": f"{best}/{row['folder']}"} for row in report["rows"]]
     searches = [{**search, "folder": f"{best}/{search['folder']}"} for search in report["searches"]]
-    return {**report, "run": words(folder.resolve().name), "rows": rows, "searches": searches, "sweep": sweep}
+    cells = [cell for cell in _list(sweep.get("cells")) if isinstance(cell, dict)]
+    known = [(words(cell.get("settings")), _cell_results(folder / words(cell.get("folder")))) for cell in cells]
+    report |= {"seeds": over_cells(known, report["split"], report["primary_metric"]), "searches": searches}
+    return {**report, "run": words(folder.resolve().name), "rows": rows, "sweep": sweep}
+
+
+def _cell_results(folder: Path) -> Named:
+    """What a cell of a sweep compares; nothing of one that has not begun or that is broken."""
+    try:
+        return _results(folder, _planned(_read(folder / "recipe.yaml")))
+    except RequestError:
+        return []
 
 
 def _build_run(folder: Path) -> Report:
@@ -54,10 +63,11 @@ def _build_run(folder: Path) -> Report:
     split = "validation" if "validation" in splits else next(iter(splits), None)
     rows = _with_start_in_turns([_row(name, place, result, split, primary) for name, place, result in named])
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
-    compared = _compared(folder, named, split, primary)
+    pairs = compared(folder, named, split, primary)
     searches, unread = _searches(folder, named)
     for row in rows:
         row["retention"] = row["score"] / start if row["score"] is not None and start and start > 0 else None
+        row["score_low"], row["score_high"] = pairs["intervals"].get(row["name"], (None, None))
     return {
         "schema": 1,
         "run": words(folder.resolve().name),
@@ -68,15 +78,14 @@ def _build_run(folder: Path) -> Report:
         "split": split,
         "rows": rows,
         "recovered": _recovered(rows),
-        "comparisons": compared["comparisons"],
-        "changes": compared["changes"],
+        **{name: pairs[name] for name in ("comparisons", "changes", "certificates")},
         "curves": _curves(folder, named, planned, primary),
         "searches": searches,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
         "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
-        + compared["notes"]
+        + pairs["notes"]
         + unread,
     }
 
@@ -168,32 +177,6 @@ def _recovered(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     return recovered
 
 
-def _compared(folder: Path, named: Named, split: str | None, primary: str | None) -> dict[str, Any]:
-    """Paired tests of everything against start and of the steps against the baseline; the rows that steps changed."""
-    found, reasons = {}, {}
-    for name, place, result in named:
-        try:
-            found[name] = read_predictions(folder / place, split, result)
-        except NotComparable as reason:
-            reasons[name] = str(reason)
-    comparisons, changes, notes = [], [], []
-    names = [name for name, _, _ in named]
-    for name, against in [(name, other) for name in names for other in ("start", BASELINE) if other in names]:
-        if name in ("start", against):
-            continue
-        try:
-            if missing := [reasons[side] for side in (name, against) if side in reasons]:
-                raise NotComparable(missing[0])
-            test = paired_test(found[name], found[against], primary)
-        except NotComparable as reason:
-            notes.append(f"no paired test of {name} against {against}: {reason}")
-            continue
-        comparisons.append({"name": name, "against": against, **test})
-        if against == "start" and name != BASELINE:
-            changes.append({"name": name, "against": against, **changed_rows(found[name], found[against])})
-    return {"comparisons": comparisons, "changes": changes, "notes": notes}
-
-
 def _curves(folder: Path, named: Named, planned: list[str], primary: str | None) -> list[dict[str, Any]]:
     """The training curves of each row; those of a start that the run fine-tuned lie with its first step."""
     drawn = []
@@ -222,20 +205,49 @@ def _list(value: Any) -> list[Any]:
 
 
 def write(run_folder: str | Path) -> Report:
-    """Write report.json, report.md and report.html into the run, figures into its searches, and return the report."""
+    """Write a run's report as JSON, Markdown and page, its certificate and figures of its searches."""
     report = build(run_folder)
     write_json(Path(run_folder) / "report.json", report)
     write_text(Path(run_folder) / "report.md", markdown(report))
     write_text(Path(run_folder) / "report.html", html(report))
+    if report["certificates"]:
+        write_json(Path(run_folder) / "certificate.json", _certificate(report))
     for search in report["searches"]:
         for name, drawing in drawings(search).items():
             write_text(Path(run_folder) / search["folder"] / "search" / f"{name}.svg", drawing)
     return report
 
 
-def combined(run_folders: Iterable[str | Path], out: Path) -> None:
-    """Write one page with the reports of several runs."""
-    write_text(out, html(*map(build, run_folders)))
+def _certificate(report: Report) -> dict[str, Any]:
+    """The certificate of a run: that of its last step against the start."""
+    found = report["certificates"][-1]
+    name = found["name"]
+    about = {key: report[key] for key in ("model", "task", "split", "seed")}
+    about |= {"result": f"{report['run']}: {name}", "against": f"{report['run']}: {found['against']}"}
+    costs = [row for row in report["rows"] if row["name"] in ("start", name)]
+    changes = next(change for change in report["changes"] if change["name"] == name)
+    return document(about, {**found, "changes": changes}, costs, report.get("seeds"))
+
+
+def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
+    """Write the report of each run, and one page over all; a folder that has none is named there with the reason.
+
+    Raises:
+        RequestError: none of the folders has a report.
+    """
+    reports: list[Report] = []
+    refused: list[tuple[str, RequestError]] = []
+    for folder in run_folders:
+        try:
+            reports.append(write(folder))
+        except RequestError as error:
+            refused.append((str(folder), error))
+    if not reports:
+        raise refused[0][1]
+    rows = [[words(folder), words(error)] for folder, error in refused]
+    missing = Section("Not shown", ["folder", "reason"], rows, False) if rows else None
+    write_text(out, html(*reports, missing=missing))
+    return [*reports]
 
 
 def _task_words(task: Any) -> str:

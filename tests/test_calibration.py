@@ -16,9 +16,7 @@ def naive_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
     total = 0.0
     for number in range(bins):
         low, high = number / bins, (number + 1) / bins
-        rows = [
-            (c, r) for c, r in zip(confidence, right, strict=True) if (low < c <= high) or (number == 0 and c == 0)
-        ]
+        rows = [(c, r) for c, r in zip(confidence, right, strict=True) if (low < c <= high) or (number == 0 and c == 0)]
         if rows:
             total += len(rows) * abs(sum(c for c, _ in rows) / len(rows) - sum(r for _, r in rows) / len(rows))
     return total / len(confidence)

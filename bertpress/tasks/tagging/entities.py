@@ -54,10 +54,10 @@ class Entities(Windowed):
         sides = [(set(spans_in(row)), set(spans)) for row, spans in self.found(condensed, split)]
         types = sorted({span[-1] for side in sides for spans in side for span in spans})
         counted = np.zeros((len(types), len(sides), 3))
-        for record, (true, found) in enumerate(sides):
+        for number, (true, found) in enumerate(sides):
             for column, spans in enumerate((true, true & found, found)):
                 for span in spans:
-                    counted[types.index(span[-1]), record, column] += 1
+                    counted[types.index(span[-1]), number, column] += 1
         return dict(zip(types, counted, strict=True))
 
     def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
