@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "augment": "bertpress.api",
     "calibrate": "bertpress.api",
+    "check": "bertpress.api",
     "compress": "bertpress.api",
     "dry_run": "bertpress.api",
     "evaluate": "bertpress.api",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Result,
         augment,
         calibrate,
+        check,
         compress,
         dry_run,
         evaluate,

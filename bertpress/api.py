@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.checking import check as check
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain

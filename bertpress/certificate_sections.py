@@ -9,7 +9,7 @@ from bertpress.calibration import BINS
 from bertpress.certificate import Certificate
 from bertpress.slices import LEAST_ROWS
 from bertpress.tables import Section
-from bertpress.values import number, shown, shown_interval, shown_points, words
+from bertpress.values import shown, shown_amount, shown_interval, shown_points, words
 
 MOST_SLICES = 30
 """of one sort in a table: those that lost most; a certificate as JSON holds all"""
@@ -116,12 +116,14 @@ def bounds(found: Sequence[dict[str, Any]]) -> Section:
     """What was asked of a result, and whether it is kept."""
     body = []
     for bound in found:
-        ends = [number(bound, end) for end in ("low", "high")]
-        interval = "-" if None in ends else f"{_amount(ends[0])} to {_amount(ends[1])}"
-        verdict = "kept" if bound["kept"] else "broken"
-        body.append([bound["bound"], _amount(bound["limit"]), _amount(bound["value"]), interval, verdict])
-    return Section("Bounds", ["bound", "limit", "value", "95 % interval", "verdict"], body)
+        interval = "-" if bound["low"] is None else f"{shown_amount(bound['low'])} to {shown_amount(bound['high'])}"
+        cells = [shown_amount(bound["limit"]), shown_amount(bound["value"]), interval, bound["unit"]]
+        body.append([bound["bound"], *cells, "kept" if bound["kept"] else "broken"])
+    return Section("Bounds", ["bound", "limit", "value", "95 % interval", "unit", "verdict"], body)
 
 
-def _amount(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 2):,g}"
+def bound_line(bound: dict[str, Any]) -> str:
+    """A bound in a line: limit, verdict, value, interval."""
+    interval = "" if bound["low"] is None else f" ({shown_amount(bound['low'])} to {shown_amount(bound['high'])})"
+    value, limit = shown_amount(bound["value"]), shown_amount(bound["limit"])
+    return f"{bound['bound']} {limit} is {'kept' if bound['kept'] else 'broken'}: {value}{interval} {bound['unit']}"

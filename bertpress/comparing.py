@@ -140,6 +140,18 @@ def _name(file: Path) -> str:
     return "/".join(file.parts[-3:])
 
 
+def require_same_texts(result: Predictions, other: Predictions) -> None:
+    """Refuse predictions on other texts, which may have the same labels; where a file has no texts, nobody knows.
+
+    Raises:
+        NotComparable: names the first row that differs.
+    """
+    ours, theirs = (_texts(side.file, np.arange(len(side.labels)), most=None) for side in (result, other))
+    for row, pair in enumerate(zip(ours, theirs, strict=False)):
+        if pair[0] != pair[1]:
+            raise NotComparable(f"{_name(result.file)} and {_name(other.file)} hold other texts, first in row {row}")
+
+
 def paired_test(result: Predictions, other: Predictions, metric: str | None) -> dict[str, Any]:
     """Difference of a metric, result minus other, with its interval; McNemar's test where rows are right or wrong.
 
@@ -213,8 +225,8 @@ def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
     return {"kind": result.kind, "rows": len(change), **changed}
 
 
-def _texts(file: Path, rows: NDArray[np.intp]) -> list[dict[str, str]]:
-    """The texts of some rows, cut short, by column; nothing where the file has none."""
+def _texts(file: Path, rows: NDArray[np.intp], most: int | None = MOST_CHARACTERS) -> list[dict[str, str]]:
+    """The texts of some rows, cut to `most` characters, by column; nothing where the file has none."""
     import pyarrow
     from pyarrow import parquet
 
@@ -225,6 +237,10 @@ def _texts(file: Path, rows: NDArray[np.intp]) -> list[dict[str, str]]:
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
         return []
     return [
-        {words(name): cut(text, MOST_CHARACTERS) for name, text in mapping(row).items() if isinstance(text, str)}
+        {
+            words(name): text if most is None else cut(text, most)
+            for name, text in mapping(row).items()
+            if isinstance(text, str)
+        }
         for row in found
     ]

@@ -71,14 +71,14 @@ def over_cells(cells: Sequence[tuple[str, Named]], split: str | None, metric: st
         `cells` with `settings`, scores of `result` and `other`, and `difference`; `median`, `low` and `high` of the
         differences, which are the least and the greatest; None without a cell that has both.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for settings, named in cells:
         start = next((result for name, _, result in named if name == "start"), None)
         last = [result for name, _, result in named if name not in ("start", BASELINE)][-1:]
         scores = [number(result, "metrics", split, metric) for result in (*last, start)]
         if len(scores) == 2 and scores[0] is not None and scores[1] is not None:
-            sides = {"result": scores[0], "other": scores[1]}
-            found.append({"settings": settings, **sides, "difference": scores[0] - scores[1]})
+            sides = {"result": scores[0], "other": scores[1], "difference": scores[0] - scores[1]}
+            found.append({"settings": settings, **sides})
     if not found:
         return None
     differences = [cell["difference"] for cell in found]

@@ -7,9 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertpress import curves, run_fronts, search_figures, waterfall
+from bertpress.certificate_sections import READING, bounds
 from bertpress.pages import page
 from bertpress.search_sections import brief_table
-from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
+from bertpress.sections import (
+    Report,
+    certificate_findings,
+    certificate_tables,
+    environment,
+    figures,
+    findings,
+    overview,
+    reading,
+    sections,
+)
 from bertpress.tables import Section
 from bertpress.values import lines, words
 
@@ -45,6 +56,26 @@ def html(*reports: Report, missing: Section | None = None) -> str:
     context |= {"groups": run_fronts.groups(reports) if len(reports) > 1 else [], "runs_drawn": run_fronts}
     context |= {"stages": waterfall, "missing": missing}
     return page("report.html.jinja", context)
+
+
+def certificate_markdown(document: dict[str, Any]) -> str:
+    """A certificate that stands alone as Markdown; text from outside is escaped."""
+    text = ["# Certificate", "", *(f"- {_escaped(line)}" for line in certificate_findings(document))]
+    for table in certificate_tables(document):
+        text += _section_lines(table)
+    return "\n".join([*text, "", READING, ""])
+
+
+def certificate_html(document: dict[str, Any]) -> str:
+    """A certificate that stands alone as one self-contained page."""
+    context = {"findings": certificate_findings(document), "sections": certificate_tables(document), "reading": READING}
+    return page("certificate.html.jinja", context)
+
+
+def bounds_table(document: dict[str, Any]) -> rich.table.Table:
+    """The bounds of a certificate for the terminal."""
+    found = bounds(document["bounds"])
+    return _table(found.caption, found.head, found.rows, "\n".join(certificate_findings(document)))
 
 
 def drawings(search: dict[str, Any]) -> dict[str, str]:

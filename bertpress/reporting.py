@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from bertpress import curves
 from bertpress.certificate import document
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
 from bertpress.pairing import BASELINE, Named, compared, over_cells
+from bertpress.recorded import entries, planned_folders, read_mapping, results_of, row_of, task_words
 from bertpress.rendering import drawings, html, markdown
 from bertpress.searches import search_of
 from bertpress.sections import Report
@@ -28,13 +25,13 @@ def build(run_folder: str | Path) -> Report:
     folder = Path(run_folder)
     if not (folder / "summary.json").is_file():
         return _build_run(folder)
-    sweep = _read(folder / "summary.json")
+    sweep = read_mapping(folder / "summary.json")
     if not isinstance(best := sweep.get("best"), str):
         raise RequestError(f"{folder / 'summary.json'} names no best cell: run the sweep until a cell has finished")
     report = _build_run(folder / best)
     rows = [{**row, "folder": f"{best}/{row['folder']}"} for row in report["rows"]]
     searches = [{**search, "folder": f"{best}/{search['folder']}"} for search in report["searches"]]
-    cells = [cell for cell in _list(sweep.get("cells")) if isinstance(cell, dict)]
+    cells = [cell for cell in entries(sweep.get("cells")) if isinstance(cell, dict)]
     known = [(words(cell.get("settings")), _cell_results(folder / words(cell.get("folder")))) for cell in cells]
     report |= {"seeds": over_cells(known, report["split"], report["primary_metric"]), "searches": searches}
     return {**report, "run": words(folder.resolve().name), "rows": rows, "sweep": sweep}
@@ -43,7 +40,7 @@ def build(run_folder: str | Path) -> Report:
 def _cell_results(folder: Path) -> Named:
     """What a cell of a sweep compares; nothing of one that has not begun or that is broken."""
     try:
-        return _results(folder, _planned(_read(folder / "recipe.yaml")))
+        return results_of(folder, planned_folders(read_mapping(folder / "recipe.yaml")))
     except RequestError:
         return []
 
@@ -51,9 +48,9 @@ def _cell_results(folder: Path) -> Named:
 def _build_run(folder: Path) -> Report:
     if not (folder / "recipe.yaml").is_file():
         raise RequestError(f"{folder} is not a run: expected a folder with a recipe.yaml, as --out makes it")
-    recipe = _read(folder / "recipe.yaml")
-    planned = _planned(recipe)
-    if not (named := _results(folder, planned)):
+    recipe = read_mapping(folder / "recipe.yaml")
+    planned = planned_folders(recipe)
+    if not (named := results_of(folder, planned)):
         raise RequestError(f"{folder} holds no result.json yet: run its recipe until a step has finished")
     results = [result for _, _, result in named]
     primaries = [result.get("primary_metric") for result in results]
@@ -61,7 +58,7 @@ def _build_run(folder: Path) -> Report:
     # One split for all rows, so that no score is set against that of another split.
     splits = [split for result in results for split in mapping(result, "metrics")]
     split = "validation" if "validation" in splits else next(iter(splits), None)
-    rows = _with_start_in_turns([_row(name, place, result, split, primary) for name, place, result in named])
+    rows = _with_start_in_turns([row_of(name, place, result, split, primary) for name, place, result in named])
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
     pairs = compared(folder, named, split, primary)
     searches, unread = _searches(folder, named)
@@ -72,7 +69,7 @@ def _build_run(folder: Path) -> Report:
         "schema": 1,
         "run": words(folder.resolve().name),
         "model": words(recipe.get("model")),
-        "task": _task_words(recipe.get("task")),
+        "task": task_words(recipe.get("task")),
         "seed": next((seed for record in (recipe, *results) if (seed := number(record, "seed")) is not None), None),
         "primary_metric": primary if splits else None,
         "split": split,
@@ -82,7 +79,7 @@ def _build_run(folder: Path) -> Report:
         "curves": _curves(folder, named, planned, primary),
         "searches": searches,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
-        "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+        "environment": read_mapping(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
         + pairs["notes"]
@@ -94,57 +91,6 @@ def _unfinished(folder: Path, planned: list[str]) -> list[str]:
     """Steps, and a baseline that was begun, without a result."""
     begun = ["baseline"] * (folder / "baseline").is_dir()
     return [place for place in (*planned, *begun) if not (folder / place / "result.json").is_file()]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
-        if isinstance(value, dict):
-            # NaN is neither JSON nor a score: it counts as missing. Half a surrogate pair could not be written again.
-            plain = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
-            return dict(json.loads(plain, parse_constant=lambda _: None))
-        reason = f"expected a mapping, got {type(value).__name__}"
-    except (OSError, TypeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-    raise RequestError(f"{path} cannot be read ({reason}): restore it, or delete it and run the recipe again")
-
-
-def _planned(recipe: dict[str, Any]) -> list[str]:
-    """The folder of each step of the recipe."""
-    return [f"{number:02d}-{next(iter(step), '')}" for number, step in enumerate(recipe.get("steps") or [])]
-
-
-def _results(folder: Path, planned: list[str]) -> Named:
-    """Start, baseline and every finished step, each once."""
-    done = sorted(path.parent.name for path in folder.glob("*/result.json"))
-    own = "00-finetune" if planned[:1] == ["00-finetune"] else ""  # its result is the start: listed once, as start
-    steps = [place for place in done if re.match(r"\d\d-.", place) and place != own]
-    named = [("start", "start" if "start" in done else own), (BASELINE, "baseline")]
-    named += [(place if [p[3:] for p in steps].count(place[3:]) > 1 else place[3:], place) for place in steps]
-    return [(name, place, _read(folder / place / "result.json")) for name, place in named if place in done]
-
-
-def _row(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:
-    latency = [entry for entry in _list(mapping(result, "cost").get("latency")) if isinstance(entry, dict)]
-    lows = [number(entry, "speedup_low") for entry in latency]
-    return {
-        "name": name,
-        "folder": place,
-        "layers": number(result, "layers"),
-        "score": number(result, "metrics", split, primary),
-        "metrics": {name: mapping(result, "metrics", name) for name in mapping(result, "metrics")},
-        "parameters": number(result, "cost", "parameters", "total"),
-        "encoder_parameters": number(result, "cost", "parameters", "encoder"),
-        "macs": number(result, "cost", "macs", "value"),
-        "tokens": number(result, "cost", "macs", "tokens"),
-        "token_reduction": mapping(result, "cost", "token_reduction"),
-        "size_bytes": number(result, "cost", "size_bytes"),
-        "latency": latency,
-        "faster": bool(lows) and all(low is not None and low > 1 for low in lows),
-        "seconds": number(result, "seconds"),
-        "notes": _list(result.get("notes")),
-    }
 
 
 def _with_start_in_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -182,7 +128,7 @@ def _curves(folder: Path, named: Named, planned: list[str], primary: str | None)
     drawn = []
     for name, place, result in named:
         own = planned[0] if place == "start" and planned[:1] == ["00-finetune"] else place
-        phases = curves.phases(folder / own, _list(result.get("phases")), primary)
+        phases = curves.phases(folder / own, entries(result.get("phases")), primary)
         drawn += [{"name": name, "phase": phase, "series": series} for phase, series in phases.items()]
     return drawn
 
@@ -194,14 +140,10 @@ def _searches(folder: Path, named: Named) -> tuple[list[dict[str, Any]], list[st
         if not (file := folder / place / "search" / "found.json").is_file():
             continue
         try:
-            found.append({"name": name, "folder": place, **search_of(_read(file))})
+            found.append({"name": name, "folder": place, **search_of(read_mapping(file))})
         except RequestError as reason:
             notes.append(f"the search of {name} is not shown: {reason}")
     return found, notes
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def write(run_folder: str | Path) -> Report:
@@ -248,13 +190,3 @@ def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
     missing = Section("Not shown", ["folder", "reason"], rows, False) if rows else None
     write_text(out, html(*reports, missing=missing))
     return [*reports]
-
-
-def _task_words(task: Any) -> str:
-    if not isinstance(task, dict):
-        return words(task)
-    corpus = mapping(task, "corpus").get("files")
-    place = (
-        task.get("files") or task.get("data_dir") or (", ".join(map(str, corpus)) if isinstance(corpus, list) else "")
-    )
-    return words(f"{task.get('name', 'files')} in {place}" if place else task.get("name", "files"))

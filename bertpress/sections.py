@@ -131,6 +131,28 @@ def sections(report: Report) -> list[Section]:
     return [section for section in tables if section.rows]
 
 
+def certificate_findings(document: dict[str, Any]) -> list[str]:
+    """What a certificate that stands alone says: what was compared, how it ended, what was asked of it."""
+    names = {"name": document["result"], "against": document["against"]}
+    about = f"{words(document['task'])}, {words(document['metric'])} on {words(document['split'])}"
+    first = f"{words(document['result'])} against {words(document['against'])}: {about}, {document['rows']:,} rows"
+    scores = ", ".join(shown(document["scores"][side], 1, 100) for side in ("other", "result"))
+    said = [first, f"scores {scores}: {_verdict(document['test'])}", *certificate_sections.finding(document | names)]
+    said += _speed(document["costs"][-1])
+    return [f"{sentence}." for sentence in (*said, *map(certificate_sections.bound_line, document["bounds"]))]
+
+
+def certificate_tables(document: dict[str, Any]) -> list[Section]:
+    """The tables of a certificate that stands alone; empty ones are left out."""
+    names = {"name": document["result"], "against": document["against"]}
+    test = {"comparisons": [names | document["test"]], "primary_metric": document["metric"], "split": document["split"]}
+    notes = [["check", words(note)] for note in document["notes"]]
+    tables = [certificate_sections.bounds(document["bounds"]), _tests(test), costs(document["costs"])]
+    tables += [certificate_sections.seeds(document["seeds"]), *certificate_sections.tables([document | names])]
+    tables += [*changes([names | document["changes"]]), Section("Notes", ["about", "note"], notes, False)]
+    return [table for table in tables if table.rows]
+
+
 def environment(report: Report) -> Section:
     """Versions, device and command line of the run."""
     setup = [[words(name), words(value)] for name, value in report["environment"].items()]

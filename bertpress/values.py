@@ -66,5 +66,10 @@ def shown_interval(test: dict[str, Any]) -> str:
     return "-" if low is None or high is None else f"{shown_points(low)} to {shown_points(high)}"
 
 
+def shown_amount(value: float) -> str:
+    """A number as people write a limit: whole if it is large, else with at most two digits behind the point."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 2) + 0.0:,g}"
+
+
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -77,7 +77,7 @@ def _share(value: float | None, whole: float | None) -> float | None:
 
 def _time(row: dict[str, Any]) -> dict[str, float | None]:
     """The time of one input as a share of the start's, which took turns with it: the inverse of the speed-up."""
-    entry = next((entry for entry in row["latency"] if number(entry, "batch") == 1), {})
+    entry: dict[str, Any] = next((entry for entry in row["latency"] if number(entry, "batch") == 1), {})
     ratios = (number(entry, f"speedup{end}") for end in ("", "_high", "_low"))
     return {
         name: 1 / ratio if ratio is not None and ratio > 0 else None
