@@ -111,9 +111,6 @@ def _row(
 def _known(row: Mapping[str, Any], key: str, bound: str, where: str) -> float:
     value = number(row, key)
     if value is None:
-        raise RequestError(
-            f"{bound} needs {key} {where}".rstrip()
-            + ", which the result does not tell; name the task with --task, and "
-            "both models are measured now."
-        )
+        known = f"The result does not tell the {key} {where}".rstrip()
+        raise RequestError(f"{known} that {bound} is about; name the task with --task to measure both models now.")
     return value

@@ -60,6 +60,12 @@ class Side:
             return words(self.recipe.get("model"))
         return str(tuned if self.place.name == "start" else self.place / "model")
 
+    @property
+    def head_labels(self) -> tuple[str, ...] | None:
+        """Names of the start model's outputs, where its recipe had to tell."""
+        labels = self.recipe.get("head_labels") if self.place.name == "start" else None
+        return tuple(map(words, labels)) if isinstance(labels, list) else None
+
 
 def check(
     result: str,
@@ -201,8 +207,9 @@ def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[
     task = build(TaskSpec, task_values(ours.recipe.get("task") or ""), where="task")
     length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
-    loaded, data = open_model(ours.model, task, length, limit, runtime)
-    other, _ = open_model(theirs.model, task, length, limit, runtime)
+    (loaded, data), (other, _) = (
+        open_model(side.model, task, length, limit, runtime, side.head_labels) for side in (ours, theirs)
+    )
     return timed(loaded, other, data, batch_size, seconds=6)
 
 

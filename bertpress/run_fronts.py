@@ -60,7 +60,7 @@ def _group(title: str, reports: Sequence[dict[str, Any]]) -> Group:
                 continue
             starts.add(same)
             whole = is_start or (steps and row is steps[-1])
-            name = words(report["model"] if is_start else report["run"]) or "start"
+            name = f"start: {words(report['model'])}" if is_start else words(report["run"])
             points.append(_point(name if whole else f"{name}: {words(row['name'])}", row, setting))
     return Group(title, points, setting)
 
