@@ -29,8 +29,8 @@ def compared(folder: Path, named: Named, split: str | None, primary: str | None)
 
     Returns:
         `comparisons`: the paired test of each pair; `certificates`: of each step against the start (without the rows
-        that changed, which are in `changes`); `intervals`: name to the ends of its score's interval; `notes`: why
-        something of it is missing.
+        that changed, which are in `changes`); `intervals`: name to the ends of its score's interval; `examples`: number
+        of rows, None where no file tells; `notes`: why something of it is missing.
     """
     found, reasons = {}, {}
     for name, place, result in named:
@@ -54,7 +54,8 @@ def compared(folder: Path, named: Named, split: str | None, primary: str | None)
             pairs["comparisons"].append({**about, **test})
         except NotComparable as reason:
             pairs["notes"].append(f"no paired test of {name} against {against}: {reason}")
-    return {**pairs, "intervals": {name: _interval(side, primary) for name, side in found.items()}}
+    pairs["intervals"] = {name: _interval(side, primary) for name, side in found.items()}
+    return {**pairs, "examples": next((len(side.labels) for side in found.values()), None)}
 
 
 def _interval(side: Predictions, metric: str | None) -> tuple[float | None, float | None]:

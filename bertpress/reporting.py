@@ -75,7 +75,7 @@ def _build_run(folder: Path) -> Report:
         "split": split,
         "rows": rows,
         "recovered": _recovered(rows),
-        **{name: pairs[name] for name in ("comparisons", "changes", "certificates")},
+        **{name: pairs[name] for name in ("examples", "comparisons", "changes", "certificates")},
         "curves": _curves(folder, named, planned, primary),
         "searches": searches,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),

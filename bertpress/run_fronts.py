@@ -20,11 +20,13 @@ NOTE = (
     "Models of different runs did not take turns, so a busy machine may have slowed one run more than another: across "
     "runs trust times that differ by far, or let bertpress check measure two models in turns."
 )
-COSTS = {"latency": ("time at {} (ms)", 1.0), "parameters": ("parameters (M)", 1e-6), "macs": ("MACs (M)", 1e-6)}
+COSTS = {"latency": ("time (ms)", 1.0), "parameters": ("parameters (M)", 1e-6), "macs": ("MACs (M)", 1e-6)}
+LETTERS = (15.0, 11.0)
+"""Width and height of a number in a drawing"""
 
 
 class Group(NamedTuple):
-    """The runs on one split of one task, scored by one metric."""
+    """The runs that were scored by one metric on as many rows of one split of one task."""
 
     title: str
     points: list[dict[str, Any]]
@@ -35,14 +37,14 @@ class Group(NamedTuple):
 
 def groups(reports: Sequence[dict[str, Any]]) -> list[Group]:
     """Every model of runs that can be set side by side; a start that several runs share stands there once."""
-    by_task: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    by_rows: dict[str, list[dict[str, Any]]] = {}
     for report in reports:
-        key = tuple(words(report[name]) for name in ("task", "primary_metric", "split"))
-        by_task.setdefault((key[0], key[1], key[2]), []).append(report)
-    return [
-        _group(f"{task}: {metric} on {split}" if metric else task, own)
-        for (task, metric, split), own in by_task.items()
-    ]
+        title = words(report["task"])
+        if report["primary_metric"]:
+            rows = "" if report["examples"] is None else f", {report['examples']:,} rows"
+            title += f": {words(report['primary_metric'])} on {words(report['split'])}{rows}"
+        by_rows.setdefault(title, []).append(report)
+    return [_group(title, own) for title, own in by_rows.items()]
 
 
 def _group(title: str, reports: Sequence[dict[str, Any]]) -> Group:
@@ -133,13 +135,26 @@ def fronts(group: Group) -> list[Front]:
     return [drawn for cost in COSTS if (drawn := _front(group, cost)) is not None]
 
 
+def _label_places(marks: Sequence[Mark]) -> list[float]:
+    """Where the number of each mark stands: beside it, or further down if another one is there."""
+    taken: list[tuple[float, float]] = []
+    places = {}
+    for place, mark in sorted(enumerate(marks), key=lambda pair: pair[1].y):
+        y = mark.y - 6
+        for x, other in sorted(taken, key=lambda each: each[1]):
+            if abs(x - mark.x) < LETTERS[0] and abs(other - y) < LETTERS[1]:
+                y = other + LETTERS[1]
+        taken.append((mark.x, y))
+        places[place] = round(y, 1)
+    return [places[place] for place in range(len(marks))]
+
+
 def _front(group: Group, cost: str) -> Front | None:
     places = sorted(_known(group, cost), key=lambda place: float(group.points[place][cost]))
     if len(places) < 2:
         return None
     points = [group.points[place] for place in places]
     name, unit = COSTS[cost]
-    name = name.format(group.timed)
     x_values = [
         unit * point[key]
         for point in points
@@ -162,6 +177,7 @@ def _front(group: Group, cost: str) -> Front | None:
         level = None if sides[0] is None or sides[1] is None else (across(unit * sides[0]), across(unit * sides[1]))
         x, y = across(unit * point[cost]), up(100 * point["score"])
         marks.append(Mark(x, y, bar, is_best, text, str(place + 1), level))
+    marks = [mark._replace(label_y=y) for mark, y in zip(marks, _label_places(marks), strict=True)]
     line = [mark for mark in marks if mark.chosen]
     said = f"score against {name}"
     return Front(

@@ -46,6 +46,7 @@ class Mark(NamedTuple):
     """written beside it; what was chosen has its word below it"""
     level: tuple[float, float] | None = None
     """ends of the interval of its cost"""
+    label_y: float = 0.0
 
 
 class Front(NamedTuple):

@@ -31,7 +31,7 @@ def test_the_best_are_those_of_the_naive_loop() -> None:
 def test_a_group_has_every_model_and_a_shared_start_once(tmp_path: Path) -> None:
     built = [reporting.build(make_composed_run(tmp_path / name)) for name in ("one", "two")]
     [group] = run_fronts.groups(built)
-    assert group.title == "glue/mrpc: accuracy on validation"
+    assert group.title == "glue/mrpc: accuracy on validation, 400 rows"
     assert group.timed == "batch 1, threads 2, cpu"
     names = ["start: runs/teacher", "one: theseus", "one", "two: theseus", "two"]
     assert [point["name"] for point in group.points] == names
@@ -43,7 +43,7 @@ def test_a_group_has_every_model_and_a_shared_start_once(tmp_path: Path) -> None
 def test_marks_stand_where_their_numbers_are(tmp_path: Path) -> None:
     [group] = run_fronts.groups([reporting.build(make_composed_run(tmp_path / "one"))])
     by_time, by_parameters, by_macs = run_fronts.fronts(group)
-    assert by_time.x_name == "time at batch 1, threads 2, cpu (ms)"
+    assert by_time.x_name == "time (ms)"
     assert [mark.label for mark in by_macs.marks] == ["3", "2", "1"]  # by rising cost
     assert [mark.chosen for mark in by_macs.marks] == [True, True, True]
     assert [(mark.label, mark.chosen) for mark in by_parameters.marks] == [("2", True), ("3", False), ("1", True)]
@@ -59,6 +59,16 @@ def test_marks_stand_where_their_numbers_are(tmp_path: Path) -> None:
     assert "3 one: 75.0 at 2700 (best)" in by_macs.description
 
 
+def test_numbers_do_not_stand_on_each_other(tmp_path: Path) -> None:
+    built = [reporting.build(make_composed_run(tmp_path / str(name), model=f"m{name}")) for name in range(4)]
+    [group] = run_fronts.groups(built)
+    for front in run_fronts.fronts(group):
+        places = [(mark.x, mark.label_y) for mark in front.marks]
+        assert len(places) == 12
+        for number, (x, y) in enumerate(places):
+            assert not [1 for a, b in places[:number] if abs(a - x) < 15 and abs(b - y) < 11]
+
+
 def test_the_table_says_by_what_a_model_is_best(tmp_path: Path) -> None:
     [group] = run_fronts.groups([reporting.build(make_composed_run(tmp_path / "one"))])
     rows = {row[0]: row for row in run_fronts.table(group).rows}
@@ -68,10 +78,17 @@ def test_the_table_says_by_what_a_model_is_best(tmp_path: Path) -> None:
 
 def test_runs_on_other_tasks_are_apart(tmp_path: Path) -> None:
     runs = [make_composed_run(tmp_path / "one"), make_composed_run(tmp_path / "two", task="glue/rte")]
-    runs.append(make_run(tmp_path / "older"))  # another metric
+    runs += [make_run(tmp_path / "older"), make_composed_run(tmp_path / "fewer")]
+    for place in ("start", "00-theseus", "01-trbert"):
+        save_predictions(runs[-1] / place, 0.8, rows=300)
     built = [reporting.build(run) for run in runs]
     titles = [group.title for group in run_fronts.groups(built)]
-    assert titles == [f"glue/{task} on validation" for task in ("mrpc: accuracy", "rte: accuracy", "mrpc: accuracy_f1")]
+    assert titles == [
+        "glue/mrpc: accuracy on validation, 400 rows",
+        "glue/rte: accuracy on validation, 400 rows",
+        "glue/mrpc: accuracy_f1 on validation",
+        "glue/mrpc: accuracy on validation, 300 rows",
+    ]
     page = Page(rendering.html(*built))
     assert all(title in page.text for title in titles)
 
