@@ -21,7 +21,7 @@ NOTE = (
     "runs trust times that differ by far, or let bertpress check measure two models in turns."
 )
 COSTS = {"latency": ("time (ms)", 1.0), "parameters": ("parameters (M)", 1e-6), "macs": ("MACs (M)", 1e-6)}
-LETTERS = (15.0, 11.0)
+LETTERS = (15.0, 12.0)
 """Width and height of a number in a drawing"""
 
 

@@ -164,5 +164,5 @@ def _axis(low: float, high: float) -> Any:
 
 def _sheet(title: str, description: str, bars: list[Bar], low: float, high: float) -> Waterfall:
     across = _axis(low, high)
-    marks = [(across(tick), f"{tick:g}") for tick in ticks(low, high, 4)]
+    marks = [(across(tick), f"{tick:g}") for tick in ticks(low, high, 6)]
     return Waterfall(title, description, WIDTH, TOP + ROW * len(bars) + BOTTOM, bars, marks)

@@ -62,11 +62,12 @@ def test_marks_stand_where_their_numbers_are(tmp_path: Path) -> None:
 def test_numbers_do_not_stand_on_each_other(tmp_path: Path) -> None:
     built = [reporting.build(make_composed_run(tmp_path / str(name), model=f"m{name}")) for name in range(4)]
     [group] = run_fronts.groups(built)
+    wide, tall = run_fronts.LETTERS
     for front in run_fronts.fronts(group):
         places = [(mark.x, mark.label_y) for mark in front.marks]
         assert len(places) == 12
         for number, (x, y) in enumerate(places):
-            assert not [1 for a, b in places[:number] if abs(a - x) < 15 and abs(b - y) < 11]
+            assert not [1 for a, b in places[:number] if abs(a - x) < wide and abs(b - y) < tall]
 
 
 def test_the_table_says_by_what_a_model_is_best(tmp_path: Path) -> None:

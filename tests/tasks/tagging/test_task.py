@@ -275,8 +275,8 @@ def test_a_sentence_is_as_long_as_its_windows_together():
     task = make(long_sentences(), max_length=16)
     encoded, lengths = task.encoded("validation"), task.lengths("validation")
     for number in range(12):
-        rows = [row for row in encoded if row["record"] == record]
-        assert lengths[record] == sum(len(row["input_ids"]) for row in rows)
+        rows = [row for row in encoded if row["record"] == number]
+        assert lengths[number] == sum(len(row["input_ids"]) for row in rows)
 
 
 def test_training_windows_cut_no_entity():
