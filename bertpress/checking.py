@@ -156,15 +156,21 @@ def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Cert
     sides = [read_predictions(side.place, split, side.result) for side in (ours, theirs)]
     require_same_texts(*sides)
     metric = words(ours.result.get("primary_metric"))
-    rows = [row_of(side.name, side.place.name, side.result, split, metric) for side in (theirs, ours)]
-    # Times of other hours, and perhaps of other machines, are no basis for a verdict.
-    rows = [{**row, "latency": []} for row in rows]
     found = _found(ours, theirs, sides, metric)
-    if bounds.needs_time:
-        rows[1]["latency"] = _timed(ours, theirs, bounds.batch_size, runtime)
-        rows[0]["latency"] = _turns(rows[1]["latency"])
+    # Times that lie in the results are of other hours, and perhaps of other machines: no basis for a verdict.
+    latency = _timed(ours, theirs, bounds.batch_size, runtime) if bounds.needs_time else []
+    rows = _costs(theirs, ours, split, metric, latency)
     about = {"task": task_words(ours.recipe.get("task")), "split": split}
     return document({"result": ours.name, "against": theirs.name, **about}, found, rows)
+
+
+def _costs(theirs: Side, ours: Side, split: str, metric: str, latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of costs of both sides, the other one first, with the times of their turns."""
+    rows = []
+    for side, times in ((theirs, _turns(latency)), (ours, latency)):
+        costs = {**mapping(side.result, "cost"), "latency": times}
+        rows.append(row_of(side.name, side.place.name, {**side.result, "cost": costs}, split, metric))
+    return rows
 
 
 def _found(ours: Side, theirs: Side, sides: list[Predictions], metric: str) -> Certificate:
@@ -240,6 +246,5 @@ def _scored_now(
         split = _split(ours.result, theirs.result)
         sides = [read_predictions(each.place, split, each.result) for each in (ours, theirs)]
         found = _found(ours, theirs, sides, own_task.primary)
-    rows = [row_of(each.name, "", each.result, split, own_task.primary) for each in (theirs, ours)]
-    rows[0]["latency"] = _turns(rows[1]["latency"])
+    rows = _costs(theirs, ours, split, own_task.primary, ours.result["cost"]["latency"])
     return document({"result": result, "against": against, "task": own_task.name, "split": split}, found, rows)

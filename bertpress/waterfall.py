@@ -14,7 +14,7 @@ from bertpress.values import cut, number, shown, shown_interval, shown_points, w
 WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 360, 92, 52, 6, 26, 24
 """Room for the names on the left and for the numbers on the right of the bars"""
 MOST_LETTERS = 14
-COSTS = {"parameters": "parameters", "macs": "multiply-adds", "time": "time"}
+COSTS = {"parameters": "parameters", "macs": "multiply-adds", "time": "time at batch 1"}
 NOTE = (
     "Each bar is a step. Of the score it runs from what the step was given to what it made of it, with the 95 % "
     "interval of that difference; of the costs the strong part is what is left of the start's, the pale part what the "
@@ -101,7 +101,7 @@ def table(report: dict[str, Any]) -> Section:
         body.append([*cells, "-" if None in (low, high) else f"{shown(low, 1, 100)}-{shown(high, 1, 100)}"])
     head = ["stage", "score", "points of the step", "95 % interval", "points since start", "95 % interval "]
     head += [f"{name} %" for name in COSTS.values()]
-    return Section("What each step cost and gave; costs in % of the start's, time at batch 1", [*head, "of time"], body)
+    return Section("What each step cost and gave; costs in % of the start's", [*head, "95 % interval of time"], body)
 
 
 def waterfalls(report: dict[str, Any]) -> list[Waterfall]:

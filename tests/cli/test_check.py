@@ -78,6 +78,7 @@ def test_time_is_measured_in_turns_where_a_bound_asks_for_it(bertpress: Callable
     assert [entry["batch"] for entry in own] == [entry["batch"] for entry in other] == [1, 4]
     assert own[1]["against"]["median_ms"] == other[1]["median_ms"]
     assert found["bounds"][0]["value"] == own[1]["speedup"]
+    assert found["costs"][1]["faster"] is all(entry["speedup_low"] > 1 for entry in own)
     outcome = bertpress("check", run, "--against", run / "start", "--min-speedup", 1000, "--quiet")
     assert (outcome.code, outcome.lines[0].startswith("bertpress: min-speedup 1,000 is broken: ")) == (3, True)
 
