@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertpress import curves, run_fronts, search_figures, waterfall
+from bertpress import curves, run_fronts, search_figures, traces, waterfall
 from bertpress.certificate_sections import READING, bounds
 from bertpress.pages import page
 from bertpress.search_sections import brief_table
@@ -54,7 +54,8 @@ def html(*reports: Report, missing: Section | None = None) -> str:
     context: dict[str, Any] = {function.__name__: function for function in shown}
     context |= {"reports": reports, "reading": reading(*reports), "curves": curves, "drawn": search_figures}
     context |= {"groups": run_fronts.groups(reports) if len(reports) > 1 else [], "runs_drawn": run_fronts}
-    context |= {"stages": waterfall, "missing": missing}
+    shades = traces.shades([trace for report in reports for trace in report["traces"]])
+    context |= {"stages": waterfall, "missing": missing, "walks": traces, "shades": shades}
     return page("report.html.jinja", context)
 
 

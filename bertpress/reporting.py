@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpress import curves
+from bertpress import curves, traces
 from bertpress.certificate import document
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
@@ -62,6 +62,7 @@ def _build_run(folder: Path) -> Report:
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
     pairs = compared(folder, named, split, primary)
     searches, unread = _searches(folder, named)
+    found_traces, unshown = traces.traces_of(folder, rows)
     for row in rows:
         row["retention"] = row["score"] / start if row["score"] is not None and start and start > 0 else None
         row["score_low"], row["score_high"] = pairs["intervals"].get(row["name"], (None, None))
@@ -78,12 +79,14 @@ def _build_run(folder: Path) -> Report:
         **{name: pairs[name] for name in ("examples", "comparisons", "changes", "certificates")},
         "curves": _curves(folder, named, planned, primary),
         "searches": searches,
+        "traces": found_traces,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
         "environment": read_mapping(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
         + pairs["notes"]
-        + unread,
+        + unread
+        + unshown,
     }
 
 
