@@ -136,8 +136,8 @@ def certificate_findings(document: dict[str, Any]) -> list[str]:
     names = {"name": document["result"], "against": document["against"]}
     about = f"{words(document['task'])}, {words(document['metric'])} on {words(document['split'])}"
     first = f"{words(document['result'])} against {words(document['against'])}: {about}, {document['rows']:,} rows"
-    scores = ", ".join(shown(document["scores"][side], 1, 100) for side in ("other", "result"))
-    said = [first, f"scores {scores}: {_verdict(document['test'])}", *certificate_sections.finding(document | names)]
+    scores = " against ".join(shown(document["scores"][side], 1, 100) for side in ("result", "other"))
+    said = [first, f"score {scores}: {_verdict(document['test'])}", *certificate_sections.finding(document | names)]
     said += _speed(document["costs"][-1])
     return [f"{sentence}." for sentence in (*said, *map(certificate_sections.bound_line, document["bounds"]))]
 

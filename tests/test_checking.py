@@ -105,7 +105,11 @@ def test_the_same_certificate_as_json_markdown_and_page(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c.json").read_text()) == written
     page = Page((tmp_path / "c.html").read_text())
     markdown = (tmp_path / "c.md").read_text()
-    for line in ("max-drop 1 is broken: 15", "15.0 % of the rows (11.6 to 18.9) were right in "):
+    for line in (
+        "score 75.0 against 90.0: -15.0 points",
+        "max-drop 1 is broken: 15",
+        "15.0 % of the rows (11.6 to 18.9) were right in ",
+    ):
         assert line in page.text
         assert line in markdown
     tables = Page(MarkdownIt("commonmark").enable("table").render(markdown)).tags.count("table")
