@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.advising.advice import advise as advise
 from bertpress.budgeted import missed as missed
+from bertpress.checking import check as check
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
@@ -287,12 +288,13 @@ def push(model: str, to: str, private: bool = False) -> str:
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
-    """Rewrite the report of each run; with `out`, one HTML page over all of them."""
+    """Rewrite the report of each run; with `out`, one HTML page over all of them.
+
+    The page sets the runs on one task side by side, and names folders that hold no finished run with the reason; it is
+    refused if none does. Without `out`, so is any such folder.
+    """
     from bertpress import reporting
 
     if not runs:
         raise RequestError("Name at least one run.")
-    built = [reporting.write(run) for run in runs]
-    if out is not None:
-        reporting.combined(runs, Path(out))
-    return built
+    return [reporting.write(run) for run in runs] if out is None else reporting.combined(runs, Path(out))

@@ -12,7 +12,14 @@ from typing import Annotated
 
 import typer
 
-from bertpress import data_commands, plan_commands, reduction_commands, search_commands, training_commands
+from bertpress import (
+    check_commands,
+    data_commands,
+    plan_commands,
+    reduction_commands,
+    search_commands,
+    training_commands,
+)
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.options import (
     InputOption,
@@ -37,6 +44,7 @@ data_commands.add_to(app)
 reduction_commands.add_to(app)
 search_commands.add_to(app)
 plan_commands.add_to(app)
+check_commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bertpress.statistics import bootstrap_interval, mcnemar
 from bertpress.tasks.judging import KINDS, Array
-from bertpress.tasks.weighted import WEIGHTED, unstacked
+from bertpress.tasks.weighted import WEIGHTED, score_interval, unstacked
 from bertpress.values import cut, mapping, number, words
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
@@ -38,6 +39,28 @@ class Predictions:
     """index of the positive class of f1"""
     labels: Array  # (rows,)
     logits: Array  # (rows, outputs)
+    lengths: Array | None = None  # (rows,)
+    """tokens that the model read of each row; None in files of older runs"""
+    parts: Mapping[str, Array] = field(default_factory=dict)
+    """of a part of the answers, such as a type of entity: label and logits of each row, (rows, 1 + outputs)"""
+
+    def rows(self, chosen: NDArray[Any]) -> Predictions:
+        """Some of the rows, as a whole of their own."""
+        return replace(self, labels=self.labels[chosen], logits=self.logits[chosen], lengths=None, parts={})
+
+    def part(self, name: str) -> Predictions:
+        """The same rows, judged by one part of the answers."""
+        own = self.parts.get(name, np.zeros((len(self.labels), 1 + self.logits.shape[1])))
+        return replace(self, labels=own[:, 0], logits=own[:, 1:], lengths=None, parts={})
+
+    def score(self, metric: str) -> float:
+        """A metric of `KINDS` on all rows, best 1."""
+        return float(WEIGHTED[metric](np.ones((1, len(self.labels))), self.labels, self.answers, self.positive)[0])
+
+    def score_interval(self, metric: str) -> tuple[float | None, float | None]:
+        """The ends of the interval of that metric over resamples of the rows."""
+        known = metric in KINDS[self.kind].metrics
+        return score_interval(self.labels, self.answers, metric, self.positive) if known else (None, None)
 
     @property
     def answers(self) -> Array:
@@ -78,37 +101,55 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
     if split is None or not re.fullmatch(r"[\w-][\w.-]{0,99}", split):
         raise NotComparable("no split was scored")
     file = place / "predictions" / f"{split}.parquet"
-    row_labels, logits = _columns(file)
+    row_labels, logits, lengths, parts = _columns(file)
     outputs = KINDS[kind].outputs or len(names)
     if not len(row_labels) or logits.shape != (len(row_labels), outputs) or not np.isfinite(logits).all():
         raise NotComparable(f"{_name(file)} does not hold {outputs} finite numbers in every row")
     if names and not np.isin(row_labels, np.arange(len(names))).all():
         raise NotComparable(f"{_name(file)} holds labels that are none of the {len(names)} classes")
     positive = number(result, "positive")
-    return Predictions(file, kind, names, 1 if positive is None else int(positive), row_labels, logits)
+    fitting = {name: part for name, part in parts.items() if part.shape == (len(row_labels), 1 + outputs)}
+    first = 1 if positive is None else int(positive)
+    return Predictions(file, kind, names, first, row_labels, logits, lengths, fitting)
 
 
-def _columns(file: Path) -> tuple[Array, Array]:
-    """Labels and logits of a parquet file, in the order of the column `row`."""
+def _columns(file: Path) -> tuple[Array, Array, Array | None, dict[str, Array]]:
+    """Labels, logits, lengths and parts of a parquet file, by the column `row`; older ones lack the last two."""
     import pyarrow
     from pyarrow import parquet
 
     if not file.is_file():
         raise NotComparable(f"{_name(file)} is missing")
     try:
-        columns = parquet.ParquetFile(file).read(columns=["row", "label", "logits"]).to_pydict()
+        columns = parquet.ParquetFile(file).read(columns=["row", "label", "logits", "length", "parts"]).to_pydict()
         order = np.argsort(columns["row"])
-        labels = np.asarray(columns["label"], dtype=np.float64)[order]
-        logits = np.asarray(columns["logits"], dtype=np.float64)[order]
+        labels, logits = (np.asarray(columns[name], dtype=np.float64)[order] for name in ("label", "logits"))
+        lengths = np.asarray(columns["length"], dtype=np.float64)[order] if "length" in columns else None
+        of_rows = [mapping(row) for row in columns.get("parts", [])]
+        names = of_rows[0] if of_rows else ()
+        parts = {name: np.asarray([row[name] for row in of_rows], dtype=np.float64)[order] for name in names}
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
         raise NotComparable(f"{_name(file)} is no file of predictions") from None
     if not np.isfinite(labels).all():
         raise NotComparable(f"{_name(file)} has rows without labels")
-    return labels, logits
+    known = None if lengths is None or not np.isfinite(lengths).all() else lengths
+    return labels, logits, known, {words(name): part for name, part in parts.items() if np.isfinite(part).all()}
 
 
 def _name(file: Path) -> str:
     return "/".join(file.parts[-3:])
+
+
+def require_same_texts(result: Predictions, other: Predictions) -> None:
+    """Refuse predictions on other texts, which may have the same labels; where a file has no texts, nobody knows.
+
+    Raises:
+        NotComparable: names the first row that differs.
+    """
+    ours, theirs = (_texts(side.file, np.arange(len(side.labels)), most=None) for side in (result, other))
+    for row, pair in enumerate(zip(ours, theirs, strict=False)):
+        if pair[0] != pair[1]:
+            raise NotComparable(f"{_name(result.file)} and {_name(other.file)} hold other texts, first in row {row}")
 
 
 def paired_test(result: Predictions, other: Predictions, metric: str | None) -> dict[str, Any]:
@@ -122,7 +163,7 @@ def paired_test(result: Predictions, other: Predictions, metric: str | None) -> 
     Raises:
         NotComparable: other rows, other classes, or a metric without a weighted form.
     """
-    if metric not in KINDS[result.kind].metrics:
+    if metric not in KINDS[result.kind].metrics or result.kind != other.kind:
         raise NotComparable(f"{words(metric) or 'no metric'} has no such test")
     if result.names != other.names or not np.array_equal(result.labels, other.labels):
         raise NotComparable(f"{_name(result.file)} and {_name(other.file)} hold other rows or classes")
@@ -184,8 +225,8 @@ def changed_rows(result: Predictions, start: Predictions) -> dict[str, Any]:
     return {"kind": result.kind, "rows": len(change), **changed}
 
 
-def _texts(file: Path, rows: NDArray[np.intp]) -> list[dict[str, str]]:
-    """The texts of some rows, cut short, by column; nothing where the file has none."""
+def _texts(file: Path, rows: NDArray[np.intp], most: int | None = MOST_CHARACTERS) -> list[dict[str, str]]:
+    """The texts of some rows, cut to `most` characters, by column; nothing where the file has none."""
     import pyarrow
     from pyarrow import parquet
 
@@ -196,6 +237,10 @@ def _texts(file: Path, rows: NDArray[np.intp]) -> list[dict[str, str]]:
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
         return []
     return [
-        {words(name): cut(text, MOST_CHARACTERS) for name, text in mapping(row).items() if isinstance(text, str)}
+        {
+            words(name): text if most is None else cut(text, most)
+            for name, text in mapping(row).items()
+            if isinstance(text, str)
+        }
         for row in found
     ]

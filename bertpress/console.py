@@ -21,6 +21,11 @@ def print_table(report: dict[str, Any]) -> None:
         console.print(note, markup=False)
 
 
+def print_bounds(certificate: dict[str, Any]) -> None:
+    """A certificate's bounds on standard output."""
+    Console(highlight=False).print(rendering.bounds_table(certificate))
+
+
 class Screen:
     """Remarks and progress on standard error; results go to standard output."""
 

@@ -6,10 +6,22 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertpress import curves, search_figures
+from bertpress import curves, run_fronts, search_figures, traces, waterfall
+from bertpress.certificate_sections import READING, bounds
 from bertpress.pages import page
 from bertpress.search_sections import brief_table
-from bertpress.sections import Report, environment, figures, findings, overview, reading, sections
+from bertpress.sections import (
+    Report,
+    certificate_findings,
+    certificate_tables,
+    environment,
+    figures,
+    findings,
+    overview,
+    reading,
+    sections,
+)
+from bertpress.tables import Section
 from bertpress.values import lines, words
 
 if TYPE_CHECKING:
@@ -20,20 +32,51 @@ def markdown(report: Report) -> str:
     """The report as Markdown, without the curves; text from outside is escaped."""
     text = [f"# Report: {_escaped(report['run'])}", "", *(f"- {_escaped(line)}" for line in findings(report))]
     for section in [*sections(report), *(table for table in [environment(report)] if table.rows)]:
-        head, *body = [[_escaped(cell) for cell in row] for row in (section.head, *section.rows)]
-        rule = ["---", *["---:" if section.numeric else "---"] * (len(head) - 1)]
-        text += ["", f"## {_escaped(section.caption)}", "", *(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
+        text += _section_lines(section)
     # An indented block ends where the indent does, whatever its lines hold.
     settings = [f"    {line}" for line in lines(report["recipe"]).splitlines()]
     return "\n".join([*text, "", "## Settings", "", *settings, "", reading(report), ""])
 
 
-def html(*reports: Report) -> str:
-    """One or more reports as one self-contained page."""
+def _section_lines(section: Section) -> list[str]:
+    head, *body = [[_escaped(cell) for cell in row] for row in (section.head, *section.rows)]
+    rule = ["---", *["---:" if section.numeric else "---"] * (len(head) - 1)]
+    return ["", f"## {_escaped(section.caption)}", "", *(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
+
+
+def html(*reports: Report, missing: Section | None = None) -> str:
+    """One or more reports as one self-contained page; several are set side by side first.
+
+    Args:
+        missing: what could not be shown, and why.
+    """
     shown = (figures, findings, sections, environment, lines, words)
     context: dict[str, Any] = {function.__name__: function for function in shown}
     context |= {"reports": reports, "reading": reading(*reports), "curves": curves, "drawn": search_figures}
+    context |= {"groups": run_fronts.groups(reports) if len(reports) > 1 else [], "runs_drawn": run_fronts}
+    shades = traces.shades([trace for report in reports for trace in report["traces"]])
+    context |= {"stages": waterfall, "missing": missing, "walks": traces, "shades": shades}
     return page("report.html.jinja", context)
+
+
+def certificate_markdown(document: dict[str, Any]) -> str:
+    """A certificate that stands alone as Markdown; text from outside is escaped."""
+    text = ["# Certificate", "", *(f"- {_escaped(line)}" for line in certificate_findings(document))]
+    for table in certificate_tables(document):
+        text += _section_lines(table)
+    return "\n".join([*text, "", READING, ""])
+
+
+def certificate_html(document: dict[str, Any]) -> str:
+    """A certificate that stands alone as one self-contained page."""
+    context = {"findings": certificate_findings(document), "sections": certificate_tables(document), "reading": READING}
+    return page("certificate.html.jinja", context)
+
+
+def bounds_table(document: dict[str, Any]) -> rich.table.Table:
+    """The bounds of a certificate for the terminal."""
+    found = bounds(document["bounds"])
+    return _table(found.caption, found.head, found.rows, "\n".join(certificate_findings(document)))
 
 
 def drawings(search: dict[str, Any]) -> dict[str, str]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bertpress import curves
-from bertpress.comparing import NotComparable, changed_rows, paired_test, read_predictions
+from bertpress import curves, traces
+from bertpress.certificate import document
 from bertpress.errors import RequestError
 from bertpress.files import write_json, write_text
+from bertpress.pairing import BASELINE, Named, compared, over_cells
+from bertpress.recorded import entries, planned_folders, read_mapping, results_of, row_of, task_words
 from bertpress.rendering import drawings, html, markdown
 from bertpress.searches import search_of
 from bertpress.sections import Report
+from bertpress.tables import Section
 from bertpress.values import mapping, number, words
-
-BASELINE = "truncated baseline"
-Named = list[tuple[str, str, dict[str, Any]]]
-"""(row name, folder, result) of everything that a run compares."""
 
 
 def build(run_folder: str | Path) -> Report:
@@ -30,21 +25,32 @@ def build(run_folder: str | Path) -> Report:
     folder = Path(run_folder)
     if not (folder / "summary.json").is_file():
         return _build_run(folder)
-    sweep = _read(folder / "summary.json")
+    sweep = read_mapping(folder / "summary.json")
     if not isinstance(best := sweep.get("best"), str):
         raise RequestError(f"{folder / 'summary.json'} names no best cell: run the sweep until a cell has finished")
     report = _build_run(folder / best)
     rows = [{**row, "folder": f"{best}/{row['folder']}"} for row in report["rows"]]
     searches = [{**search, "folder": f"{best}/{search['folder']}"} for search in report["searches"]]
-    return {**report, "run": words(folder.resolve().name), "rows": rows, "searches": searches, "sweep": sweep}
+    cells = [cell for cell in entries(sweep.get("cells")) if isinstance(cell, dict)]
+    known = [(words(cell.get("settings")), _cell_results(folder / words(cell.get("folder")))) for cell in cells]
+    report |= {"seeds": over_cells(known, report["split"], report["primary_metric"]), "searches": searches}
+    return {**report, "run": words(folder.resolve().name), "rows": rows, "sweep": sweep}
+
+
+def _cell_results(folder: Path) -> Named:
+    """What a cell of a sweep compares; nothing of one that has not begun or that is broken."""
+    try:
+        return results_of(folder, planned_folders(read_mapping(folder / "recipe.yaml")))
+    except RequestError:
+        return []
 
 
 def _build_run(folder: Path) -> Report:
     if not (folder / "recipe.yaml").is_file():
         raise RequestError(f"{folder} is not a run: expected a folder with a recipe.yaml, as --out makes it")
-    recipe = _read(folder / "recipe.yaml")
-    planned = _planned(recipe)
-    if not (named := _results(folder, planned)):
+    recipe = read_mapping(folder / "recipe.yaml")
+    planned = planned_folders(recipe)
+    if not (named := results_of(folder, planned)):
         raise RequestError(f"{folder} holds no result.json yet: run its recipe until a step has finished")
     results = [result for _, _, result in named]
     primaries = [result.get("primary_metric") for result in results]
@@ -52,32 +58,35 @@ def _build_run(folder: Path) -> Report:
     # One split for all rows, so that no score is set against that of another split.
     splits = [split for result in results for split in mapping(result, "metrics")]
     split = "validation" if "validation" in splits else next(iter(splits), None)
-    rows = _with_start_in_turns([_row(name, place, result, split, primary) for name, place, result in named])
+    rows = _with_start_in_turns([row_of(name, place, result, split, primary) for name, place, result in named])
     start = next((row["score"] for row in rows if row["name"] == "start"), None)
-    compared = _compared(folder, named, split, primary)
+    pairs = compared(folder, named, split, primary)
     searches, unread = _searches(folder, named)
+    found_traces, unshown = traces.traces_of(folder, rows)
     for row in rows:
         row["retention"] = row["score"] / start if row["score"] is not None and start and start > 0 else None
+        row["score_low"], row["score_high"] = pairs["intervals"].get(row["name"], (None, None))
     return {
         "schema": 1,
         "run": words(folder.resolve().name),
         "model": words(recipe.get("model")),
-        "task": _task_words(recipe.get("task")),
+        "task": task_words(recipe.get("task")),
         "seed": next((seed for record in (recipe, *results) if (seed := number(record, "seed")) is not None), None),
         "primary_metric": primary if splits else None,
         "split": split,
         "rows": rows,
         "recovered": _recovered(rows),
-        "comparisons": compared["comparisons"],
-        "changes": compared["changes"],
+        **{name: pairs[name] for name in ("examples", "comparisons", "changes", "certificates")},
         "curves": _curves(folder, named, planned, primary),
         "searches": searches,
+        "traces": found_traces,
         "recipe": (folder / "recipe.yaml").read_text(encoding="utf-8"),
-        "environment": _read(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+        "environment": read_mapping(folder / "environment.json") if (folder / "environment.json").is_file() else {},
         "notes": [f"{place} has not finished" for place in _unfinished(folder, planned)]
         + ["no score of the start model to compare with"] * (start is None)
-        + compared["notes"]
-        + unread,
+        + pairs["notes"]
+        + unread
+        + unshown,
     }
 
 
@@ -85,57 +94,6 @@ def _unfinished(folder: Path, planned: list[str]) -> list[str]:
     """Steps, and a baseline that was begun, without a result."""
     begun = ["baseline"] * (folder / "baseline").is_dir()
     return [place for place in (*planned, *begun) if not (folder / place / "result.json").is_file()]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
-        if isinstance(value, dict):
-            # NaN is neither JSON nor a score: it counts as missing. Half a surrogate pair could not be written again.
-            plain = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
-            return dict(json.loads(plain, parse_constant=lambda _: None))
-        reason = f"expected a mapping, got {type(value).__name__}"
-    except (OSError, TypeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-    raise RequestError(f"{path} cannot be read ({reason}): restore it, or delete it and run the recipe again")
-
-
-def _planned(recipe: dict[str, Any]) -> list[str]:
-    """The folder of each step of the recipe."""
-    return [f"{number:02d}-{next(iter(step), '')}" for number, step in enumerate(recipe.get("steps") or [])]
-
-
-def _results(folder: Path, planned: list[str]) -> Named:
-    """Start, baseline and every finished step, each once."""
-    done = sorted(path.parent.name for path in folder.glob("*/result.json"))
-    own = "00-finetune" if planned[:1] == ["00-finetune"] else ""  # its result is the start: listed once, as start
-    steps = [place for place in done if re.match(r"\d\d-.", place) and place != own]
-    named = [("start", "start" if "start" in done else own), (BASELINE, "baseline")]
-    named += [(place if [p[3:] for p in steps].count(place[3:]) > 1 else place[3:], place) for place in steps]
-    return [(name, place, _read(folder / place / "result.json")) for name, place in named if place in done]
-
-
-def _row(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:
-    latency = [entry for entry in _list(mapping(result, "cost").get("latency")) if isinstance(entry, dict)]
-    lows = [number(entry, "speedup_low") for entry in latency]
-    return {
-        "name": name,
-        "folder": place,
-        "layers": number(result, "layers"),
-        "score": number(result, "metrics", split, primary),
-        "metrics": {name: mapping(result, "metrics", name) for name in mapping(result, "metrics")},
-        "parameters": number(result, "cost", "parameters", "total"),
-        "encoder_parameters": number(result, "cost", "parameters", "encoder"),
-        "macs": number(result, "cost", "macs", "value"),
-        "tokens": number(result, "cost", "macs", "tokens"),
-        "token_reduction": mapping(result, "cost", "token_reduction"),
-        "size_bytes": number(result, "cost", "size_bytes"),
-        "latency": latency,
-        "faster": bool(lows) and all(low is not None and low > 1 for low in lows),
-        "seconds": number(result, "seconds"),
-        "notes": _list(result.get("notes")),
-    }
 
 
 def _with_start_in_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -168,38 +126,12 @@ def _recovered(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     return recovered
 
 
-def _compared(folder: Path, named: Named, split: str | None, primary: str | None) -> dict[str, Any]:
-    """Paired tests of everything against start and of the steps against the baseline; the rows that steps changed."""
-    found, reasons = {}, {}
-    for name, place, result in named:
-        try:
-            found[name] = read_predictions(folder / place, split, result)
-        except NotComparable as reason:
-            reasons[name] = str(reason)
-    comparisons, changes, notes = [], [], []
-    names = [name for name, _, _ in named]
-    for name, against in [(name, other) for name in names for other in ("start", BASELINE) if other in names]:
-        if name in ("start", against):
-            continue
-        try:
-            if missing := [reasons[side] for side in (name, against) if side in reasons]:
-                raise NotComparable(missing[0])
-            test = paired_test(found[name], found[against], primary)
-        except NotComparable as reason:
-            notes.append(f"no paired test of {name} against {against}: {reason}")
-            continue
-        comparisons.append({"name": name, "against": against, **test})
-        if against == "start" and name != BASELINE:
-            changes.append({"name": name, "against": against, **changed_rows(found[name], found[against])})
-    return {"comparisons": comparisons, "changes": changes, "notes": notes}
-
-
 def _curves(folder: Path, named: Named, planned: list[str], primary: str | None) -> list[dict[str, Any]]:
     """The training curves of each row; those of a start that the run fine-tuned lie with its first step."""
     drawn = []
     for name, place, result in named:
         own = planned[0] if place == "start" and planned[:1] == ["00-finetune"] else place
-        phases = curves.phases(folder / own, _list(result.get("phases")), primary)
+        phases = curves.phases(folder / own, entries(result.get("phases")), primary)
         drawn += [{"name": name, "phase": phase, "series": series} for phase, series in phases.items()]
     return drawn
 
@@ -211,38 +143,53 @@ def _searches(folder: Path, named: Named) -> tuple[list[dict[str, Any]], list[st
         if not (file := folder / place / "search" / "found.json").is_file():
             continue
         try:
-            found.append({"name": name, "folder": place, **search_of(_read(file))})
+            found.append({"name": name, "folder": place, **search_of(read_mapping(file))})
         except RequestError as reason:
             notes.append(f"the search of {name} is not shown: {reason}")
     return found, notes
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def write(run_folder: str | Path) -> Report:
-    """Write report.json, report.md and report.html into the run, figures into its searches, and return the report."""
+    """Write a run's report as JSON, Markdown and page, its certificate and figures of its searches."""
     report = build(run_folder)
     write_json(Path(run_folder) / "report.json", report)
     write_text(Path(run_folder) / "report.md", markdown(report))
     write_text(Path(run_folder) / "report.html", html(report))
+    if report["certificates"]:
+        write_json(Path(run_folder) / "certificate.json", _certificate(report))
     for search in report["searches"]:
         for name, drawing in drawings(search).items():
             write_text(Path(run_folder) / search["folder"] / "search" / f"{name}.svg", drawing)
     return report
 
 
-def combined(run_folders: Iterable[str | Path], out: Path) -> None:
-    """Write one page with the reports of several runs."""
-    write_text(out, html(*map(build, run_folders)))
+def _certificate(report: Report) -> dict[str, Any]:
+    """The certificate of a run: that of its last step against the start."""
+    found = report["certificates"][-1]
+    name = found["name"]
+    about = {key: report[key] for key in ("model", "task", "split", "seed")}
+    about |= {"result": f"{report['run']}: {name}", "against": f"{report['run']}: {found['against']}"}
+    costs = [row for row in report["rows"] if row["name"] in ("start", name)]
+    changes = next(change for change in report["changes"] if change["name"] == name)
+    return document(about, {**found, "changes": changes}, costs, report.get("seeds"))
 
 
-def _task_words(task: Any) -> str:
-    if not isinstance(task, dict):
-        return words(task)
-    corpus = mapping(task, "corpus").get("files")
-    place = (
-        task.get("files") or task.get("data_dir") or (", ".join(map(str, corpus)) if isinstance(corpus, list) else "")
-    )
-    return words(f"{task.get('name', 'files')} in {place}" if place else task.get("name", "files"))
+def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
+    """Write the report of each run, and one page over all; a folder that has none is named there with the reason.
+
+    Raises:
+        RequestError: none of the folders has a report.
+    """
+    reports: list[Report] = []
+    refused: list[tuple[str, RequestError]] = []
+    for folder in run_folders:
+        try:
+            reports.append(write(folder))
+        except RequestError as error:
+            refused.append((str(folder), error))
+    if not reports:
+        raise refused[0][1]
+    rows = [[words(folder), words(error)] for folder, error in refused]
+    missing = Section("Not shown", ["folder", "reason"], rows, False) if rows else None
+    write_text(out, html(*reports, missing=missing))
+    return [*reports]

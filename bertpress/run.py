@@ -162,19 +162,25 @@ def save_model(
 
 
 def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -> None:
-    """Write ``predictions/<split>.parquet``: row, label, one list of logits, and a struct of the texts by column.
+    """Write ``predictions/<split>.parquet``: row, label, one list of logits, length, and structs of parts and texts.
 
-    The logits are what the task keeps of a record as its result. Records that are no texts have no such struct.
+    The logits are what the task keeps of a record as its result, the length is in tokens. A struct has a field for each
+    part of the answers or column of text; where there are none, there is no such struct.
     """
     import pyarrow
     from pyarrow import parquet
 
     rows, labels = task.splits[split], task.truths(logits, split)
-    texts = [pyarrow.array(list(rows[column]), pyarrow.large_string()) for column in task.columns]
     results = task.results(logits, split)
     columns = {"row": list(range(len(results))), "label": labels, "logits": results.tolist()}
-    if texts:
-        columns["texts"] = pyarrow.StructArray.from_arrays(texts, list(task.columns))
+    columns["length"] = task.lengths(split)
+    structs = {
+        "parts": {name: pyarrow.array(part.tolist()) for name, part in task.parts(logits, split).items()},
+        "texts": {column: pyarrow.array(list(rows[column]), pyarrow.large_string()) for column in task.columns},
+    }
+    for name, fields in structs.items():
+        if fields:
+            columns[name] = pyarrow.StructArray.from_arrays(list(fields.values()), list(fields))
     table = pyarrow.table(columns)
     target = folder / "predictions" / f"{split}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,11 @@ class Mark(NamedTuple):
     """ends of the interval of its score"""
     chosen: bool
     text: str
+    label: str = ""
+    """written beside it; what was chosen has its word below it"""
+    level: tuple[float, float] | None = None
+    """ends of the interval of its cost"""
+    label_y: float = 0.0
 
 
 class Front(NamedTuple):
@@ -109,9 +114,9 @@ def _front(search: dict[str, Any], cost: str) -> Front | None:
     y_values = [*(scale * point[measure] for point in points), *ends]
     if not all(map(math.isfinite, (max(x_values), max(y_values) - min(y_values)))):
         return None
-    (x_low, x_high), (y_low, y_high) = _roomy(*span(x_values), 0.06), _roomy(*span(y_values), 0.12)
-    across = _axis(x_low, x_high, LEFT, WIDTH - RIGHT)
-    up = _axis(y_low, y_high, HEIGHT - BOTTOM, TOP)
+    (x_low, x_high), (y_low, y_high) = roomy(*span(x_values), 0.06), roomy(*span(y_values), 0.12)
+    across = axis(x_low, x_high, LEFT, WIDTH - RIGHT)
+    up = axis(y_low, y_high, HEIGHT - BOTTOM, TOP)
     marks = []
     for point in points:
         text = f"{point['name']}: {shown(point[measure], 1 if scale > 1 else 4, scale)} at {unit * point[cost]:.4g}"
@@ -150,13 +155,14 @@ def _interval(point: dict[str, Any], measure: str) -> list[float]:
     return ends if measure == "score" and None not in ends else []
 
 
-def _roomy(low: float, high: float, share: float) -> tuple[float, float]:
+def roomy(low: float, high: float, share: float) -> tuple[float, float]:
     """A little more on both sides, so that nothing is drawn on the edge."""
     room = share * (high - low)
     return low - room, high + room
 
 
-def _axis(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def axis(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """From values to places: `low` at `start`, `high` at `end`."""
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bertpress import search_sections
+from bertpress import certificate_sections, search_sections, waterfall
 from bertpress.tables import Figure, Section
 from bertpress.tasks.judging import KINDS
-from bertpress.values import number, shown, words
+from bertpress.values import number, shown, shown_interval, shown_points, words
 
 Report = dict[str, Any]
 READING = (
@@ -31,6 +31,7 @@ SPEEDUPS = (
 def reading(*reports: Report) -> str:
     """How to read the numbers of reports."""
     parts = [READING, *(SPEEDUPS if any(map(_reduced, reports)) else ())]
+    parts += [certificate_sections.READING] if any(report["certificates"] for report in reports) else []
     return " ".join([*parts, *([search_sections.READING] if any(report["searches"] for report in reports) else [])])
 
 
@@ -51,7 +52,9 @@ def findings(report: Report) -> list[str]:
         own = [test for test in report["comparisons"] if test["name"] == row["name"]]
         tested = [f"{name} against {words(test['against'])}: {_verdict(test)}." for test in own]
         searches = [search for search in report["searches"] if search["name"] == row["name"]]
-        said = [*_speed(row), *_tokens_kept(row), *map(search_sections.finding, searches)]
+        certificates = [found for found in report["certificates"] if found["name"] == row["name"]]
+        said = [sentence for found in certificates for sentence in certificate_sections.finding(found)]
+        said += [*_speed(row), *_tokens_kept(row), *map(search_sections.finding, searches)]
         sentences += [f"{name}: {kept}.", *tested, *(f"{name}: {sentence}." for sentence in said)]
     return sentences
 
@@ -75,7 +78,7 @@ def _tokens_kept(row: dict[str, Any]) -> list[str]:
 
 
 def _verdict(test: dict[str, Any]) -> str:
-    return f"{shown_points(test['difference'])} points, 95 % interval {_interval(test)}: {_significance(test)}"
+    return f"{shown_points(test['difference'])} points, 95 % interval {shown_interval(test)}: {_significance(test)}"
 
 
 def _significance(test: dict[str, Any]) -> str:
@@ -104,7 +107,7 @@ def figures(report: Report) -> list[Figure]:
         found.append(Figure(f"{shown(row['retention'], scale=100)} %", "of the score kept", detail))
     for test in report["comparisons"]:
         if (test["name"], test["against"]) == (row["name"], "start"):
-            detail = f"{_interval(test)}: {_significance(test)}"
+            detail = f"{shown_interval(test)}: {_significance(test)}"
             found.append(Figure(shown_points(test["difference"]), "points against start", detail))
     if row["parameters"] is not None and (whole := number(start, "parameters")):
         detail = f"{shown(row['parameters'], 1, 1e-6)} of {shown(whole, 1, 1e-6)} million"
@@ -121,10 +124,33 @@ def sections(report: Report) -> list[Section]:
     """The tables of results, in reading order; empty ones are left out."""
     notes = [["run", words(note)] for note in report["notes"]]
     notes += [[words(row["name"]), words(note)] for row in report["rows"] for note in row["notes"]]
-    tables = [_results(report), _tests(report), _costs(report), *_skipping(report)]
+    tables = [_results(report), _tests(report), costs(report["rows"]), waterfall.table(report), *_skipping(report)]
     tables += [*map(search_sections.table, report["searches"]), _sweep(report.get("sweep", {}))]
-    tables += [*_changes(report), _metrics(report), Section("Notes", ["about", "note"], notes, False)]
+    tables += [certificate_sections.seeds(report.get("seeds")), *certificate_sections.tables(report["certificates"])]
+    tables += [*changes(report["changes"]), _metrics(report), Section("Notes", ["about", "note"], notes, False)]
     return [section for section in tables if section.rows]
+
+
+def certificate_findings(document: dict[str, Any]) -> list[str]:
+    """What a certificate that stands alone says: what was compared, how it ended, what was asked of it."""
+    names = {"name": document["result"], "against": document["against"]}
+    about = f"{words(document['task'])}, {words(document['metric'])} on {words(document['split'])}"
+    first = f"{words(document['result'])} against {words(document['against'])}: {about}, {document['rows']:,} rows"
+    scores = " against ".join(shown(document["scores"][side], 1, 100) for side in ("result", "other"))
+    said = [first, f"score {scores}: {_verdict(document['test'])}", *certificate_sections.finding(document | names)]
+    said += _speed(document["costs"][-1])
+    return [f"{sentence}." for sentence in (*said, *map(certificate_sections.bound_line, document["bounds"]))]
+
+
+def certificate_tables(document: dict[str, Any]) -> list[Section]:
+    """The tables of a certificate that stands alone; empty ones are left out."""
+    names = {"name": document["result"], "against": document["against"]}
+    test = {"comparisons": [names | document["test"]], "primary_metric": document["metric"], "split": document["split"]}
+    notes = [["check", words(note)] for note in document["notes"]]
+    tables = [certificate_sections.bounds(document["bounds"]), _tests(test), costs(document["costs"])]
+    tables += [certificate_sections.seeds(document["seeds"]), *certificate_sections.tables([document | names])]
+    tables += [*changes([names | document["changes"]]), Section("Notes", ["about", "note"], notes, False)]
+    return [table for table in tables if table.rows]
 
 
 def environment(report: Report) -> Section:
@@ -135,10 +161,10 @@ def environment(report: Report) -> Section:
 
 def overview(report: Report) -> Section:
     """Results and costs as one table, for where there is room for one only."""
-    results, costs = _results(report), _costs(report)
-    rows = [[*result, *cost[1:]] for result, cost in zip(results.rows, costs.rows, strict=True)]
-    timed = costs.caption.partition("; ")[2]
-    return Section(results.caption + "; " * bool(timed) + timed, [*results.head, *costs.head[1:]], rows)
+    results, paid = _results(report), costs(report["rows"])
+    rows = [[*result, *cost[1:]] for result, cost in zip(results.rows, paid.rows, strict=True)]
+    timed = paid.caption.partition("; ")[2]
+    return Section(results.caption + "; " * bool(timed) + timed, [*results.head, *paid.head[1:]], rows)
 
 
 def _results(report: Report) -> Section:
@@ -156,15 +182,15 @@ def _tests(report: Report) -> Section:
     for test in report["comparisons"]:
         only = [shown(number(test, side), 0) for side in ("only_result", "only_other")]
         cells = [f"{words(test['name'])} against {words(test['against'])}", shown_points(test["difference"])]
-        body.append([*cells, _interval(test), _significance(test), *only, _probability(test["p"])])
+        body.append([*cells, shown_interval(test), _significance(test), *only, _probability(test["p"])])
     head = ["pair", "points", "95 % interval", "reads as", "right only in first", "right only in second", "McNemar p"]
     rows = {f"{test['examples']:,}" for test in report["comparisons"]}
     metric = words(report["primary_metric"])
     return Section(f"Paired tests: {metric} on {words(report['split'])}, {', '.join(sorted(rows))} rows", head, body)
 
 
-def _costs(report: Report) -> Section:
-    rows = report["rows"]
+def costs(rows: list[dict[str, Any]]) -> Section:
+    """Parameters, multiply-adds, size, time and training of the rows of a report."""
     tokens = sorted({row["tokens"] or 0 for row in rows if row["macs"] is not None})
     settings = [*dict.fromkeys(_setting(entry) for row in rows for entry in row["latency"])]
     head = ["name", "parameters (M)", "encoder (M)"]
@@ -213,17 +239,16 @@ def _metrics(report: Report) -> Section:
     return Section("All metrics", ["name", *(words(" ".join(key)) for key in keys)], body * bool(keys))
 
 
-def _changes(report: Report) -> list[Section]:
+def changes(found: list[dict[str, Any]]) -> list[Section]:
     """How many rows changed, and a folded table of the most changed ones per step and direction."""
-    changes = report["changes"]
     body = [
         [words(change["name"]), *(f"{change[side]['count']:,}" for side in ("worse", "better")), f"{change['rows']:,}"]
-        for change in changes
+        for change in found
     ]
-    kinds = [KINDS[change["kind"]] for change in changes]
+    kinds = [KINDS[change["kind"]] for change in found]
     names = (kinds[0].worse, kinds[0].better) if kinds else ("", "")
     tables = [Section("Rows that changed", ["name", *names, "of rows"], body)]
-    for change, kind in zip(changes, kinds, strict=True):
+    for change, kind in zip(found, kinds, strict=True):
         for side in ("worse", "better"):
             examples = change[side]["examples"]
             caption = f"{words(change['name'])}: the {len(examples)} rows most changed for the {side}"
@@ -262,16 +287,6 @@ def _timing(entry: dict[str, Any]) -> tuple[str, str]:
     if ratio is None or low is None or high is None:
         return milliseconds, "-"
     return milliseconds, f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
-
-
-def _interval(test: dict[str, Any]) -> str:
-    return f"{shown_points(test['low'])} to {shown_points(test['high'])}"
-
-
-def shown_points(share: float) -> str:
-    """A difference of scores in points, with its sign."""
-    points = round(100 * share, 1)
-    return f"{points:+.1f}" if points else "0.0"
 
 
 def _probability(p: float | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +76,17 @@ def bootstrap_interval(
     Returns:
         The statistic of the rows as they are, low, high. An interval that covers 0 shows no difference.
     """
+    return bootstrap_intervals(lambda counts: statistic(counts)[:, None], repeats, resamples, seed, confidence)[0]
+
+
+def bootstrap_intervals(
+    statistic: Callable[[Floats], Floats],
+    repeats: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[tuple[float, float, float]]:
+    """The same of several statistics on the same draws; `statistic` gives values of shape (draws, statistics)."""
     kinds = np.asarray(repeats, dtype=np.int64)
     if kinds.ndim != 1 or kinds.size == 0 or kinds.min() < 1:
         raise ValueError(f"expected how often each kind of row comes, at least once, got {kinds!r}")
@@ -86,8 +97,9 @@ def bootstrap_interval(
     draws = (generator.multinomial(kinds.sum(), shares, size).astype(np.float64) for size in sizes)
     values = np.concatenate([statistic(counts) for counts in draws])
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(statistic(kinds[None].astype(np.float64))[0]), float(low), float(high)
+    own = statistic(kinds[None].astype(np.float64))
+    ends = np.percentile(values, [tail, 100 - tail], axis=0)  # (2, statistics)
+    return [(float(value), float(low), float(high)) for value, low, high in zip(own[0], *ends, strict=True)]
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
@@ -97,3 +109,13 @@ def mcnemar(first_only: int, second_only: int) -> float:
     Under no difference each such row is a fair coin: ``p = min(1, 2 P(B <= the fewer)), B ~ Binomial(their sum, 1/2)``.
     """
     return min(1.0, 2 * float(binom.cdf(min(first_only, second_only), first_only + second_only, 0.5)))
+
+
+def share_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The ends of the exact interval of a share: C. Clopper and E. Pearson, "The use of confidence ..." (1934)."""
+    if not 0 <= count <= total or not total:
+        raise ValueError(f"expected a count out of a total of at least 1, got {count} of {total}")
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
+    return low, high

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bertpress import token_summary
 from bertpress.pages import page
@@ -26,6 +26,18 @@ READING = (
     "has. The first token of a row, which a classifier reads, always goes on. Shares are of all tokens, also of those "
     "that were skipped before; the multiply-adds are those of the tokens kept, padding left out."
 )
+
+
+class Walk(Protocol):
+    """Where a model decides about tokens."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Decisions are made after so many layers."""
+
+    @property
+    def depth(self) -> int:
+        """Layers of the model."""
 
 
 class Piece(NamedTuple):
@@ -93,7 +105,7 @@ def paragraphs_of(record: dict[str, Any]) -> list[list[Piece]]:
     return [*paragraphs, *unread]
 
 
-def shown_row(record: dict[str, Any], explanation: Explanation) -> Shown:
+def shown_row(record: dict[str, Any], explanation: Walk) -> Shown:
     """A row in words and pieces."""
     paragraphs = [
         [_noted(piece, record, explanation) for piece in pieces if piece.text] for pieces in paragraphs_of(record)
@@ -141,7 +153,7 @@ def html(explanation: Explanation) -> str:
     return page("trace.html.jinja", context)
 
 
-def legend(explanation: Explanation) -> list[str]:
+def legend(explanation: Walk) -> list[str]:
     """What each level of shading means, the lowest first."""
     ends = [*explanation.layers, explanation.depth]
     return [f"{end} of {explanation.depth} layers" for end in ends]
@@ -152,7 +164,7 @@ def shades(decisions: int) -> list[float]:
     return [round(0.06 + 0.42 * level / max(1, decisions), 3) for level in range(decisions + 1)]
 
 
-def _noted(piece: Piece, record: dict[str, Any], explanation: Explanation) -> Piece:
+def _noted(piece: Piece, record: dict[str, Any], explanation: Walk) -> Piece:
     """A piece ready to be shown: no longer than there is room for, with what happened to its tokens."""
     text = as_written(cut(piece.text, MOST_CHARACTERS))
     if len(piece.text) > MOST_CHARACTERS:
@@ -180,7 +192,7 @@ def _decisions(record: dict[str, Any], number: int) -> list[str]:
     return said
 
 
-def _depth(record: dict[str, Any], number: int, explanation: Explanation) -> str:
+def _depth(record: dict[str, Any], number: int, explanation: Walk) -> str:
     return f"{record['last_layer'][number] + 1} of {explanation.depth}"
 
 

@@ -54,5 +54,22 @@ def shown(value: float | None, digits: int = 1, scale: float = 1) -> str:
     return "-" if value is None else f"{scale * value:,.{digits}f}"
 
 
+def shown_points(share: float) -> str:
+    """A difference of scores in points, with its sign."""
+    points = round(100 * share, 1)
+    return f"{points:+.1f}" if points else "0.0"
+
+
+def shown_interval(test: dict[str, Any]) -> str:
+    """The interval of a difference of scores in points; a dash where there is none."""
+    low, high = number(test, "low"), number(test, "high")
+    return "-" if low is None or high is None else f"{shown_points(low)} to {shown_points(high)}"
+
+
+def shown_amount(value: float) -> str:
+    """A number as people write a limit: whole if it is large, else with at most two digits behind the point."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 2) + 0.0:,g}"
+
+
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

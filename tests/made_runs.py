@@ -95,11 +95,15 @@ class Page(HTMLParser):
 CLASSES: dict[str, Any] = {"kind": "classification", "labels": ["no", "yes"], "positive": 1}
 
 
-def save_predictions(folder: Path, share: float, texts: list[str] | None = None, rows: int = 400) -> None:
+def save_predictions(
+    folder: Path, share: float, texts: list[str] | None = None, rows: int = 400, lengths: bool = False
+) -> None:
     """Predictions of a result on the validation split, right on that share of the rows: the first ones."""
     labels = np.arange(rows) % 2
     answers = np.where(np.arange(rows) < share * rows, labels, 1 - labels)
     columns = {"row": list(range(rows)), "label": labels.tolist(), "logits": (np.eye(2)[answers] * 2).tolist()}
+    if lengths:
+        columns["length"] = [5 + row % 40 for row in range(rows)]
     if texts is not None:
         columns["texts"] = [{"text": texts[row % len(texts)]} for row in range(rows)]
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
@@ -138,3 +142,19 @@ def make_reduced_run(folder: Path, **reduction: Any) -> Path:
     kept = [{"layer": 1, **shares}, {"layer": 3, **shares, "mean": 0.2}]
     step["cost"]["token_reduction"] = {"kept": kept, **expected} | reduction
     return save(folder, {"start": result(0.8, 6, timing(1), timing(16)), "00-trbert": step})
+
+
+def make_composed_run(folder: Path, **changes: Any) -> Path:
+    """A run of two steps with predictions, right on 90, 80 and 75 % of the rows, whose lengths are known."""
+    results = {
+        "start": result(0.9, 12, timing(1), primary_metric="accuracy", **CLASSES),
+        "00-theseus": result(0.8, 6, timing(1, 2.0, 1.9, 2.1), primary_metric="accuracy", **CLASSES),
+        "01-trbert": result(0.75, 6, timing(1, 4.0, 3.8, 4.2), primary_metric="accuracy", **CLASSES),
+    }
+    for place, share in (("start", 0.9), ("00-theseus", 0.8), ("01-trbert", 0.75)):
+        results[place]["metrics"] = {"validation": {"accuracy": share}}
+        results[place]["cost"]["macs"]["value"] *= 0.5 if place == "01-trbert" else 1
+    save(folder, results, **changes)
+    for place, share in (("start", 0.9), ("00-theseus", 0.8), ("01-trbert", 0.75)):
+        save_predictions(folder / place, share, ["some words"], lengths=True)
+    return folder

@@ -25,6 +25,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bertpress import rendering, reporting, sections
+from bertpress.values import shown_points
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_the_figures_of_the_last_step(tmp_path: Path) -> None:
     ("share", "text"), [(0.021, "+2.1"), (-0.021, "-2.1"), (0.0, "0.0"), (-0.0004, "0.0"), (0.9999, "+100.0")]
 )
 def test_points_have_a_sign(share: float, text: str) -> None:
-    assert sections.shown_points(share) == text
+    assert shown_points(share) == text
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_the_page_stands_alone(run: Path) -> None:
     assert "prefers-color-scheme: dark" in text
     page = Page(text)
     assert not {"script", "img", "iframe", "form"} & set(page.tags)
-    assert page.tags.count("caption") == page.tags.count("table") == 5
+    assert page.tags.count("caption") == page.tags.count("table") == 6
     assert {value for name, value in page.attributes if name == "href"} == {"data:,", "#results"}
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import CLASSES, Page, make_full_run, make_run, result, save, save_log, save_predictions
+from made_runs import (
+    CLASSES,
+    Page,
+    make_composed_run,
+    make_full_run,
+    make_run,
+    result,
+    save,
+    save_log,
+    save_predictions,
+)
 
 from bertpress import rendering, reporting
 from bertpress.errors import RequestError
@@ -180,6 +190,35 @@ def test_write_leaves_three_files_and_nothing_else(run: Path) -> None:
     assert json.loads((run / "report.json").read_text(encoding="utf-8")) == built == reporting.build(run)
 
 
+def test_the_certificate_of_a_run_is_that_of_its_last_step(tmp_path: Path) -> None:
+    built = reporting.write(make_composed_run(tmp_path / "run"))
+    found = json.loads((tmp_path / "run" / "certificate.json").read_text(encoding="utf-8"))
+    assert (found["result"], found["against"], found["metric"]) == ("run: trbert", "run: start", "accuracy")
+    assert (found["rows"], found["scores"]) == (400, {"result": 0.75, "other": 0.9})
+    assert found["test"] == {key: value for key, value in built["comparisons"][1].items() if key in found["test"]}
+    assert found["flips"]["negative"]["count"] == found["changes"]["worse"]["count"] == 60
+    assert [row["name"] for row in found["costs"]] == ["start", "trbert"]
+    assert {row["by"] for row in found["slices"]} == {"class", "length"}
+    assert [(test["name"], test["against"]) for test in built["comparisons"]] == [
+        ("theseus", "start"),
+        ("trbert", "start"),
+        ("trbert", "theseus"),
+    ]
+    assert [row["score_low"] < row["score"] < row["score_high"] for row in built["rows"]] == [True] * 3
+
+
+def test_the_sections_of_a_certificate(tmp_path: Path) -> None:
+    text = rendering.markdown(reporting.build(make_composed_run(tmp_path / "run")))
+    for line in (
+        "| trbert against start | 15.0 | 11.6 to 18.9 | 0.0 | 0.0 to 0.9 |",  # 60 and 0 of 400, by Clopper and Pearson
+        "## Slices: trbert against start, intervals not corrected",
+        "| theseus against start: Brier score | 0.1807 | 0.3331 | +0.1523 |",
+    ):
+        assert line in text
+    assert "trbert: 15.0 % of the rows (11.6 to 18.9) were right in start and are wrong now." in text
+    assert "trbert: a loss is shown in 6 of 6 slices: " in text
+
+
 def test_combined_holds_every_run(run: Path, tmp_path: Path) -> None:
     other = save(tmp_path / "other", {"start": result(0.9, 12)}, model="another model")
     reporting.combined([run, other], tmp_path / "out" / "report.html")
@@ -206,7 +245,12 @@ def test_a_sweep_stands_for_its_best_cell(tmp_path: Path) -> None:
     assert built["rows"][1]["folder"] == "cells/seed=2/00-theseus"
     assert built["rows"][1]["score"] == 0.75
     text = (tmp_path / "swept" / "report.md").read_text(encoding="utf-8")
+    seeds = built["seeds"]
+    assert [cell["difference"] for cell in seeds["cells"]] == pytest.approx([-0.1, -0.05])
+    assert (seeds["median"], seeds["low"], seeds["high"]) == pytest.approx((-0.075, -0.1, -0.05))
     for line in (
+        "| seed 1 | 80.0 | 70.0 | -10.0 |",
+        "| low | - | - | -10.0 |",
         "| seed 1 | 70.0 |",
         "| seed 2 (best, reported here) | 75.0 |",
         "| median | 72.5 |",

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from bertpress.statistics import bootstrap_interval, mcnemar, median_interval, ratio_interval
+from bertpress.statistics import bootstrap_interval, mcnemar, median_interval, ratio_interval, share_interval
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,17 @@ def test_the_bootstrap_is_seeded_and_resamples_in_blocks_of_any_size() -> None:
 def test_kinds_that_never_come_are_refused(repeats: list[int]) -> None:
     with pytest.raises(ValueError, match="at least once"):
         bootstrap_interval(mean_of([1, 2]), repeats)
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (10, 10), (3, 20), (1, 1000)])
+def test_the_ends_of_a_share_s_interval_leave_two_and_a_half_percent_each(count: int, total: int) -> None:
+    low, high = share_interval(count, total)
+    assert low <= count / total <= high
+    assert low == 0 if count == 0 else binom.sf(count - 1, total, low) == pytest.approx(0.025)
+    assert high == 1 if count == total else binom.cdf(count, total, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(("count", "total"), [(-1, 5), (6, 5), (0, 0)])
+def test_a_share_of_nothing_is_refused(count: int, total: int) -> None:
+    with pytest.raises(ValueError, match="expected a count"):
+        share_interval(count, total)

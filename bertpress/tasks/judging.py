@@ -34,6 +34,10 @@ class Kind:
     better: str = ""
     """what it means that a record changed for the worse, and for the better"""
     fit_name: str = ""
+    shares: Callable[[Array], Array] | None = None
+    """results to the probability of each class, (records, classes), where they tell"""
+    fit_is_probability: bool = False
+    """the fit is the probability that was given to the true answer"""
     shown_label: str = "{:.3g}"
     shown_answer: str = "{:.3g}"
     """how a label, and an answer's numbers, are written where there are no names for them"""
@@ -48,9 +52,14 @@ def _first(results: Array) -> Array:
     return results[:, 0]
 
 
-def _probability(results: Array, labels: Array) -> Array:
+def _softmax(results: Array) -> Array:
     shares = np.exp(results - results.max(axis=1, keepdims=True))
-    true: Array = shares[np.arange(len(shares)), labels.astype(int)] / shares.sum(axis=1)
+    normalised: Array = shares / shares.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _probability(results: Array, labels: Array) -> Array:
+    true: Array = _softmax(results)[np.arange(len(results)), labels.astype(int)]
     return true
 
 
@@ -99,6 +108,7 @@ _CHOSEN = Kind(
     worse="another one now, the right one in start",
     better="the right one now, another one in start",
     fit_name="probability of the right one",
+    fit_is_probability=True,
     shown_label="the right one",
     shown_answer="probability {:.2f}",
 )
@@ -113,6 +123,8 @@ KINDS: dict[str, Kind] = {
         worse="wrong now, right in start",
         better="right now, wrong in start",
         fit_name="probability of label",
+        shares=_softmax,
+        fit_is_probability=True,
     ),
     "regression": _SCORES,
     "masked-lm": Kind(

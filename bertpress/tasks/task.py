@@ -251,6 +251,17 @@ class Task(ABC):
         """What the answer to each record should have been, in the same terms; None where nobody knows."""
         return [None] * len(self.splits[split])
 
+    def lengths(self, split: str) -> list[int]:
+        """Tokens that a model reads of each record, special ones included; of several rows all together."""
+        return list(self.encoded(split)["length"])
+
+    def parts(self, logits: np.ndarray, split: str) -> dict[str, np.ndarray]:
+        """Name of a part of the answers, such as a type of entity, to truth and results of each record in that part.
+
+        Each is of shape (records, 1 + outputs), the truth first, and is judged like the whole.
+        """
+        return {}
+
     def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
         """How far two models agree in what their outputs condense to, at most 1: share of rows answered alike."""
         return float((own.argmax(axis=1) == other.argmax(axis=1)).mean())

@@ -179,6 +179,11 @@ class Windowed(Task):
     def positions(self, tokens: int) -> HeadRows:
         return tokens
 
+    def lengths(self, split: str) -> list[int]:
+        encoded = self.encoded(split)
+        total = np.bincount(encoded["record"][:], weights=encoded["length"][:], minlength=len(self.splits[split]))
+        return [int(length) for length in total]
+
     def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
         """What the results of each record should be: 1, where they say how good its answer is."""
         return [1.0 if self.has_labels(split) else None] * len(self.splits[split])

@@ -49,6 +49,17 @@ class Entities(Windowed):
         counts = [count(spans_in(row), spans) for row, spans in self.found(condensed, split)]
         return np.array([(each.correct, each.predicted) for each in counts], dtype=np.float64).reshape(-1, 2)
 
+    def parts(self, condensed: np.ndarray, split: str) -> dict[str, np.ndarray]:
+        """Of each type of entity and sentence: true ones, found ones that are right, found ones."""
+        sides = [(set(spans_in(row)), set(spans)) for row, spans in self.found(condensed, split)]
+        types = sorted({span[-1] for side in sides for spans in side for span in spans})
+        counted = np.zeros((len(types), len(sides), 3))
+        for number, (true, found) in enumerate(sides):
+            for column, spans in enumerate((true, true & found, found)):
+                for span in spans:
+                    counted[types.index(span[-1]), number, column] += 1
+        return dict(zip(types, counted, strict=True))
+
     def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
         """Number of true entities of each sentence; None where nobody knows."""
         rows = self.splits[split]

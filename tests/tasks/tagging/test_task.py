@@ -8,10 +8,12 @@ import torch
 from conftest import make_config, make_tokenizer
 from transformers import AutoModelForTokenClassification
 
+from bertpress.comparing import read_predictions
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.losses.prediction import kl_divergence
+from bertpress.run import save_predictions
 from bertpress.tasks.data import TextData
 from bertpress.tasks.splits import hold_out
 from bertpress.tasks.tagging.formats import load_sentences
@@ -246,6 +248,35 @@ def test_results_and_truths_add_up_to_the_score():
     assert 0 < scores["span_f1"] < 1
     expected = (scores["span_precision"], scores["span_recall"], scores["span_f1"])
     assert precision_recall_f1(counts) == pytest.approx(expected)
+
+
+def test_parts_are_the_types_and_add_up_to_the_whole(tmp_path):
+    task = make(long_sentences(), max_length=16)
+    generator = np.random.default_rng(1)
+    condensed = gold(task)
+    tags = condensed[:, :16]
+    tags[(tags >= 0) & (generator.random(tags.shape) < 0.2)] = 1
+    parts = task.parts(condensed, "validation")
+    assert sorted(parts) == sorted(TYPES)
+    whole = np.column_stack([task.truths(condensed, "validation"), task.results(condensed, "validation")])
+    np.testing.assert_array_equal(sum(parts.values()), whole)
+    scores = task.score(condensed, "validation")
+    for name, part in parts.items():
+        true, right, found = (int(total) for total in part.sum(axis=0))
+        assert precision_recall_f1(Counts(true, found, right))[2] == pytest.approx(scores[f"span_f1.{name}"])
+    save_predictions(tmp_path, "validation", task, condensed)
+    read = read_predictions(tmp_path, "validation", {"kind": "tagging", "labels": list(task.labels)})
+    assert read.lengths.tolist() == task.lengths("validation")
+    assert {name: part.tolist() for name, part in read.parts.items()} == {n: p.tolist() for n, p in parts.items()}
+    assert read.part("LOC").score("span_f1") == pytest.approx(scores["span_f1.LOC"])
+
+
+def test_a_sentence_is_as_long_as_its_windows_together():
+    task = make(long_sentences(), max_length=16)
+    encoded, lengths = task.encoded("validation"), task.lengths("validation")
+    for number in range(12):
+        rows = [row for row in encoded if row["record"] == number]
+        assert lengths[number] == sum(len(row["input_ids"]) for row in rows)
 
 
 def test_training_windows_cut_no_entity():

@@ -1,0 +1,250 @@
+"""Whether a result keeps what was asked of it, against the model it was made of or any other one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertpress.bounds import Bounds, judged
+from bertpress.certificate import Certificate, certificate, document
+from bertpress.comparing import NotComparable, Predictions, read_predictions, require_same_texts
+from bertpress.config import build
+from bertpress.errors import RequestError
+from bertpress.files import write_text
+from bertpress.junit import junit as junit_xml
+from bertpress.pairing import BASELINE
+from bertpress.recipe import MAX_LENGTH, TaskSpec, task_values
+from bertpress.recorded import planned_folders, read_mapping, results_of, row_of, task_words
+from bertpress.rendering import certificate_html, certificate_markdown
+from bertpress.run import Runtime
+from bertpress.values import mapping, number, words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bertpress.tasks.task import Task
+
+
+def _json(found: Certificate) -> str:
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+FORMS: dict[str, Callable[[Certificate], str]] = {
+    ".html": certificate_html,
+    ".md": certificate_markdown,
+    ".json": _json,
+}
+"""How a certificate is written, by the ending of its file."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A result of a run, as it lies on disk."""
+
+    name: str
+    place: Path
+    """the folder of its result.json and its predictions"""
+    recipe: Mapping[str, Any]
+    result: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        """What loads it; a start model lies where its recipe says, or in the step that fine-tuned it."""
+        tuned = self.place.parent / "00-finetune" / "model"
+        if self.place.name == "start" and not tuned.is_dir():
+            return words(self.recipe.get("model"))
+        return str(tuned if self.place.name == "start" else self.place / "model")
+
+    @property
+    def head_labels(self) -> tuple[str, ...] | None:
+        """Names of the start model's outputs, where its recipe had to tell."""
+        labels = self.recipe.get("head_labels") if self.place.name == "start" else None
+        return tuple(map(words, labels)) if isinstance(labels, list) else None
+
+
+def check(
+    result: str,
+    against: str,
+    bounds: Bounds | Mapping[str, Any],
+    task: str | Mapping[str, Any] | TaskSpec | None = None,
+    *,
+    out: str | Path | None = None,
+    junit: str | Path | None = None,
+    max_length: int = MAX_LENGTH,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> Certificate:
+    """Set a result against another model, example by example, and keep it to bounds.
+
+    Without a task both are results of runs: the predictions that they keep are compared, and only time is measured, if
+    a bound asks for it. With a task both are scored and measured now.
+
+    Args:
+        result: a run, the folder of one of its steps, or, with `task`, any model.
+        against: the same; most often the model that the result was made of.
+        bounds: fields of `Bounds`, such as ``{"max_drop": 0.5, "min_speedup": 1.5}``.
+        task: what to score both on.
+        out: file of the certificate: a page, Markdown or JSON, by its ending.
+        junit: file of JUnit XML.
+
+    Returns:
+        What `certificate.json` holds; of each of its `bounds` whether it is ``kept``.
+
+    Raises:
+        RequestError: nothing to check, no such result, or two that were not scored on the same rows.
+    """
+    limits = bounds if isinstance(bounds, Bounds) else build(Bounds, bounds)
+    limits.require_one()
+    if out is not None and Path(out).suffix not in FORMS:
+        raise RequestError(f"The certificate is written as {', '.join(FORMS)}, got {out}; give --out such an ending.")
+    if task is None and (limit or head_labels):
+        raise RequestError(
+            "Predictions of runs are compared as they are; name the task with --task, or leave out --limit."
+        )
+    spec = task if isinstance(task, TaskSpec) or task is None else build(TaskSpec, task_values(task), where="task")
+    runtime = runtime or Runtime()
+    try:
+        if spec is None:
+            found = _of_runs(side_of(result), side_of(against), limits, runtime)
+        else:
+            found = _scored_now(result, against, limits, spec, runtime, max_length, limit, head_labels)
+    except NotComparable as reason:
+        remedy = "" if spec else "; name the task with --task to score both on it now"
+        raise RequestError(f"{result} and {against} cannot be compared: {reason}{remedy}.") from None
+    found = {**found, "bounds": judged(limits, found)}
+    if out is not None:
+        write_text(Path(out), FORMS[Path(out).suffix](found))
+    if junit is not None:
+        write_text(Path(junit), junit_xml(found))
+    return found
+
+
+def side_of(name: str) -> Side:
+    """A run's last finished step, that of a sweep's best cell, or the step whose folder is named.
+
+    Raises:
+        RequestError: there is no such result.
+    """
+    path = Path(name)
+    if (path / "summary.json").is_file():
+        best = words(read_mapping(path / "summary.json").get("best"))
+        return dataclasses.replace(side_of(str(path / best)), name=name)
+    if (path / "recipe.yaml").is_file():
+        recipe = read_mapping(path / "recipe.yaml")
+        named = [row for row in results_of(path, planned_folders(recipe)) if row[0] != BASELINE]
+        tuned = named if planned_folders(recipe)[:1] == ["00-finetune"] else []  # such a step is listed as the start
+        steps = [row for row in named if row[0] != "start"] or tuned
+        if not steps:
+            raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
+        return Side(name, path / steps[-1][1], recipe, steps[-1][2])
+    if (path / "result.json").is_file() and (path.parent / "recipe.yaml").is_file():
+        return Side(name, path, read_mapping(path.parent / "recipe.yaml"), read_mapping(path / "result.json"))
+    raise RequestError(
+        f"{name} is neither a run with a finished step nor the folder of a step, so it holds no predictions to "
+        "compare; name the task with --task to score both models on it now."
+    )
+
+
+def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Certificate:
+    split = _split(ours.result, theirs.result)
+    sides = [read_predictions(side.place, split, side.result) for side in (ours, theirs)]
+    require_same_texts(*sides)
+    metric = words(ours.result.get("primary_metric"))
+    found = _found(ours, theirs, sides, metric)
+    # Times that lie in the results are of other hours, and perhaps of other machines: no basis for a verdict.
+    latency = _timed(ours, theirs, bounds.batch_size, runtime) if bounds.needs_time else []
+    rows = _costs(theirs, ours, split, metric, latency)
+    about = {"task": task_words(ours.recipe.get("task")), "split": split}
+    return document({"result": ours.name, "against": theirs.name, **about}, found, rows)
+
+
+def _costs(theirs: Side, ours: Side, split: str, metric: str, latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of costs of both sides, the other one first, with the times of their turns."""
+    rows = []
+    for side, times in ((theirs, _turns(latency)), (ours, latency)):
+        costs = {**mapping(side.result, "cost"), "latency": times}
+        rows.append(row_of(side.name, side.place.name, {**side.result, "cost": costs}, split, metric))
+    return rows
+
+
+def _found(ours: Side, theirs: Side, sides: list[Predictions], metric: str) -> Certificate:
+    if (own := _reordered(sides[0], sides[1].names)) is None:
+        raise NotComparable(f"{ours.name} knows other labels than {theirs.name}")
+    return certificate(own, sides[1], metric)
+
+
+def _reordered(side: Predictions, names: tuple[str, ...]) -> Predictions | None:
+    """The same predictions with classes in another order; None where these are other classes."""
+    import numpy as np
+
+    if sorted(side.names) != sorted(names) or len(set(names)) != len(names):
+        return side if side.names == names else None
+    order = [side.names.index(name) for name in names]
+    labels = np.argsort(order)[side.labels.astype(int)].astype(np.float64) if names else side.labels
+    logits = side.logits[:, order] if names else side.logits
+    positive = names.index(side.names[side.positive]) if side.positive < len(names) else side.positive
+    return dataclasses.replace(side, names=names, labels=labels, logits=logits, positive=positive)
+
+
+def _split(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """The split that both were scored on: that for development where there is one."""
+    shared = [split for split in mapping(ours, "metrics") if split in mapping(theirs, "metrics")]
+    if not shared:
+        raise NotComparable("there is no split on which both were scored")
+    return "validation" if "validation" in shared else shared[0]
+
+
+def _turns(latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The times of the other model, which took turns."""
+    return [{**{key: entry[key] for key in ("batch", "threads", "device")}, **entry["against"]} for entry in latency]
+
+
+def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[dict[str, Any]]:
+    """Latency of one result, in turns with the other, on the rows of its own recipe."""
+    from bertpress.measuring import timed
+    from bertpress.opening import open_model
+
+    task = build(TaskSpec, task_values(ours.recipe.get("task") or ""), where="task")
+    length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
+    limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
+    (loaded, data), (other, _) = (
+        open_model(side.model, task, length, limit, runtime, side.head_labels) for side in (ours, theirs)
+    )
+    return timed(loaded, other, data, batch_size, seconds=6)
+
+
+def _scored_now(
+    result: str,
+    against: str,
+    bounds: Bounds,
+    task: TaskSpec,
+    runtime: Runtime,
+    max_length: int,
+    limit: Mapping[str, int] | None,
+    head_labels: tuple[str, ...] | None,
+) -> Certificate:
+    from bertpress.measuring import measured
+    from bertpress.opening import open_model
+
+    other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=True)
+    own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=True)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def side(name: str, place: str, model: PreTrainedModel, data: Task, start: PreTrainedModel | None) -> Side:
+            runtime.say(f"scoring and timing {name}")
+            found = measured(model, data, Path(folder) / place, bounds.batch_size, start)
+            return Side(name, Path(folder) / place, {}, found)
+
+        theirs = side(against, "against", other, others_task, None)
+        ours = side(result, "result", own, own_task, other)
+        split = _split(ours.result, theirs.result)
+        sides = [read_predictions(each.place, split, each.result) for each in (ours, theirs)]
+        found = _found(ours, theirs, sides, own_task.primary)
+    rows = _costs(theirs, ours, split, own_task.primary, ours.result["cost"]["latency"])
+    return document({"result": result, "against": against, "task": own_task.name, "split": split}, found, rows)
