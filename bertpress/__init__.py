@@ -32,7 +32,6 @@ _HOME = {
     "sub_network": "bertpress.methods.yoco.super_network",
     "sweep": "bertpress.sweeping",
     "Result": "bertpress.api",
-    "Goal": "bertpress.goals",
     "Recipe": "bertpress.recipe",
     "Runtime": "bertpress.run",
     "Training": "bertpress.methods.method",
@@ -73,7 +72,6 @@ if TYPE_CHECKING:
     )
     from bertpress.augmentation import Augmentation
     from bertpress.errors import AnswerNo, RequestError
-    from bertpress.goals import Goal
     from bertpress.methods.finetune import Finetune
     from bertpress.methods.method import Training
     from bertpress.methods.theseus import Theseus

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.advising.advice import advise as advise
-from bertpress.budgeted import missed as missed
+from bertpress.budgeted import broken_bounds as broken_bounds
 from bertpress.checking import check as check
 from bertpress.config import build
 from bertpress.errors import RequestError
@@ -36,9 +36,9 @@ class Result:
     report: dict[str, Any]
 
     @property
-    def missed(self) -> list[str]:
-        """What the result lacks of the recipe's budget, a sentence each; nothing if it meets it, or has none."""
-        return missed(self.folder)
+    def broken_bounds(self) -> list[str]:
+        """What of the recipe's budget the result does not keep, a line each; nothing if it keeps all, or has none."""
+        return broken_bounds(self.folder)
 
     @property
     def model(self) -> PreTrainedModel:

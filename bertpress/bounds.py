@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
 
-from bertpress.certificate import Certificate
 from bertpress.config import Config
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.budget import Amount, parse_amount
 from bertpress.values import number
+
+if TYPE_CHECKING:
+    from bertpress.certificate import Certificate
 
 ROUNDING = 1e-9
 """A bound that is met exactly is met, although 0.8 - 0.795 is a little more than 0.005"""

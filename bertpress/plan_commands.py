@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bertpress.errors import AnswerNo, RequestError
+from bertpress.errors import AnswerNo
 from bertpress.options import ModelArgument, TaskOption, TaskOptions, with_options
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     model: ModelArgument,
     task: TaskOption = None,
-    parameters: Annotated[str | None, typer.Option(help="at most: 15M, or 40% of the encoder's")] = None,
-    macs: Annotated[str | None, typer.Option(help="at most so many multiply-adds: 1.2G, or 40%")] = None,
-    latency_ms: Annotated[str | None, typer.Option(help="at most so many milliseconds: 7.8, or 40%")] = None,
+    parameters: Annotated[str | None, typer.Option(help="at most: 15M, or 40% of the model's")] = None,
+    macs: Annotated[str | None, typer.Option(help="at most so many multiply-adds: 1.2G, or 40% of the model's")] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="at most so many milliseconds")] = None,
     speedup: Annotated[float | None, typer.Option(help="at least so many times as fast")] = None,
     max_drop: Annotated[float | None, typer.Option(help="points of the metric that may be lost")] = None,
     batch_size: Annotated[int, typer.Option(help="texts in the batch that times are of", min=1)] = 1,
@@ -40,23 +40,27 @@ def plan(
     The best one is written for bertpress compress, which measures its result against the budget.
     """
     from bertpress import api
+    from bertpress.bounds import Bounds
     from bertpress.config import build
     from bertpress.files import write_text
-    from bertpress.goals import Goal, shown
 
-    limits = {"parameters": parameters, "macs": macs, "latency_ms": latency_ms, "speedup": speedup}
-    given = {name: limit for name, limit in {**limits, "max_drop": max_drop}.items() if limit is not None}
-    if not set(given) - {"max_drop"}:
-        raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
-    goal = build(Goal, {**given, "batch_size": batch_size})
-    advice = api.advise(model, options.task_spec(task), goal, **options.arguments())
+    limits = {
+        "max_parameters": parameters,
+        "max_macs": macs,
+        "max_latency_ms": latency_ms,
+        "min_speedup": speedup,
+        "max_drop": max_drop,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    budget = build(Bounds, {**given, "batch_size": batch_size})
+    advice = api.advise(model, options.task_spec(task), budget, **options.arguments())
     if json_output:
         recipe = None if advice.recipe is None else advice.recipe.model_dump(mode="json")
         print(json.dumps({**dataclasses.asdict(advice), "recipe": recipe}, indent=2, ensure_ascii=False))
     else:
         _print(advice)
     if advice.recipe is None:
-        raise AnswerNo(f"No recipe would meet the budget ({shown(goal)}); the nearest are above.")
+        raise AnswerNo("No recipe would keep to the budget; the nearest ones are above.")
     if out is not None:
         write_text(out, advice.recipe.to_yaml())
         if not json_output:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SerializeAsAny
 
+from bertpress.bounds import Bounds
 from bertpress.config import Config, build, choice
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
-from bertpress.goals import Goal
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.tasks.candidates.settings import CandidateSettings
@@ -146,8 +146,8 @@ class Recipe(Config):
     head_labels: tuple[str, ...] | None = None
     """label names in the order of the start model's head, where its configuration does not tell"""
 
-    budget: Goal | None = None
-    """what the result has to meet; nothing trains differently for it"""
+    budget: Bounds | None = None
+    """what the result has to keep against the start model; nothing trains differently for it"""
 
     def to_yaml(self) -> str:
         """The recipe with every default written out."""

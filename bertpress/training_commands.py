@@ -164,8 +164,8 @@ def carry_out(
         _print_report(json.loads((out / "report.json").read_text(encoding="utf-8")), options, summary)
         if not options.json_output:
             print(f"{out}/report.html")
-        if missed := api.missed(out):
-            raise AnswerNo(f"The budget is not met: {' '.join(missed)}")
+        if broken := api.broken_bounds(out):
+            raise AnswerNo("\n".join(broken))
 
 
 def _recipe(values: dict[str, Any], prefix: str, options: TrainOptions) -> tuple[Recipe, dict[str, Any]]:

@@ -16,8 +16,9 @@ from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.advice import in_order, start_costs
 from bertpress.advising.foreseeing import Costs, Layers, foreseen, shortfall, skipping_factor
 from bertpress.advising.timing import layers_of, share_of
+from bertpress.bounds import Bounds
+from bertpress.budgeted import broken_bounds
 from bertpress.config import build
-from bertpress.goals import Goal
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.yoco import Yoco
@@ -72,18 +73,18 @@ def test_skipping_tokens_of_short_texts_saves_no_time() -> None:
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
-        ({"parameters": "50%"}, 0.5),
-        ({"parameters": 500}, 1.1),
-        ({"macs": "25%"}, 0.8),
-        ({"flops": 2000}, 2.0),
-        ({"latency_ms": 14}, 0.5),
-        ({"speedup": 3}, 1.5),
-        ({"speedup": 3, "macs": "10%"}, 2.0),
+        ({"max_parameters": "50%"}, 1.1),
+        ({"max_parameters": 1100}, 0.5),
+        ({"max_macs": "25%"}, 0.8),
+        ({"max_latency_ms": 14}, 0.5),
+        ({"min_speedup": 3}, 1.5),
+        ({"min_speedup": 3, "max_macs": "10%"}, 2.0),
+        ({"max_drop": 1}, 0.0),
     ],
 )
 def test_the_worst_limit_counts(limits: dict[str, Any], expected: float) -> None:
     costs = Costs(parameters=550, encoder=150, macs=2_000, milliseconds=7.0)
-    assert shortfall(build(Goal, limits), START, costs) == pytest.approx(expected)
+    assert shortfall(build(Bounds, limits), START, costs) == pytest.approx(expected)
 
 
 def test_most_is_kept_first_and_simple_ones_before_others() -> None:
@@ -153,18 +154,54 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     data = ["--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text", "--max-length", "32"]
     common = [str(tiny_model_folder), *data, "--device", "cpu", "--quiet"]
     file = tmp_path / "plan.yaml"
-    assert run([*common, "--parameters", "50%", "--max-drop", "1", "--out", str(file)], monkeypatch) == 0
+    assert run([*common, "--macs", "50%", "--max-drop", "1", "--out", str(file)], monkeypatch) == 0
     said = capsys.readouterr().out
     assert "as it is" in said
     assert "yoco 50 %" in said
     recipe = make_recipe(yaml.safe_load(file.read_text()))
-    assert recipe.budget == build(Goal, {"parameters": "50%", "max_drop": 1})
+    assert recipe.budget == build(Bounds, {"max_macs": "50%", "max_drop": 1})
     assert recipe.model == str(tiny_model_folder)
     assert run([*common, "--speedup", "500", "--json"], monkeypatch) == 3
     captured = capsys.readouterr()
     told = json.loads(captured.out)
     assert told["recipe"] is None
     assert len(told["rows"]) == 3
-    assert "No recipe would meet the budget (at least 500x as fast)" in captured.err
+    assert "No recipe would keep to the budget" in captured.err
     assert run([*common, "--max-drop", "1"], monkeypatch) == 2
     assert "Name what is to be saved" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compress_keeps_its_result_to_the_budget(
+    tiny_model_folder: Path,
+    tiny_data_folder: Path,
+    quick_latency: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = {
+        "model": str(tiny_model_folder),
+        "task": {"files": str(tiny_data_folder), "columns": ["text"]},
+        "steps": [{"theseus": {"replacing": {"max_steps": 1}}}],
+        "max_length": 32,
+        "baseline": False,
+    }
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+
+    def compress(**budget: Any) -> int:
+        recipe.write_text(yaml.safe_dump({**values, "budget": budget}))
+        arguments = ["bertpress", "compress", str(recipe), "--out", str(out), "--device", "cpu", "--quiet"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0)
+
+    assert compress(max_macs="60%", max_drop=100, batch_size=4) == 0
+    rows = json.loads((out / "00-theseus" / "result.json").read_text())["cost"]["latency"]
+    assert [row["batch"] for row in rows] == [1, 4]
+    began = (out / "00-theseus" / "result.json").stat().st_mtime_ns
+    assert compress(max_macs="40%") == 3
+    assert "max-macs" in capsys.readouterr().err
+    assert (out / "00-theseus" / "result.json").stat().st_mtime_ns == began, "another budget trains nothing anew"
+    assert "broken" in broken_bounds(out)[0]

@@ -11,11 +11,11 @@ from bertpress import cost, planning
 from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.foreseeing import Costs, foreseen, shortfall
 from bertpress.advising.timing import layers_of
+from bertpress.bounds import Bounds
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.evaluation import mean_tokens
-from bertpress.goals import Goal
 from bertpress.methods.method import Method
 from bertpress.models import is_reduced
 from bertpress.opening import open_model
@@ -55,7 +55,7 @@ class Advice:
 def advise(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
-    goal: Goal,
+    budget: Bounds,
     max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
@@ -68,7 +68,7 @@ def advise(
     Raises:
         RequestError: the budget has no limit on costs, or the model no trained head for the task.
     """
-    if not goal.given() and goal.speedup is None:
+    if all(getattr(budget, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
     runtime = runtime or Runtime()
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, answers=True)
@@ -79,7 +79,7 @@ def advise(
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
 
     def recipe_of(steps: tuple[Method, ...]) -> Recipe:
-        return Recipe(task=spec, steps=steps, budget=goal, **fields)
+        return Recipe(task=spec, steps=steps, budget=budget, **fields)
 
     def refusal(steps: tuple[Method, ...]) -> str | None:
         try:
@@ -90,11 +90,11 @@ def advise(
 
     depth = encoder_of(config).depth(config)
     found, refused = fitting(candidates(depth), refusal)
-    timed = layers_of(loaded, data, goal.batch_size, tokens)
+    timed = layers_of(loaded, data, budget.batch_size, tokens)
     own, layers_macs = start_costs(loaded, data, tokens, timed.base_ms + depth * timed.layer(1.0))
-    priced = [(each, foreseen(each, own, layers_macs, depth, timed, tokens, goal.batch_size)) for each in found]
-    meeting = in_order([(each, costs) for each, costs in priced if shortfall(goal, own, costs) <= 1])
-    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(goal, own, pair[1]))[:NEAREST]
+    priced = [(each, foreseen(each, own, layers_macs, depth, timed, tokens, budget.batch_size)) for each in found]
+    meeting = in_order([(each, costs) for each, costs in priced if shortfall(budget, own, costs) <= 1])
+    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(budget, own, pair[1]))[:NEAREST]
     layer_pass = planning.seconds_per_layer_pass(loaded, data, batch_size=32)
     rows = []
     for each, costs in chosen:
@@ -105,7 +105,7 @@ def advise(
             | {"disk_bytes": max(plan.disk_bytes for plan in plans) + 4 * sum(plan.parameters for plan in plans)}
         )
     best = recipe_of(meeting[0][0].steps) if meeting else None
-    return Advice(_told(own, own), rows, best, refused, tokens, goal.batch_size)
+    return Advice(_told(own, own), rows, best, refused, tokens, budget.batch_size)
 
 
 def start_costs(model: PreTrainedModel, task: Task, tokens: int, milliseconds: float) -> tuple[Costs, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertpress.advising import Candidate
-from bertpress.goals import Goal
+from bertpress.bounds import Bounds
 
 BREAK_EVEN = 24
 """Tokens below which a single text gains no time by skipping some (docs/results.md)."""
@@ -73,16 +73,17 @@ def skipping_factor(share: float, tokens: int, batch_size: int) -> float:
     return min(1.0, share / REALISED[batch_size == 1])
 
 
-def shortfall(goal: Goal, start: Costs, costs: Costs) -> float:
-    """By what factor the worst limit is exceeded; at most 1 if all are held."""
-    kind = "parameters" if goal.counts_all else "encoder"
-    values = {
-        "parameters": (getattr(start, kind), getattr(costs, kind)),
-        "macs": (start.macs, costs.macs),
-        "flops": (2 * start.macs, 2 * costs.macs),
-        "latency_ms": (start.milliseconds, costs.milliseconds),
-    }
-    factors = [values[name][1] / float(amount.of(values[name][0])) for name, amount in goal.given().items()]
-    if goal.speedup is not None:
-        factors.append(goal.speedup * costs.milliseconds / start.milliseconds)
-    return max(factors, default=0.0)
+def shortfall(budget: Bounds, start: Costs, costs: Costs) -> float:
+    """By what factor the worst bound is exceeded; at most 1 if all are kept. What a score is about is left out."""
+    factors = [0.0]
+    for amount, before, after in (
+        (budget.max_parameters, start.parameters, costs.parameters),
+        (budget.max_macs, start.macs, costs.macs),
+    ):
+        if amount is not None:
+            factors.append(after / float(amount.of(before)))
+    if budget.max_latency_ms is not None:
+        factors.append(costs.milliseconds / budget.max_latency_ms)
+    if budget.min_speedup is not None:
+        factors.append(budget.min_speedup * costs.milliseconds / start.milliseconds)
+    return max(factors)

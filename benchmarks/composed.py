@@ -1,0 +1,130 @@
+"""The recipe `composed` on SST-2 and MRPC: what it keeps, and how fast its int8 export is beside what it came from.
+
+    bertpress finetune --model packaged-minilm --task glue/sst2 --limit train=10000 --learning-rate 1e-4 --out teacher
+    bertpress compress composed --model teacher --task glue/sst2 --limit train=10000 --out composed
+    bertpress export teacher --precision int8 --out teacher-int8
+
+Runs are finished once and kept in `--runs`; times are taken in turns on the same batches, on real rows of the
+development split. What int8 gives and what structure gives stands in rows of their own. Needs BERTPRESS_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import HERE, RESULTS, Interval, data_root, write_result
+
+from bertpress import Finetune, Runtime, Training, compress, evaluate, export
+from bertpress.api import run_recipe
+from bertpress.latency import measure
+from bertpress.measuring import latency_batches
+from bertpress.opening import open_model
+from bertpress.recipe import make_recipe, read_recipe
+from bertpress.statistics import ratio_interval
+
+TASKS = {"sst2": (10_000, 3), "mrpc": (None, 5)}
+"""Training rows, and epochs of the teacher."""
+BATCHES = (1, 32)
+START, RESULT = "MiniLM, PyTorch", "composed, int8"
+SIDES = (START, "composed, PyTorch", "MiniLM, fp32", "MiniLM, int8", "composed, fp32", RESULT)
+"""The ones without a name of a program run in ONNX Runtime."""
+
+
+def trained(task: str, runs: Path) -> dict[str, str]:
+    """Each side's folder; what is not there is made."""
+    rows, epochs = TASKS[task]
+    limit, runtime = {} if rows is None else {"train": rows}, Runtime(device="cpu", say=print)
+    teacher, composed = runs / f"{task} teacher", runs / f"{task} composed"
+    step = Finetune(training=Training(epochs=epochs, learning_rate=1e-4, warmup=0.1))
+    common: dict[str, Any] = {"limit": limit, "precision": "bf16"}
+    compress("packaged-minilm", f"glue/{task}", [step], teacher, runtime, baseline=False, **common)
+    values = {**read_recipe("composed"), "model": str(teacher), "task": f"glue/{task}", **common, "baseline": False}
+    run_recipe(make_recipe(values), composed, runtime)
+    exports = {
+        "MiniLM, fp32": (teacher, "fp32"),
+        "MiniLM, int8": (teacher, "int8"),
+        "composed, fp32": (composed, "fp32"),
+    }
+    for name, (model, precision) in exports.items():
+        export(str(model), precision=precision, out=runs / f"{task} {name}")
+    found = {name: str(runs / f"{task} {name}") for name in exports}
+    return {
+        START: str(teacher),
+        "composed, PyTorch": str(composed),
+        RESULT: str(composed / "export" / "onnx-int8"),
+        **found,
+    }
+
+
+def timed(folders: dict[str, str], task: str, rounds: int) -> dict[tuple[str, int], Interval]:
+    """(side, batch size) -> how many times as fast as the start, each on its own tokens of the same rows."""
+    opened = {
+        name: open_model(folder, f"glue/{task}", 128, None, Runtime(device="cpu")) for name, folder in folders.items()
+    }
+    ratios = {}
+    for size in BATCHES:
+        sides = [Side(*opened[name], size) for name in SIDES]
+        numbers = [{"number": torch.tensor(number)} for number in range(len(sides[0].batches))]
+        seconds = measure(sides, numbers, repeats=rounds)
+        ratios |= {(name, size): ratio_interval(seconds[0], each) for name, each in zip(SIDES, seconds, strict=True)}
+    return ratios
+
+
+class Side(torch.nn.Module):
+    """A model with its own batches of the same rows: a smaller vocabulary has other ids."""
+
+    def __init__(self, model: Any, task: Any, size: int) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+        self.batches = latency_batches(task, (size,), torch.device("cpu"))[size]
+
+    def forward(self, number: torch.Tensor) -> Any:
+        return self.task.forward(self.model, self.batches[int(number)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "composed", help="folder of the models")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--train", action="store_true", help="make the models only; times need a quiet machine")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
+    options = parser.parse_args()
+    data_root("the folders sst2 and mrpc (GLUE)")
+    rows, claims = [], {}
+    for task in options.tasks.split(","):
+        folders = trained(task, options.runs)
+        if options.train:
+            continue
+        scores = {name: evaluate(folder, f"glue/{task}")["validation"] for name, folder in folders.items()}
+        metric = "accuracy" if task == "sst2" else "accuracy_f1"
+        ratios = timed(folders, task, options.rounds)
+        for name in SIDES:
+            speeds = {
+                f"faster at batch {size}": "{:.2f}x ({:.2f}-{:.2f})".format(*ratios[name, size]) for size in BATCHES
+            }
+            rows.append({"task": task, "model": name, "score": f"{100 * scores[name][metric]:.1f}", **speeds})
+        if task == "sst2":
+            claims = claims_of(ratios, {name: values[metric] for name, values in scores.items()})
+    if not options.train:
+        write_result("composed", "python benchmarks/composed.py", rows, claims, options.out)
+
+
+def claims_of(ratios: dict[tuple[str, int], Interval], scores: dict[str, float]) -> dict[str, Interval]:
+    """The claims' values of the task that they are about."""
+    int8 = ratios["MiniLM, int8", 32]
+    ours = ratios[RESULT, 32]
+    kept = scores[RESULT] / scores[START]
+    return {
+        "composed-throughput": ours,
+        "composed-latency": ratios[RESULT, 1],
+        "composed-kept": (kept, kept, kept),
+        "composed-against-int8": (ours[0] / int8[0], ours[1] / int8[2], ours[2] / int8[1]),
+    }
+
+
+if __name__ == "__main__":
+    main()
