@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from bertpress import data_commands, reduction_commands, search_commands, training_commands
+from bertpress import data_commands, export_commands, reduction_commands, search_commands, training_commands
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.options import (
     InputOption,
@@ -35,6 +35,7 @@ app = typer.Typer(
 training_commands.add_to(app)
 data_commands.add_to(app)
 reduction_commands.add_to(app)
+export_commands.add_to(app)
 search_commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""

@@ -173,7 +173,7 @@ def load_for_task(
     encoder_of(config)
     check_head(config, task.head)
     if head_labels is not None:
-        _name_labels(config, name, head_labels)
+        name_labels(config, name, head_labels)
     refusal = None
     try:
         task = task.aligned(config)
@@ -209,7 +209,12 @@ def _check_head(name: str, task: Task, missing: list[str], refusal: RequestError
         raise refusal
 
 
-def _name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+def name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+    """Let a configuration have outputs of these names, in place.
+
+    Raises:
+        RequestError: its head has not as many.
+    """
     if len(labels) != config.num_labels:
         raise RequestError(
             f"--head-labels names {len(labels)} labels, but {name} has a head of {config.num_labels} outputs."

@@ -196,11 +196,33 @@ def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:
     source = recipe.model
     start = str(folder / job.plans[0].folder / "model") if job.starts_with_finetuning else recipe.model
     for plan in job.plans:  # the baseline comes last, and begins where the first step of the pressing did
-        _step(job, folder, plan, start if plan.folder == "baseline" else source, start)
+        if plan.folder == "baseline":
+            _step(job, folder, plan, start, start)
+            continue
+        _step(job, folder, plan, source, start)
         source = str(folder / plan.folder / "model")
     report = reporting.write(folder) if is_first_process() else None
+    if is_first_process():
+        _export(job, folder, source)
     barrier()
     return report or reporting.build(folder)
+
+
+def _export(job: Job, folder: Path, result: str) -> None:
+    """Turn the result, a model folder of the run, into what the recipe asks for."""
+    if not job.recipe.exports:
+        return
+    from bertpress.exports.exporting import Source, export
+    from bertpress.opening import open_whole
+
+    if job.recipe.steps[-1].saves_head:
+        model, task, _ = job.open_model(result)
+        source = Source(result, model.to("cpu"), job.tokenizer, task, job.runtime.threads)
+    else:
+        runtime = dataclasses.replace(job.runtime, device="cpu")
+        source = Source(result, open_whole(result, runtime), job.tokenizer, None, job.runtime.threads)
+    for wanted in job.recipe.exports:
+        export(source, wanted, folder / "export" / wanted.folder, job.runtime.say)
 
 
 def idle_devices(runtime: Runtime) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bertpress.config import Config
-from bertpress.errors import RequestError
+from bertpress.config import Config, build
+from bertpress.errors import RequestError, nearest
 from bertpress.files import reading
 
 RECORD = "export.json"
@@ -54,7 +55,19 @@ class OnnxExport(Config):
         return self.calibration == "static" or self.max_drop is not None
 
 
-EXPORTS: tuple[type[OnnxExport], ...] = (OnnxExport,)
+EXPORTS: dict[str, type[OnnxExport]] = {OnnxExport.name: OnnxExport}
+"""Format to its settings."""
+
+
+def of_format(name: str, settings: Mapping[str, Any]) -> OnnxExport:
+    """What is asked of a format.
+
+    Raises:
+        RequestError: there is no such format, or a setting is wrong.
+    """
+    if name not in EXPORTS:
+        raise RequestError(f"There is no export format '{name}'{nearest(name, list(EXPORTS))}.")
+    return build(EXPORTS[name], settings, where=name)
 
 
 def is_export(folder: str | Path) -> bool:

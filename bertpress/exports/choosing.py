@@ -86,6 +86,8 @@ class Choose:
     """(batch, width) tokens that stay, by their position in the row"""
     drawn: Tensor | None = None
     """(decisions, positions) scores of the selector `random`"""
+    quotas: Tensor | None = None
+    """(decisions, lengths) of rows of a length, the tokens that go on where shares are given"""
     options: int | None = None
     """rows of a question, which stand side by side, where these share decisions"""
 
@@ -139,6 +141,7 @@ class Choose:
         first = torch.arange(scores.shape[1], device=scores.device) == 0
         places = ranks(scores.masked_fill(~asked, -torch.inf).masked_fill(first, torch.inf))
         if settings.shares is not None:
-            keep = places < torch.ceil(settings.shares[step] * self.lengths.double() - 1e-9)[:, None]
+            assert self.quotas is not None
+            keep = places < self.quotas[step][self.lengths][:, None]
         keep = keep | (places < least)
         return keep if most is None else keep & (places < most)

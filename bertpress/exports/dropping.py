@@ -6,6 +6,7 @@ decisions are those of `choosing`. A skipped token's last state is its final one
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -106,10 +107,14 @@ class Served(nn.Module):
         self.model, self.drops, self.config = model, drops, model.config
         model.set_attn_implementation(PACKED)
         encoder: Any = model.base_model
-        steps = torch.arange(len(encoder.settings.layers))[:, None]
-        positions = torch.arange(self.config.max_position_embeddings)
-        self.register_buffer("drawn", scattered(positions + 7919 * steps), persistent=False)
-        self.register_buffer("always", torch.tensor(encoder.settings.always_keep), persistent=False)
+        settings, most = encoder.settings, self.config.max_position_embeddings
+        steps = torch.arange(len(settings.layers))[:, None]
+        shares = settings.shares or (1.0,) * len(settings.layers)
+        # Tables, because a graph rounds what Python and PyTorch compute in 64 bits.
+        quotas = [[math.ceil(share * length - 1e-9) for length in range(most + 1)] for share in shares]
+        self.register_buffer("drawn", scattered(torch.arange(most) + 7919 * steps), persistent=False)
+        self.register_buffer("quotas", torch.tensor(quotas), persistent=False)
+        self.register_buffer("always", torch.tensor(settings.always_keep), persistent=False)
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """What the model makes of a batch, with at least `input_ids` and `attention_mask`."""
@@ -128,6 +133,6 @@ class Served(nn.Module):
         lengths = common_lengths(input_ids, alive) if shares else flat.sum(1)
         forced = (ids[..., None] == self.always).any(-1) if settings.always_keep else None
         options: Any = input_ids.shape[1] if shares else None
-        choose = Choose(settings, encoder.policies, lengths, forced, self.drawn, options)
+        choose = Choose(settings, encoder.policies, lengths, forced, self.drawn, self.quotas, options)
         depth = len(encoder.get_submodule(encoder.places.layers))
         return Dropping(alive, depth, choose, encoder.token_outputs, self.drops)
