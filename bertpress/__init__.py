@@ -17,7 +17,7 @@ _HOME = {
     "dry_run": "bertpress.api",
     "evaluate": "bertpress.api",
     "explain": "bertpress.api",
-    "export": "bertpress.api",
+    "export": "bertpress.export_requests",
     "finetune": "bertpress.api",
     "import_model": "bertpress.api",
     "measure": "bertpress.api",
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
         dry_run,
         evaluate,
         explain,
-        export,
         finetune,
         import_model,
         measure,
@@ -68,6 +67,7 @@ if TYPE_CHECKING:
     )
     from bertpress.augmentation import Augmentation
     from bertpress.errors import AnswerNo, RequestError
+    from bertpress.export_requests import export
     from bertpress.methods.finetune import Finetune
     from bertpress.methods.method import Training
     from bertpress.methods.theseus import Theseus

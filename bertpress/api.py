@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
+from bertpress.export_requests import export as export
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import Speed, open_model, open_texts, open_whole, prepare
+from bertpress.opening import Speed, open_model, open_texts, prepare
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
@@ -214,51 +215,6 @@ def measure(
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
     other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
     return timed(loaded, other, data, batch_size, seconds)
-
-
-def export(
-    model: str,
-    out: str | Path,
-    *,
-    format: str = "onnx",
-    task: str | Mapping[str, Any] | TaskSpec | None = None,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Write a model for another runtime; what the export says of itself, as in its ``export.json``.
-
-    Args:
-        model: folder, run, or hub name.
-        out: the folder; one that holds the same export is left as it is.
-        format: a key of `exports.EXPORTS`.
-        task: rows to compare, score and time the export on; int8 may need its training rows.
-        settings: of the format, such as ``precision="int8"``.
-
-    Raises:
-        RequestError: the request was wrong; nothing was written.
-        AnswerNo: int8 loses more than `max_drop`.
-    """
-    from bertpress import exports
-    from bertpress.exports import exporting
-    from bertpress.loading import load_tokenizer
-
-    wanted = exports.of_format(format, settings)
-    if exports.is_export(model):
-        raise RequestError(f"{model} is an export already; give the model that it was made of.")
-    runtime, speed = dataclasses.replace(runtime or Runtime(), device="cpu"), Speed(profile, token_threshold)
-    data = None
-    if task is None:
-        loaded = open_whole(model, runtime, speed)
-    else:
-        loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    tokenizer = load_tokenizer(model, runtime.trust_remote_code) if data is None else data.tokenizer
-    source = exporting.Source(model, loaded, tokenizer, data, runtime.threads)
-    return exporting.export(source, wanted, Path(out), runtime.say)
 
 
 def augment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def export(
     if out is None:
         raise RequestError("Name the folder of the export with --out.")
     given = {"precision": precision, "calibration": calibration, "max_drop": max_drop, "execution": execution}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     record = api.export(
         model, out, format=format_name, task=options.task_or_none(task), **options.arguments(), **settings
     )

@@ -222,6 +222,24 @@ def name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) ->
     name_outputs(config, labels)
 
 
+def load_whole(name: str, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model in float32 with the head that it has, for no task.
+
+    Raises:
+        RequestError: no such model, or one that lacks weights.
+    """
+    from bertpress.encoders import encoder_of
+
+    config = load_config(name, trust_remote_code)
+    encoder_of(config)
+    has = auto_class(config.architectures)
+    head = next(head for head in (*OWN_CLASSES, *AUTO_CLASSES) if class_of_head(head) == has)
+    model, missing = load_weights(name, config, head, True, trust_remote_code)
+    if missing:
+        raise RequestError(f"{name} lacks weights of its head ({', '.join(missing[:4])}); fine-tune it first.")
+    return model
+
+
 def load_weights(
     name: str, config: PretrainedConfig, head: str | None, fits: bool, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, list[str]]:

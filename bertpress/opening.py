@@ -198,25 +198,13 @@ def _load_export(
 
 
 def open_whole(model: str, runtime: Runtime, speed: Speed = OWN) -> PreTrainedModel:
-    """A model with the head that it has, for no task.
-
-    Raises:
-        RequestError: it lacks weights, or is an export already.
-    """
-    from bertpress.encoders import encoder_of
-    from bertpress.loading import AUTO_CLASSES, OWN_CLASSES, auto_class, class_of_head, load_config, load_weights
+    """A model with the head that it has, for no task."""
+    from bertpress.loading import load_whole
 
     prepare(runtime)
     if speed != OWN:
         require_reduction(model, runtime)
-    config = load_config(model, runtime.trust_remote_code)
-    encoder_of(config)
-    has = auto_class(config.architectures)
-    head = next(head for head in (*OWN_CLASSES, *AUTO_CLASSES) if class_of_head(head) == has)
-    loaded, missing = load_weights(model, config, head, True, runtime.trust_remote_code)
-    if missing:
-        raise RequestError(f"{model} lacks weights of its head (missing: {', '.join(missing[:4])}); fine-tune it first.")
-    loaded.to(runtime.device or default_device())
+    loaded: PreTrainedModel = load_whole(model, runtime.trust_remote_code).to(runtime.device or default_device())
     if speed != OWN:
         set_speed(model, loaded, speed)
     return loaded

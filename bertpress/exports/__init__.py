@@ -27,11 +27,11 @@ class OnnxExport(Config):
     precision: Literal["fp32", "int8"] = "fp32"
     """numbers that weights are stored as and products are computed in"""
     calibration: Literal["dynamic", "static"] = "dynamic"
-    """int8: ranges of states are measured in each pass (dynamic), or once on rows of the task's training split (static)"""
+    """int8: ranges of states are measured in each pass (dynamic), or once on training rows of the task (static)"""
     calibration_rows: int = Field(256, ge=1)
     """int8: training rows that ranges and sensitivities are measured on, at most"""
     max_drop: float | None = Field(None, ge=0)
-    """int8: most points of the primary metric that may be lost; the parts that suffer most stay fp32 until that holds"""
+    """int8: most points of the primary metric that may be lost; the most sensitive parts stay fp32 until that holds"""
     execution: Literal["gather", "masked"] = "gather"
     """of a model that skips tokens: leave them out (gather), or compute and hide them, which is no faster, for runtimes
     whose shapes may not depend on the data (masked)"""

@@ -39,7 +39,8 @@ def require_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise RequestError(
-            f'Exports to ONNX need packages that are not installed ({", ".join(missing)}); run: pip install "bertpress[onnx]"'
+            f"Exports to ONNX need packages that are not installed ({', '.join(missing)}); "
+            'run: pip install "bertpress[onnx]"'
         )
 
 
@@ -54,7 +55,10 @@ def write_graph(model: PreTrainedModel, sample: Mapping[str, Tensor], drops: boo
     from transformers.exporters import OnnxConfig, OnnxExporter
 
     traced = Served(model, drops) if is_reduced(model.config) else model
-    axes = {name: dict.fromkeys(range(min(value.dim(), _free_axes(name, sample))), torch.export.Dim.AUTO) for name, value in sample.items()}
+    axes = {
+        name: dict.fromkeys(range(min(value.dim(), _free_axes(name, sample))), torch.export.Dim.AUTO)
+        for name, value in sample.items()
+    }
     with quiet():
         try:
             program, _ = OnnxExporter().export_program(

@@ -44,8 +44,10 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any]) -> str:
     ]
     opening = _OPENING.format(graph=GRAPH, outputs=list(record["outputs"]))
     return (
-        f"# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch size and "
-        f"length.\n\n" + "\n".join(lines) + f"\n\n```python\n{opening}```\n\n`export.json` says all of this to programs.\n"
+        f"# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch "
+        "size and length.\n\n"
+        + "\n".join(lines)
+        + f"\n\n```python\n{opening}```\n\n`export.json` says all of this to programs.\n"
     )
 
 

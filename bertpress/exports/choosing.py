@@ -1,4 +1,4 @@
-"""Which tokens go on, in tensors of the shape of the batch: the decisions of `models.deciding` as a graph can hold them.
+"""Which tokens go on, in tensors of the batch's shape: the decisions of `models.deciding` as a graph can hold them.
 
 The tokens alive of a batch are a table, (batch, width). Those that go on move to the front of their row, so that its
 first column always holds the first tokens, and the table can be cut to the most that one row keeps.

@@ -35,6 +35,10 @@ class Dropping:
     """
 
     collected = None
+    hidden: Tensor
+    """(batch, width, size) states of the tokens that are left"""
+    whole: Tensor | None
+    """(batch * length + 1, size) states where their tokens stand"""
 
     def __init__(self, alive: Alive, depth: int, choose: Choose, token_outputs: bool, drops: bool) -> None:
         self.alive, self.depth, self.choose, self.token_outputs, self.drops = alive, depth, choose, token_outputs, drops
@@ -75,8 +79,8 @@ class Dropping:
             return
         self.put_back()
         most: Any = counts.max().item()
-        torch._check(most >= 1)
-        torch._check(most <= keep.shape[1])
+        torch._check(most >= 1)  # type: ignore[no-untyped-call]
+        torch._check(most <= keep.shape[1])  # type: ignore[no-untyped-call]
         columns = front(keep)[:, :most]
         self.hidden = rows_of(self.hidden, columns)
         self.token = self.alive = self.alive.kept(keep, columns)
@@ -105,6 +109,9 @@ class Served(nn.Module):
     def __init__(self, model: PreTrainedModel, drops: bool) -> None:
         super().__init__()
         self.model, self.drops, self.config = model, drops, model.config
+        self.drawn: Tensor
+        self.quotas: Tensor
+        self.always: Tensor
         model.set_attn_implementation(PACKED)
         encoder: Any = model.base_model
         settings, most = encoder.settings, self.config.max_position_embeddings
@@ -131,7 +138,7 @@ class Served(nn.Module):
         alive = Alive.of(flat)
         shares = settings.shared and input_ids.dim() == 3
         lengths = common_lengths(input_ids, alive) if shares else flat.sum(1)
-        forced = (ids[..., None] == self.always).any(-1) if settings.always_keep else None
+        forced = torch.isin(ids, self.always) if settings.always_keep else None
         options: Any = input_ids.shape[1] if shares else None
         choose = Choose(settings, encoder.policies, lengths, forced, self.drawn, self.quotas, options)
         depth = len(encoder.get_submodule(encoder.places.layers))

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 TRACED = ((9, 5), 3)
 """Lengths of the rows that a graph is traced with, and options of a question: nothing is 1, or equal by accident."""
-COMPARED: tuple[tuple[tuple[int, ...], int], ...] = (((12, 7, 3, 12), 2), ((1,), 2), ((33,), 4), ((128, 20), 3), ((6, 6, 6), 1))
+COMPARED: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((12, 7, 3, 12), 2),
+    ((1,), 2),
+    ((33,), 4),
+    ((128, 20), 3),
+    ((6, 6, 6), 1),
+)
 """The same of batches by which a graph is compared: other sizes and lengths than traced, one row and one token too."""
 
 
@@ -89,7 +95,7 @@ def task_feeds(graph: Recording, task: Task, rows: Rows, count: int) -> list[Fee
         for size, number in sizes.items():
             batches = latency_batches(task, (size,), "cpu", number, rows) if number else {}
             for batch in itertools.chain(*batches.values()):
-                task.forward(graph, batch)  # type: ignore[arg-type]  # a graph stands in for its model
+                task.forward(graph, batch)  # a graph stands in for its model
     return graph.feeds
 
 

@@ -39,7 +39,8 @@ class Trial:
     def __str__(self) -> str:
         low, high = (100 * float(self.test[end]) for end in ("low", "high"))
         without = ", ".join(self.left_out) or "nothing"
-        return f"leaving out {without} changes {self.test['metric']} by {-self.drop:+.2f} points ({low:+.2f} to {high:+.2f})"
+        change = f"{self.test['metric']} by {-self.drop:+.2f} points ({low:+.2f} to {high:+.2f})"
+        return f"leaving out {without} changes {change}"
 
 
 def mean_change(graph: OnnxModel, other: OnnxModel, feeds: Sequence[Feed]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,8 @@ def quantize(source: Path, target: Path, nodes: Collection[str], feeds: Sequence
 
     common: Mapping[str, Any] = {
         "op_types_to_quantize": list(OPERATIONS),
-        "nodes_to_quantize": list(nodes),
+        # The tools split a Gemm into a MatMul of this name and an addition before they look at names.
+        "nodes_to_quantize": [name for node in nodes for name in (node, f"{node}_MatMul")],
         "per_channel": True,
         "reduce_range": saturates(),
         "weight_type": QuantType.QInt8,

@@ -91,7 +91,7 @@ class OnnxModel(nn.Module):
     def _by_question(self, batch: dict[str, Tensor], groups: Tensor) -> Outputs:
         """A score for each row, of questions that are run one by one."""
         scores = torch.empty(len(groups), 1)
-        for group in groups.unique():
+        for group in sorted(set(groups.tolist())):
             rows = groups == group
             question = {name: value[rows].flatten(0, 1)[None] for name, value in batch.items()}
             found = self.run({name: value.numpy() for name, value in question.items()})

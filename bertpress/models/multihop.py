@@ -102,7 +102,7 @@ class MultiHopHead:
         rows, places = torch.nonzero(sentences[..., 0] != NOWHERE, as_tuple=True)
         firsts, lasts = sentences[rows, places].unbind(-1)
         pairs = torch.cat([states[rows, firsts], states[rows, lasts]], dim=-1)  # (sentences of all rows, 2 width)
-        found = self.sent_classifier(functional.gelu(self.sent_linear(pairs)))
+        found: Tensor = self.sent_classifier(functional.gelu(self.sent_linear(pairs)))
         table = found.new_zeros(batch * length, 2).index_put((rows * length + firsts,), found)
         return table.view(batch, length, 2)
 

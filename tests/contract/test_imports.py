@@ -51,7 +51,7 @@ LAYERS = (
     ("sections", "search_figures"),
     ("rendering", "token_summary", "trace_page", "planning", "importing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
-    ("opening", "profiles", "explaining"),
+    ("opening", "profiles", "explaining", "export_requests"),
     ("api", "sweeping", "pretraining", "search_requests"),
     ("demo", "options"),
     ("training_commands", "data_commands", "reduction_commands", "search_commands", "export_commands"),
