@@ -164,13 +164,14 @@ class Making:
         """Rows of latency, int8 in turn with fp32, and fp32 with PyTorch."""
         task, model = self.source.task, self.source.model
         is_int8 = self.wanted.precision == "int8"
-        start, forward = (plain, latency.run_model) if is_int8 else (model, latency.run_model)
+        start: Any = plain if is_int8 else model
+        forward: latency.Forward = latency.run_model
         if task is not None:
             batches: Any = latency_batches(task, (1, BATCH), model.device)
-            forward = task.forward  # type: ignore[assignment]
+            forward = task.forward
         else:
             batches = self._made_batches(graph)
-        rows = latency.latency_rows(start, graph, batches, SECONDS, forward)
+        rows = latency.latency_rows(start, graph, batches, seconds=SECONDS, forward=forward)
         against = "the same graph in fp32" if is_int8 else "PyTorch"
         for row in rows:
             row["against_what"] = against
@@ -180,8 +181,8 @@ class Making:
         return rows
 
     def _made_batches(self, graph: OnnxModel) -> dict[int, list[dict[str, Tensor]]]:
-        lengths = {1: [(32,), (128,)], BATCH: [(32,) * BATCH, (64,) * BATCH]}
+        lengths = {1: (32, 128), BATCH: (32, 64)}
         return {
-            size: [inputs.made_batch(graph.config, graph.inputs, each, 2) for each in several]
+            size: [inputs.made_batch(graph.config, graph.inputs, (length,) * size, 2) for length in several]
             for size, several in lengths.items()
         }

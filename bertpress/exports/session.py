@@ -78,14 +78,15 @@ class OnnxModel(nn.Module):
             "token_type_ids": token_type_ids,
             "sentences": sentences,
         }
-        batch = {name: value for name, value in given.items() if value is not None and name in self.inputs}
+        batch = {name: value for name, value in given.items() if value is not None}
         if groups is not None:
             return self._by_question(batch, groups)
         found = self.run({name: value.numpy() for name, value in batch.items()})
         return Outputs({name: torch.from_numpy(value) for name, value in found.items()})
 
     def run(self, feed: Feed) -> Feed:
-        """The graph's outputs by name."""
+        """The graph's outputs by name; inputs that it does not have are left out."""
+        feed = {name: value for name, value in feed.items() if name in self.inputs}
         return dict(zip(self.outputs, self.session.run(None, feed), strict=True))
 
     def _by_question(self, batch: dict[str, Tensor], groups: Tensor) -> Outputs:
