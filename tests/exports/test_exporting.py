@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_model
 from families import FAMILIES
 from models.making import SHAPES, make_compact
@@ -74,12 +75,25 @@ def test_a_graph_leaves_tokens_out(family: str, kind: str, fields: dict[str, Any
     found = parity(model, graph, feeds)
     assert found.holds, found
     assert found.decided_otherwise == 0
+    if kind == "ForMultipleChoice":
+        assert_asked_option_by_option(model, graph, feeds[0])
     inner = _with_output(graph, "layer 3 feed-forward")
     for feed in feeds:
         kept = graph.run(feed)["kept"]
         width = inner.run(feed)["inner"].shape[1]
         assert width == kept[:, -1].max(), "the last layer computes what is left of the longest row and no more"
     assert graph.run(feeds[0])["kept"][:, -1].max() < feeds[0]["input_ids"].shape[-1]
+
+
+def assert_asked_option_by_option(model: Any, graph: OnnxModel, feed: Feed) -> None:
+    """As tasks ask: options are rows of a batch, in any order, and `groups` says which belong together."""
+    questions, options = feed["input_ids"].shape[:2]
+    order = torch.randperm(questions * options, generator=torch.Generator().manual_seed(0))
+    rows = {name: value.flatten(0, 1)[order, None] for name, value in inputs.as_tensors(feed).items()}
+    groups = torch.arange(questions).repeat_interleave(options)[order]
+    with torch.inference_mode():
+        expected = model(**rows, groups=groups).logits
+    torch.testing.assert_close(graph(**rows, groups=groups).logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_masked_graph_keeps_its_shapes(tmp_path: Path) -> None:
