@@ -19,6 +19,7 @@ _HOME = {
     "dry_run": "bertpress.api",
     "evaluate": "bertpress.api",
     "explain": "bertpress.api",
+    "export": "bertpress.export_requests",
     "finetune": "bertpress.api",
     "import_model": "bertpress.api",
     "measure": "bertpress.api",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     )
     from bertpress.augmentation import Augmentation
     from bertpress.errors import AnswerNo, RequestError
+    from bertpress.export_requests import export
     from bertpress.methods.finetune import Finetune
     from bertpress.methods.method import Training
     from bertpress.methods.theseus import Theseus

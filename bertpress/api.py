@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bertpress.checking import check as check
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
+from bertpress.export_requests import export as export
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.opening import Speed, open_model, open_texts, prepare
@@ -211,10 +213,13 @@ def measure(
     Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself. The speed
     as in `evaluate`; `against` runs at its own.
     """
+    from bertpress.exports import is_export
     from bertpress.measuring import timed
 
     runtime = runtime or Runtime()
     speed = Speed(profile, token_threshold)
+    if any(name is not None and is_export(name) for name in (model, against)):
+        runtime = dataclasses.replace(runtime, device="cpu")  # where graphs run
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
     other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
     return timed(loaded, other, data, batch_size, seconds)

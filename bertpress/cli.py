@@ -15,6 +15,7 @@ import typer
 from bertpress import (
     check_commands,
     data_commands,
+    export_commands,
     plan_commands,
     reduction_commands,
     search_commands,
@@ -42,6 +43,7 @@ app = typer.Typer(
 training_commands.add_to(app)
 data_commands.add_to(app)
 reduction_commands.add_to(app)
+export_commands.add_to(app)
 search_commands.add_to(app)
 plan_commands.add_to(app)
 check_commands.add_to(app)

@@ -114,7 +114,7 @@ def _timed(
     rounds = times.shape[1]
     row: dict[str, Any] = {
         "batch": size,
-        "tokens": float(np.mean([shapes[index % len(shapes)][1] for index in range(rounds)])),
+        "tokens": float(np.mean([shapes[index % len(shapes)][-1] for index in range(rounds)])),
         "threads": torch.get_num_threads(),
         "device": _device(models[0]).type,
         "rounds": rounds,

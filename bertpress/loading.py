@@ -173,7 +173,7 @@ def load_for_task(
     encoder_of(config)
     check_head(config, task.head)
     if head_labels is not None:
-        _name_labels(config, name, head_labels)
+        name_labels(config, name, head_labels)
     refusal = None
     try:
         task = task.aligned(config)
@@ -209,12 +209,35 @@ def _check_head(name: str, task: Task, missing: list[str], refusal: RequestError
         raise refusal
 
 
-def _name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+def name_labels(config: PretrainedConfig, name: str, labels: tuple[str, ...]) -> None:
+    """Let a configuration have outputs of these names, in place.
+
+    Raises:
+        RequestError: its head has not as many.
+    """
     if len(labels) != config.num_labels:
         raise RequestError(
             f"--head-labels names {len(labels)} labels, but {name} has a head of {config.num_labels} outputs."
         )
     name_outputs(config, labels)
+
+
+def load_whole(name: str, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model in float32 with the head that it has, for no task.
+
+    Raises:
+        RequestError: no such model, or one that lacks weights.
+    """
+    from bertpress.encoders import encoder_of
+
+    config = load_config(name, trust_remote_code)
+    encoder_of(config)
+    has = auto_class(config.architectures)
+    head = next(head for head in (*OWN_CLASSES, *AUTO_CLASSES) if class_of_head(head) == has)
+    model, missing = load_weights(name, config, head, True, trust_remote_code)
+    if missing:
+        raise RequestError(f"{name} lacks weights of its head ({', '.join(missing[:4])}); fine-tune it first.")
+    return model
 
 
 def load_weights(

@@ -14,6 +14,7 @@ from bertpress.run import save_predictions
 from bertpress.skipping import Counting, annotate, over_split, plain_config
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
     from bertpress.recipe import Recipe
@@ -81,11 +82,19 @@ def timed(
     """
     batches = latency_batches(task, (1, batch_size), model.device)
     first, second = (model, None) if start is None else (start, model)
-    undecided = without_decisions(model) if is_reduced(model.config) else None
+    # A graph cannot be run without its decisions.
+    undecided = without_decisions(model) if is_reduced(model.config) and not is_graph(model) else None
     rows = latency.latency_rows(first, second, batches, seconds=seconds, forward=task.forward, undecided=undecided)
     if undecided is not None:
         annotate(rows, model, plain_config(model, start), task, batches)
     return rows
+
+
+def is_graph(model: nn.Module) -> bool:
+    """True for an exported graph that stands in for a model."""
+    from transformers import PreTrainedModel
+
+    return not isinstance(model, PreTrainedModel)
 
 
 def latency_batch(recipe: Recipe) -> int:

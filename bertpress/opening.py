@@ -154,9 +154,12 @@ def prepare(runtime: Runtime) -> None:
 def _load(
     model: str, data: Task, runtime: Runtime, speed: Speed, head_labels: tuple[str, ...] | None = None
 ) -> tuple[PreTrainedModel, Task]:
+    from bertpress.exports import is_export
     from bertpress.loading import load_for_task
     from bertpress.objective import choose_attention
 
+    if is_export(model):
+        return _load_export(model, data, runtime, speed, head_labels)
     loaded, aligned, _ = load_for_task(
         model, data, trust_remote_code=runtime.trust_remote_code, head_labels=head_labels
     )
@@ -165,6 +168,46 @@ def _load(
     if speed != OWN:
         set_speed(model, loaded, speed)
     return loaded, aligned
+
+
+def _load_export(
+    folder: str, data: Task, runtime: Runtime, speed: Speed, head_labels: tuple[str, ...] | None
+) -> tuple[PreTrainedModel, Task]:
+    """An exported graph, which stands in for the model that it was made of.
+
+    Raises:
+        RequestError: it has another head, or another speed than its own is wanted.
+    """
+    from bertpress.exports.session import open_export
+    from bertpress.loading import auto_class, class_of_head, load_config, name_labels
+
+    if speed != OWN:
+        raise RequestError(f"{folder} is an export, which has one speed; export the model at the speed that you want.")
+    config = load_config(folder)
+    has, wanted = auto_class(config.architectures), class_of_head(data.head)
+    if has != wanted:
+        raise RequestError(
+            f"{folder} was exported as {has}, but {data.name} needs {wanted}; export a model with that head."
+        )
+    if head_labels is not None:
+        name_labels(config, folder, head_labels)
+    aligned = data.aligned(config)
+    aligned.noted(config)
+    graph: Any = open_export(folder, config, runtime.threads, runtime.device)
+    return graph, aligned
+
+
+def open_whole(model: str, runtime: Runtime, speed: Speed = OWN) -> PreTrainedModel:
+    """A model with the head that it has, for no task."""
+    from bertpress.loading import load_whole
+
+    prepare(runtime)
+    if speed != OWN:
+        require_reduction(model, runtime)
+    loaded: PreTrainedModel = load_whole(model, runtime.trust_remote_code).to(runtime.device or default_device())
+    if speed != OWN:
+        set_speed(model, loaded, speed)
+    return loaded
 
 
 def set_speed(name: str, model: PreTrainedModel, speed: Speed) -> None:

@@ -15,6 +15,7 @@ from bertpress.bounds import Bounds
 from bertpress.config import Config, build, choice
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError, nearest
+from bertpress.exports import EXPORTS, OnnxExport
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.tasks.candidates.settings import CandidateSettings
@@ -122,6 +123,14 @@ def _task_to(value: TaskSpec) -> Any:
 
 _PARSE, _DUMP = choice({method.name: method for method in METHODS})
 Step = Annotated[SerializeAsAny[Method], _PARSE, _DUMP]
+Export = Annotated[OnnxExport, *choice(EXPORTS)]
+
+
+def _distinct(exports: tuple[OnnxExport, ...]) -> tuple[OnnxExport, ...]:
+    folders = [export.folder for export in exports]
+    if twice := next((name for name in folders if folders.count(name) > 1), None):
+        raise ValueError(f"two exports would be written to export/{twice}; leave one out")
+    return exports
 
 
 class Recipe(Config):
@@ -143,6 +152,8 @@ class Recipe(Config):
     """arithmetic of the training; results are stored in float32"""
     baseline: bool = True
     """also train the truncated baseline where a step changes the depth"""
+    exports: Annotated[tuple[Export, ...], AfterValidator(_distinct)] = ()
+    """what the result is turned into for other runtimes, in folders of the run's `export/`"""
     head_labels: tuple[str, ...] | None = None
     """label names in the order of the start model's head, where its configuration does not tell"""
 

@@ -96,7 +96,7 @@ class Decide:
         if self.settings.selector == "first":
             return self.mean(-position.float(), question.tokens)
         if self.settings.selector == "random":
-            return self.mean(_scattered(position + 7919 * question.step), question.tokens)
+            return self.mean(scattered(position + 7919 * question.step), question.tokens)
         assert question.received is not None
         return self.mean(question.received, question.tokens)
 
@@ -110,7 +110,7 @@ class Decide:
         return self.limited(ranks < tokens.per_token(quotas), scores, tokens, ranks)
 
 
-def _scattered(numbers: Tensor) -> Tensor:
+def scattered(numbers: Tensor) -> Tensor:
     """Numbers in [0, 1) that look drawn at random, one for each integer."""
     mixed = (numbers * 2654435761) % (1 << 32)
     mixed = ((mixed ^ (mixed >> 15)) * 2246822519) % (1 << 32)

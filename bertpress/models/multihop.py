@@ -92,11 +92,19 @@ class MultiHopHead:
         logits = torch.cat([span, span.new_zeros(*span.shape[:2], OUTPUTS - 2)], dim=-1)
         logits[:, 0, KIND] = kind
         if sentences is not None:
-            rows, places = torch.nonzero(sentences[..., 0] != NOWHERE, as_tuple=True)
-            firsts, lasts = sentences[rows, places].unbind(-1)
-            pairs = torch.cat([states[rows, firsts], states[rows, lasts]], dim=-1)  # (sentences of all rows, 2 width)
-            logits[rows, firsts, SENTENCE] = self.sent_classifier(functional.gelu(self.sent_linear(pairs)))
+            about = self._of_sentences(states, sentences).to(logits.dtype)
+            logits = torch.cat([logits[..., : SENTENCE.start], about], dim=-1)
         return MultiHopOutput(logits, found.get("hidden_states"), found.get("attentions"))
+
+    def _of_sentences(self, states: Tensor, sentences: Tensor) -> Tensor:
+        """(batch, length, 2): what is said of each sentence at its first token, 0 elsewhere."""
+        batch, length = states.shape[:2]
+        rows, places = torch.nonzero(sentences[..., 0] != NOWHERE, as_tuple=True)
+        firsts, lasts = sentences[rows, places].unbind(-1)
+        pairs = torch.cat([states[rows, firsts], states[rows, lasts]], dim=-1)  # (sentences of all rows, 2 width)
+        found: Tensor = self.sent_classifier(functional.gelu(self.sent_linear(pairs)))
+        table = found.new_zeros(batch * length, 2).index_put((rows * length + firsts,), found)
+        return table.view(batch, length, 2)
 
 
 def pooled(states: Tensor, mask: Tensor | None) -> Tensor:

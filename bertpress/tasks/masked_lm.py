@@ -237,7 +237,8 @@ class MaskedLanguageModel(TextRows):
     def forward(self, model: PreTrainedModel, batch: Mapping[str, Tensor], **asked: Any) -> MaskedTokens:
         found = model.base_model(**self.inputs_of(model, batch), **asked)
         where = batch["labels"] != IGNORED  # (batch, length)
-        logits = masked_lm_logits(model, found.last_hidden_state[where])
+        whole = found.get("logits")  # of an exported graph, whose head is inside
+        logits = masked_lm_logits(model, found.last_hidden_state[where]) if whole is None else whole[where]
         return MaskedTokens(logits, batch["labels"][where], where, found.get("hidden_states"))
 
     def positions(self, tokens: int) -> int:

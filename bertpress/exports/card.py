@@ -1,0 +1,67 @@
+"""The README of an export folder: what it is, how it is opened without this package, what it scores and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bertpress.exports import GRAPH
+from bertpress.latency import describe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_OPENING = """import onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+session = onnxruntime.InferenceSession("FOLDER/{graph}")
+names = {{found.name for found in session.get_inputs()}}
+encoded = tokenizer(["a text", "another one"], padding=True, return_tensors="np")
+outputs = session.run({outputs}, {{name: value for name, value in encoded.items() if name in names}})
+"""
+
+
+def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any]) -> str:
+    """The card of an export.
+
+    Args:
+        name: the model that it was made of.
+        config: of that model.
+        record: what the export says of itself.
+    """
+    precision, parity = record["request"]["precision"], record["parity"]
+    lines = [
+        *(
+            f"- {split}: " + ", ".join(f"{metric} {100 * value:.1f}" for metric, value in values.items())
+            for split, values in record["metrics"].items()
+        ),
+        f"- {record['size_bytes'] / 1e6:.1f} MB",
+        f"- the fp32 graph agrees with the model on {parity['rows']} rows: outputs are apart by at most "
+        f"{parity['difference']:.1e} of the largest one",
+        *(f"- against {row['against_what']}: {describe(row)}" for row in record["latency"]),
+        *_about_int8(record.get("int8")),
+    ]
+    opening = _OPENING.format(graph=GRAPH, outputs=list(record["outputs"]))
+    return (
+        f"# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch "
+        "size and length.\n\n"
+        + "\n".join(lines)
+        + f"\n\n```python\n{opening}```\n\n`export.json` says all of this to programs.\n"
+    )
+
+
+def _about_int8(int8: Mapping[str, Any] | None) -> list[str]:
+    if int8 is None:
+        return []
+    left_out = ", ".join(int8["left_out"]) or "nothing"
+    lines = [f"- left out of int8: {left_out}; norms, softmax and products of two states are fp32 always"]
+    if int8["seven_bits"]:
+        lines.append("- weights keep to 7 bits, as this processor's sums of int8 products would overflow with 8")
+    if paired := int8["paired"]:
+        low, high = 100 * paired["low"], 100 * paired["high"]
+        lines.append(
+            f"- against fp32 on {paired['examples']} rows, {paired['metric']} changes by "
+            f"{100 * paired['difference']:+.2f} points ({low:+.2f} to {high:+.2f})"
+        )
+    return lines

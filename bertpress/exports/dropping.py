@@ -1,0 +1,145 @@
+"""A model that skips tokens in steps that a graph can hold: sizes follow the data, and no size is a Python number.
+
+The walks of `models.walks` count tokens in Python, which no exported graph can. `Dropping` takes their place; its
+decisions are those of `choosing`. A skipped token's last state is its final one, as there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from bertpress.exports.choosing import Alive, Choose, common_lengths, front, rows_of
+from bertpress.models.deciding import scattered
+from bertpress.models.packed_attention import PACKED, Received
+
+KEPT = "kept"
+"""The output that says how many tokens of each row went on, (batch, decisions)."""
+
+
+class Dropping:
+    """One forward pass through the layers.
+
+    Args:
+        alive: the tokens of the batch.
+        depth: number of layers.
+        choose: makes the decisions.
+        token_outputs: the result is every token's last state, (batch, length, size), 0 for padding; else the first
+            token's, (batch, 1, size).
+        drops: leave out what does not go on; else everything is computed and hidden, so that no shape depends on the
+            data.
+    """
+
+    collected = None
+    hidden: Tensor
+    """(batch, width, size) states of the tokens that are left"""
+    whole: Tensor | None
+    """(batch * length + 1, size) states where their tokens stand"""
+
+    def __init__(self, alive: Alive, depth: int, choose: Choose, token_outputs: bool, drops: bool) -> None:
+        self.alive, self.depth, self.choose, self.token_outputs, self.drops = alive, depth, choose, token_outputs, drops
+        self.batch, self.length = alive.present.shape
+        self.layers = choose.settings.layers
+        self.kept: list[Tensor] = []
+        self.received: Received | None = None
+
+    def step(self, index: int, layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the encoder's loop sees as its layer `index`."""
+        if index == 0:
+            self.enter(hidden)
+        if index in self.layers:
+            self.reduce(self.layers.index(index))
+        looks = self.choose.settings.selector == "attention" and index + 1 in self.layers
+        self.received = Received() if looks else None
+        present = self.alive.present
+        mask = present[:, None, None, :].expand(-1, 1, present.shape[1], -1)
+        out = layer(self.hidden, mask, *args, received=self.received, **kwargs)
+        self.hidden = out if self.drops else torch.where(present[..., None], out, self.hidden)
+        return self.result() if index == self.depth - 1 else hidden
+
+    def enter(self, hidden: Tensor) -> None:
+        """Take the states below the first layer, (batch, length, size)."""
+        self.hidden = rows_of(hidden, self.alive.place)
+        self.token = self.alive  # where each state that is not dropped belongs
+        # One more row takes what belongs nowhere.
+        self.whole = hidden.new_zeros(self.batch * self.length + 1, hidden.shape[-1]) if self.token_outputs else None
+
+    def reduce(self, step: int) -> None:
+        """One decision, and what follows from it."""
+        received = None if self.received is None else self.received.share
+        keep = self.choose(step, self.hidden, self.alive, received)
+        counts = keep.sum(1)
+        self.kept.append(counts)
+        if not self.drops:
+            self.alive = Alive(self.alive.place, self.alive.rank, keep)
+            return
+        self.put_back()
+        most: Any = counts.max().item()
+        torch._check(most >= 1)  # type: ignore[no-untyped-call]
+        torch._check(most <= keep.shape[1])  # type: ignore[no-untyped-call]
+        columns = front(keep)[:, :most]
+        self.hidden = rows_of(self.hidden, columns)
+        self.token = self.alive = self.alive.kept(keep, columns)
+
+    def put_back(self) -> None:
+        """Write the states where their tokens stand in the whole; those of tokens that go on are written over later."""
+        if self.whole is None:
+            return
+        row = torch.arange(self.batch, device=self.hidden.device)[:, None] * self.length
+        place = torch.where(self.token.present, row + self.token.place, self.batch * self.length)
+        self.whole = self.whole.index_put((place.flatten(),), self.hidden.flatten(0, 1))
+
+    def result(self) -> Tensor:
+        """What the layers above the last one see."""
+        self.put_back()
+        return self.hidden[:, :1] if self.whole is None else self.whole[:-1].view(self.batch, self.length, -1)
+
+
+class Served(nn.Module):
+    """A model that skips tokens, from tensors to tensors: its outputs by name, and the tokens kept.
+
+    Args:
+        drops: see `Dropping`.
+    """
+
+    def __init__(self, model: PreTrainedModel, drops: bool) -> None:
+        super().__init__()
+        self.model, self.drops, self.config = model, drops, model.config
+        self.drawn: Tensor
+        self.quotas: Tensor
+        self.always: Tensor
+        model.set_attn_implementation(PACKED)
+        encoder: Any = model.base_model
+        settings, most = encoder.settings, self.config.max_position_embeddings
+        steps = torch.arange(len(settings.layers))[:, None]
+        shares = settings.shares or (1.0,) * len(settings.layers)
+        # Tables, because a graph rounds what Python and PyTorch compute in 64 bits.
+        quotas = [[math.ceil(share * length - 1e-9) for length in range(most + 1)] for share in shares]
+        self.register_buffer("drawn", scattered(torch.arange(most) + 7919 * steps), persistent=False)
+        self.register_buffer("quotas", torch.tensor(quotas), persistent=False)
+        self.register_buffer("always", torch.tensor(settings.always_keep), persistent=False)
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """What the model makes of a batch, with at least `input_ids` and `attention_mask`."""
+        walk = self.new_walk(inputs["input_ids"], inputs["attention_mask"].bool())
+        outputs = self.model(**inputs, walk=walk, return_dict=True)
+        found = {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
+        return {**found, KEPT: torch.stack(walk.kept, dim=1)} if walk.kept else found
+
+    def new_walk(self, input_ids: Tensor, valid: Tensor) -> Dropping:
+        """A forward pass with the model's own decisions; rows may be options of questions, with an axis more."""
+        encoder: Any = self.model.base_model
+        settings = encoder.settings
+        ids, flat = (tensor.flatten(0, -2) for tensor in (input_ids, valid))
+        alive = Alive.of(flat)
+        shares = settings.shared and input_ids.dim() == 3
+        lengths = common_lengths(input_ids, alive) if shares else flat.sum(1)
+        forced = torch.isin(ids, self.always) if settings.always_keep else None
+        options: Any = input_ids.shape[1] if shares else None
+        choose = Choose(settings, encoder.policies, lengths, forced, self.drawn, self.quotas, options)
+        depth = len(encoder.get_submodule(encoder.places.layers))
+        return Dropping(alive, depth, choose, encoder.token_outputs, self.drops)

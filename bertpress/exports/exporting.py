@@ -1,0 +1,116 @@
+"""From a model to an export folder, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bertpress.errors import RequestError
+from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read_record
+from bertpress.exports.adapter import PACKAGES, require_packages
+from bertpress.exports.card import card
+from bertpress.exports.making import Making, Source
+from bertpress.files import new_folder, write_json, write_text
+
+
+def export(
+    source: Source, wanted: OnnxExport, out: Path, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Write an export folder, or find that it is there; what its record says.
+
+    Args:
+        source: a model on the CPU, and perhaps a task.
+        out: the folder; one that holds the same export is left as it is.
+
+    Raises:
+        RequestError: something is missing, or `out` is taken.
+        AnswerNo: int8 loses more than is allowed.
+        RuntimeError: the model cannot be traced, or the graph does not say what the model says.
+    """
+    require_packages()
+    _check(source, wanted)
+    source.model.eval()
+    request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity()}
+    if _holds(out, request):
+        say(f"{out} holds this export already")
+        return read_record(out)
+    began = time.perf_counter()
+    with _new_export(out) as folder:
+        work = folder / "work"
+        work.mkdir()
+        made = Making(source, wanted, folder, work, say).run()
+        shutil.rmtree(work)
+        record = {
+            "schema": SCHEMA,
+            "source": source.name,
+            "request": request,
+            **made,
+            "size_bytes": sum(file.stat().st_size for file in folder.glob(f"{GRAPH}*")),
+            "seconds": time.perf_counter() - began,
+            "versions": _versions(),
+        }
+        write_text(folder / "README.md", card(source.name, source.model.config, record))
+        write_json(folder / RECORD, record)
+    return record
+
+
+def _check(source: Source, wanted: OnnxExport) -> None:
+    task = source.task
+    if task is None:
+        if wanted.needs_task:
+            what = "max_drop" if wanted.max_drop is not None else "static calibration"
+            raise RequestError(f"{what} needs rows of a task; name it with --task.")
+        return
+    if wanted.needs_task and "train" not in task.splits:
+        raise RequestError(
+            f"{task.name} has no training rows to measure ranges and sensitivities on; it has {', '.join(task.splits)}."
+        )
+    if wanted.max_drop is not None and not task.has_labels(task.dev_split):
+        raise RequestError(f"max_drop compares scores, but the {task.dev_split} rows of {task.name} have no labels.")
+
+
+def _holds(out: Path, request: Mapping[str, Any]) -> bool:
+    """True if `out` holds this very export, False if it can be taken.
+
+    Raises:
+        RequestError: it holds something else.
+    """
+    if is_export(out):
+        there = read_record(out).get("request", {})
+        differing = [name for name in request if there.get(name) != request[name]]
+        if differing:
+            raise RequestError(f"{out} holds another export (other {', '.join(differing)}); choose another --out.")
+        return True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"{out} holds files that are no export; choose a new or an empty folder for --out.")
+    return False
+
+
+@contextmanager
+def _new_export(out: Path) -> Iterator[Path]:
+    """A folder that takes its name when it is complete.
+
+    Raises:
+        RequestError: it cannot be made.
+    """
+    folder = new_folder(out)
+    try:
+        inside = folder.__enter__()
+    except OSError as error:
+        raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
+    try:
+        yield inside
+    except BaseException as error:
+        folder.__exit__(type(error), error, error.__traceback__)
+        raise
+    folder.__exit__(None, None, None)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("bertpress", "torch", "transformers", *PACKAGES)}

@@ -1,0 +1,188 @@
+"""The parts of an export in their order: the graph, its parity, int8, what stands beside it, scores and latency."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from bertpress import latency
+from bertpress.evaluation import logits_of
+from bertpress.exports import GRAPH, OnnxExport, inputs, leaving_out
+from bertpress.exports.adapter import write_graph
+from bertpress.exports.parity import parity
+from bertpress.exports.quantizing import parts_of, quantize, saturates
+from bertpress.exports.session import Feed, OnnxModel, Recording
+from bertpress.files import digest, write_json
+from bertpress.fingerprints import tokenizer_digest, weights_digest
+from bertpress.loading import clear_limits, tokenizer_for
+from bertpress.measuring import latency_batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.tasks.task import Task
+
+COMPARED_ROWS = 64
+"""Rows of the development split on which a graph is compared with its model."""
+SECONDS = 3.0
+"""Time for measuring each batch size."""
+BATCH = 8
+"""The batch size that latency is measured at beside 1."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported."""
+
+    name: str
+    """as it was asked for"""
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    task: Task | None = None
+    """gives rows that are scored and timed, and training rows for int8"""
+    threads: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """By which an export is told from others: digests of all that goes into it."""
+        config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
+        settings = getattr(self.model.base_model, "settings", None)
+        return {
+            "weights": weights_digest(self.model),
+            "config": digest(repr(sorted(config.items())).encode(), repr(settings).encode()),
+            "tokenizer": tokenizer_digest(self.tokenizer),
+            "task": None if self.task is None else self.task.name,
+            "data": {} if self.task is None else dict(self.task.sources),
+        }
+
+
+@dataclass
+class Making:
+    """One export as it is made."""
+
+    source: Source
+    wanted: OnnxExport
+    folder: Path
+    work: Path
+    """for what is not kept"""
+    say: Callable[[str], None]
+
+    def run(self) -> dict[str, Any]:
+        """Write everything but card and record; what the record says of it."""
+        source, wanted, model = self.source, self.wanted, self.source.model
+        names = inputs.input_names(model, source.tokenizer)
+        self.say(f"tracing {type(model).__name__}")
+        plain_file = self.folder / GRAPH if wanted.precision == "fp32" else self.work / GRAPH
+        write_graph(
+            model, inputs.made_batch(model.config, names, *inputs.TRACED), wanted.execution == "gather", plain_file
+        )
+        plain = Recording(plain_file, model.config, source.threads)
+        made: dict[str, Any] = {"inputs": plain.inputs, "outputs": plain.outputs, **self._parity(plain, names)}
+        graph: OnnxModel = plain
+        if wanted.precision == "int8":
+            made["int8"] = self._int8(plain)
+            graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
+            made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
+        self._save_others()
+        return {**made, "metrics": self._metrics(graph), "latency": self._latency(graph, plain)}
+
+    def _parity(self, plain: Recording, names: Sequence[str]) -> dict[str, Any]:
+        task, model = self.source.task, self.source.model
+        feeds = inputs.made_feeds(model.config, names)
+        if task is not None:
+            feeds += inputs.task_feeds(plain, task, task.encoded(task.dev_split), COMPARED_ROWS)
+        found = parity(model, plain, feeds)
+        if not found.holds:
+            raise RuntimeError(
+                f"the graph of a {type(model).__name__} does not say what the model says: outputs are apart by "
+                f"{found.difference:.1e} of the largest one (at most {found.bound:.0e}), and of "
+                f"{found.decided_otherwise} of {found.rows} rows other tokens are skipped; nothing was kept"
+            )
+        self.say(
+            f"the graph agrees with the model on {found.rows} rows: apart by {found.difference:.1e} of the largest"
+        )
+        return {"parity": found.to_dict()}
+
+    def _int8(self, plain: Recording) -> dict[str, Any]:
+        wanted, task = self.wanted, self.source.task
+        parts = parts_of(plain.file, plain.config)
+        rows: list[Feed] = []
+        if wanted.needs_task:
+            assert task is not None
+            rows = inputs.task_feeds(plain, task, task.encoded("train"), wanted.calibration_rows)
+        ranges = rows if wanted.calibration == "static" else None
+        about = {"parts": list(parts), "seven_bits": saturates(), "left_out": [], "sensitivity": None, "paired": None}
+
+        def write(left_out: Sequence[str]) -> OnnxModel:
+            nodes = [node for part, names in parts.items() if part not in left_out for node in names]
+            quantize(plain.file, self.folder / GRAPH, nodes, ranges)
+            return OnnxModel(self.folder / GRAPH, plain.config, self.source.threads)
+
+        if wanted.max_drop is None:
+            write(())
+            return about
+        assert task is not None
+        self.say(f"measuring how sensitive {len(parts)} parts are")
+        found = leaving_out.sensitivities(plain, parts, rows, self.work, ranges)
+        reference = logits_of(plain, task, task.encoded(task.dev_split))
+
+        def attempt(left_out: tuple[str, ...]) -> leaving_out.Trial:
+            logits = logits_of(write(left_out), task, task.encoded(task.dev_split))
+            trial = leaving_out.Trial(left_out, leaving_out.compared(task, logits, reference))
+            self.say(str(trial))
+            return trial
+
+        chosen = leaving_out.leave_out(list(found), wanted.max_drop, attempt)
+        write(chosen.left_out)  # the last one that was tried may be another
+        return {**about, "left_out": list(chosen.left_out), "sensitivity": found, "paired": dict(chosen.test)}
+
+    def _save_others(self) -> None:
+        """What stands beside the graph, so that others know its tokens and labels."""
+        model = self.source.model
+        values = json.loads(model.config.to_json_string())
+        values.pop("auto_map", None)  # no code stands beside a graph
+        write_json(self.folder / "config.json", {**values, "architectures": [type(model).__name__]})
+        tokenizer = tokenizer_for(model, self.source.tokenizer)
+        clear_limits(tokenizer)
+        tokenizer.save_pretrained(self.folder)
+        if self.source.task is not None:
+            for name, content in self.source.task.companions(model.config).items():
+                write_json(self.folder / name, content)
+
+    def _metrics(self, graph: OnnxModel) -> dict[str, dict[str, float]]:
+        task = self.source.task
+        if task is None or not task.has_labels(task.dev_split):
+            return {}
+        split = task.dev_split
+        return {split: task.score(logits_of(graph, task, task.encoded(split)), split)}
+
+    def _latency(self, graph: OnnxModel, plain: OnnxModel) -> list[dict[str, Any]]:
+        """Rows of latency, int8 in turn with fp32, and fp32 with PyTorch."""
+        task, model = self.source.task, self.source.model
+        is_int8 = self.wanted.precision == "int8"
+        start: Any = plain if is_int8 else model
+        forward: latency.Forward = latency.run_model
+        if task is not None:
+            batches: Any = latency_batches(task, (1, BATCH), model.device)
+            forward = task.forward
+        else:
+            batches = self._made_batches(graph)
+        rows = latency.latency_rows(start, graph, batches, seconds=SECONDS, forward=forward)
+        against = "the same graph in fp32" if is_int8 else "PyTorch"
+        for row in rows:
+            row["against_what"] = against
+            self.say(f"against {against}: {latency.describe(row)}")
+        if is_int8 and not any(map(latency.is_faster, rows)):
+            self.say("int8 is not faster than fp32 on this processor; what it brings here is a smaller file.")
+        return rows
+
+    def _made_batches(self, graph: OnnxModel) -> dict[int, list[dict[str, Tensor]]]:
+        lengths = {1: (32, 128), BATCH: (32, 64)}
+        return {
+            size: [inputs.made_batch(graph.config, graph.inputs, (length,) * size, 2) for length in several]
+            for size, several in lengths.items()
+        }

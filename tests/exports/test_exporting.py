@@ -1,0 +1,118 @@
+"""Real graphs: every architecture and head, models that skip tokens, other sizes than traced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_model
+from families import FAMILIES
+from models.making import SHAPES, make_compact
+from token_tasks import label_fields
+
+from bertpress.exports import inputs
+from bertpress.exports.adapter import write_graph
+from bertpress.exports.parity import parity
+from bertpress.exports.quantizing import parts_of
+from bertpress.exports.session import Feed, OnnxModel
+
+pytestmark = pytest.mark.slow  # each traces a graph, which takes seconds
+CELLS = (
+    ("xlm-roberta", "masked-lm", "masked-lm"),
+    ("modernbert", None, "embedding"),
+    ("deberta-v2", "sequence-classification", "classification"),
+    ("bert", "multi-hop", "multihop"),
+)
+"""With the models that skip tokens below, every architecture and every head at least once."""
+
+
+def exported(model: Any, family: str, file: Path, drops: bool = True) -> tuple[OnnxModel, list[Feed]]:
+    """The graph of a model, and batches of other sizes than it was traced with."""
+    model.config.architectures = [type(model).__name__]
+    sentences = ("sentences",) if type(model).__name__.endswith("MultiHop") else ()
+    names = (*FAMILIES[family].inputs, *sentences)
+    write_graph(model, inputs.made_batch(model.config, names, *inputs.TRACED), drops, file)
+    return OnnxModel(file, model.config, threads=1), inputs.made_feeds(model.config, names)
+
+
+@pytest.mark.parametrize(("family", "head", "kind"), CELLS)
+def test_a_graph_says_what_its_model_says(family: str, head: str | None, kind: str, tmp_path: Path) -> None:
+    model = make_model(family=family, head=head, **label_fields(kind))
+    graph, feeds = exported(model, family, tmp_path / "model.onnx")
+    found = parity(model, graph, feeds)
+    assert found.holds, found
+    assert found.rows >= 11
+    assert b"/site-packages/" not in graph.file.read_bytes(), "no names of files of this machine"
+    parts = parts_of(graph.file, model.config)
+    assert [part for part in parts if part.startswith("layer")] == [
+        f"layer {layer} {part}" for layer in range(4) for part in ("attention", "feed-forward")
+    ]
+    assert parts["embeddings"]
+    feeds[0]["input_ids"][0, ..., 1] += 1  # a comparison that cannot fail would say so still
+    first = {name: value.copy() for name, value in graph.run(feeds[0]).items()}
+    feeds[0]["input_ids"][0, ..., 1] -= 1
+    assert any(not np.allclose(first[name], value) for name, value in graph.run(feeds[0]).items())
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "fields"),
+    [
+        ("roberta", "ForQuestionAnswering", {"layer_shapes": SHAPES}),
+        (
+            "electra",
+            "ForSequenceClassification",
+            {"token_reduction": {"layers": [1, 3], "selector": "attention", "shares": [0.6, 0.3], "always_keep": [7]}},
+        ),
+        ("bert", "ForMultipleChoice", {"token_reduction": {"layers": [1, 2], "shared": True}}),
+    ],
+)
+def test_a_graph_leaves_tokens_out(family: str, kind: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    model = make_compact(family, kind, **fields)
+    graph, feeds = exported(model, family, tmp_path / "model.onnx")
+    found = parity(model, graph, feeds)
+    assert found.holds, found
+    assert found.decided_otherwise == 0
+    if kind == "ForMultipleChoice":
+        assert_asked_option_by_option(model, graph, feeds[0])
+    inner = _with_output(graph, "layer 3 feed-forward")
+    for feed in feeds:
+        kept = graph.run(feed)["kept"]
+        width = inner.run(feed)["inner"].shape[1]
+        assert width == kept[:, -1].max(), "the last layer computes what is left of the longest row and no more"
+    assert graph.run(feeds[0])["kept"][:, -1].max() < feeds[0]["input_ids"].shape[-1]
+
+
+def assert_asked_option_by_option(model: Any, graph: OnnxModel, feed: Feed) -> None:
+    """As tasks ask: options are rows of a batch, in any order, and `groups` says which belong together."""
+    questions, options = feed["input_ids"].shape[:2]
+    order = torch.randperm(questions * options, generator=torch.Generator().manual_seed(0))
+    rows = {name: value.flatten(0, 1)[order, None] for name, value in inputs.as_tensors(feed).items()}
+    groups = torch.arange(questions).repeat_interleave(options)[order]
+    with torch.inference_mode():
+        expected = model(**rows, groups=groups).logits
+    torch.testing.assert_close(graph(**rows, groups=groups).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_masked_graph_keeps_its_shapes(tmp_path: Path) -> None:
+    model = make_compact("distilbert", "ForTokenClassification", token_reduction={"layers": [2], "shares": [0.6]})
+    graph, feeds = exported(model, "distilbert", tmp_path / "model.onnx", drops=False)
+    assert parity(model, graph, feeds).holds
+    inner = _with_output(graph, "layer 3 feed-forward")
+    assert inner.run(feeds[0])["inner"].shape[1] == feeds[0]["input_ids"].shape[1]
+
+
+def _with_output(graph: OnnxModel, part: str) -> OnnxModel:
+    """The graph with the output of a part's first linear map as an output more, `inner`."""
+    import onnx
+
+    model = onnx.load(str(graph.file))
+    name = parts_of(graph.file, graph.config)[part][0]
+    node = next(node for node in model.graph.node if node.name == name)
+    model.graph.node.append(onnx.helper.make_node("Identity", [node.output[0]], ["inner"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("inner", onnx.TensorProto.FLOAT, None))
+    file = graph.file.with_name("inner.onnx")
+    onnx.save(model, str(file))
+    return OnnxModel(file, graph.config, threads=1)
