@@ -89,9 +89,9 @@ def timed(
 
 
 def latency_batch(recipe: Recipe) -> int:
-    """The batch size of the user's: that of the last step's training."""
-    training = recipe.steps[-1].baseline_training()
-    return max(2, training.batch_size)
+    """The batch size of the user's: that of the last training."""
+    last = next((step for step in reversed(recipe.steps) if step.trainings()), recipe.steps[-1])
+    return max(2, last.baseline_training().batch_size)
 
 
 def latency_batches(
