@@ -106,8 +106,8 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
         if method.changes_tokens and method is not recipe.steps[-1]:
             raise RequestError(
-                f"{index:02d}-{method.name}: a smaller vocabulary comes last, since every step reads rows that were encoded "
-                "once by the start model's tokenizer; move it to the end."
+                f"{index:02d}-{method.name}: a smaller vocabulary comes last, since every step reads rows that were "
+                "encoded once by the start model's tokenizer; move it to the end."
             )
         if index and isinstance(method, Finetune) and method.positions is not None:
             raise RequestError(

@@ -1,9 +1,9 @@
 """Vocabulary: keep the tokens that a task uses, and no others.
 
 The idea: a small encoder is half embeddings, a multilingual one nearly whole, and most of their rows stand for words
-that a task never sees. Tokens that the training texts hold stay, with everything that is needed to write any other text;
-the rest is taken out of tokenizer and model alike. Nothing is trained: texts of kept tokens get the same answers, bit by
-bit.
+that a task never sees. Tokens that the training texts hold stay, with everything that is needed to write any other
+text; the rest is taken out of tokenizer and model alike. Nothing is trained: texts of kept tokens get the same answers,
+bit by bit.
 
 Paper: Abdaoui et al., "Load What You Need: Smaller Versions of Multilingual BERT", arXiv 2010.05609.
 

@@ -1,14 +1,15 @@
 """What the tokens of a tokenizer.json are, kind by kind: those that no text can do without, and what others need.
 
 A vocabulary may lose a token if what it stood for can still be written. WordPiece takes the longest piece at each
-place, byte-pair encoding joins characters by its merges, Unigram takes the likeliest pieces: all three write a word with
-single characters where they have nothing longer. So these stay, and with them what cannot be written by them.
+place, byte-pair encoding joins characters by its merges, Unigram takes the likeliest pieces: all three write a word
+with single characters where they have nothing longer. So these stay, and with them what cannot be written by them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from bertpress.errors import RequestError
@@ -29,8 +30,8 @@ def check_kind(data: Mapping[str, Any]) -> None:
     model = data["model"]
     if model["type"] not in KINDS:
         raise RequestError(
-            f"Expected a tokenizer of the kind {', '.join(KINDS[:-1])} or {KINDS[-1]}, got {model['type']}, which has no "
-            "smaller pieces to fall back on: leave the step out."
+            f"Expected a tokenizer of the kind {', '.join(KINDS[:-1])} or {KINDS[-1]}, got {model['type']}, which has "
+            "no smaller pieces to fall back on: leave the step out."
         )
     if model["type"] == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"]):
         raise RequestError(
@@ -110,9 +111,10 @@ def merged(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
     Args:
         ranks: merges and their places; the first one that fits is carried out first, the leftmost of equal ones.
     """
-    parts, made = list(word), []
+    parts: list[str] = list(word)
+    made: list[str] = []
     while True:
-        found = [(ranks[pair], at) for at, pair in enumerate(zip(parts, parts[1:], strict=False)) if pair in ranks]
+        found = [(ranks[pair], at) for at, pair in enumerate(pairwise(parts)) if pair in ranks]
         if not found:
             return made
         at = min(found)[1]

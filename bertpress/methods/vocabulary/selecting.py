@@ -1,4 +1,4 @@
-"""A model with the rows of some tokens alone: in its embeddings and, tied or not, in the outputs of a language model."""
+"""A model with the rows of some tokens alone: in its embeddings and, tied or not, in a language model's outputs."""
 
 from __future__ import annotations
 

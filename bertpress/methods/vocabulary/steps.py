@@ -49,8 +49,8 @@ def check_request(method: Vocabulary, situation: Situation) -> None:
         most, least = method.most(len(tokens_of(data))), len(needed.union(*map(parts_needed(data), needed)))
         if most is not None and most < least:
             raise RequestError(
-                f"tokens={method.tokens} keeps {most} tokens, but {least} have to stay (special ones, single characters "
-                f"and what the task puts into texts): give at least {least}."
+                f"tokens={method.tokens} keeps {most} tokens, but {least} have to stay (special ones, single "
+                f"characters and what the task puts into texts): give at least {least}."
             )
     if method.corpus and not any(True for path in find_files(method.corpus) for _ in islice(read_lines(path), 1)):
         raise no_text(method)
@@ -192,8 +192,8 @@ def changes(before: Task, after: Task, kept: list[int]) -> list[str]:
     ]
     if longer > LONGER:
         lines.append(
-            f"warning: inputs of {split} became {100 * longer:.1f} % longer; keep more tokens, or name texts like these "
-            "in corpus"
+            f"warning: inputs of {split} became {100 * longer:.1f} % longer; keep more tokens, or name texts like "
+            "these in corpus"
         )
     return lines
 
