@@ -34,6 +34,7 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
         model: as it is saved, with or without its head.
     """
     compact = is_compact(model.config)
+    table = model.get_input_embeddings().weight
     about = "\nThe files `*.py` beside the weights are the model's code.\n" if compact else ""
     without = "" if method.saves_head else "- saved without its head; the scores are those with it\n"
     scores = "\n".join(
@@ -43,7 +44,8 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
     return (
         f"# A model pressed by bertpress\n\nMade from `{recipe.model}` on `{task}` by `{method.name}` "
         f"(seed {recipe.seed}).\n\n{scores}\n{without}- {result['layers']} layers, "
-        f"{result['cost']['parameters']['total']:,} parameters\n\n```python\n{loading_lines(model)}```\n{about}\n"
+        f"{result['cost']['parameters']['total']:,} parameters, {table.numel():,} of them for {len(table):,} tokens\n\n"
+        f"```python\n{loading_lines(model)}```\n{about}\n"
         "The recipe that made it is `recipe.yaml` in the run's folder:\n\n"
         f"```yaml\n{recipe.to_yaml()}```\n"
     )

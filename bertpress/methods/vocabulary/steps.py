@@ -88,7 +88,13 @@ def compressed(method: Vocabulary, model: PreTrainedModel, task: Task, run: Step
             if is_first_process():
                 _count(method, model, task, run, folder)
             barrier()
-    return select_tokens(model, json.loads((folder / KEPT).read_text(encoding="utf-8")))
+    return select_tokens(model, found(folder)["tokens"])
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """What the counting found: ids of `tokens` that stay, parameters of `embeddings` before and after."""
+    values: dict[str, Any] = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    return values
 
 
 def _count(method: Vocabulary, model: PreTrainedModel, task: Task, run: StepRun, folder: Path) -> None:
@@ -96,11 +102,12 @@ def _count(method: Vocabulary, model: PreTrainedModel, task: Task, run: StepRun,
     run.runtime.say(f"{run.folder.name}: counting the tokens of the training texts")
     data = content_of(task.tokenizer)
     size = max(tokens_of(data).values()) + 1
-    counts = counted_rows(task.encoded("train"), size) + counted_texts(_texts(method, task), task, size)
+    counts = counted_rows(task.encoded("train"), size) + counted_texts(_texts(method, task), task.tokenizer, size)
     needed = all_needed(data, task, model.config)
     kept = kept_ids(counts, needed, parts_needed(data), method.most(len(tokens_of(data))), method.min_count)
     write_tokenizer(task.tokenizer, kept, folder / TOKENIZER)
-    write_json(folder / KEPT, kept)
+    rows, width = model.get_input_embeddings().weight.shape
+    write_json(folder / KEPT, {"tokens": kept, "embeddings": [rows * width, len(kept) * width]})
 
 
 def counted_rows(rows: Rows, size: int) -> Counts:
@@ -112,9 +119,9 @@ def counted_rows(rows: Rows, size: int) -> Counts:
     return counts
 
 
-def counted_texts(texts: Iterable[str], task: Task, size: int) -> Counts:
+def counted_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, size: int) -> Counts:
     """The same of texts as a whole, however long they are."""
-    backend, counts, remaining = plain_backend(task.tokenizer), np.zeros(size, np.int64), iter(texts)
+    backend, counts, remaining = plain_backend(tokenizer), np.zeros(size, np.int64), iter(texts)
     while some := list(islice(remaining, AT_ONCE)):
         for encoding in backend.encode_batch(some, add_special_tokens=False):
             counts += np.bincount(np.asarray(encoding.ids, np.int64), minlength=size)
@@ -170,8 +177,9 @@ def reread(task: Task, run: StepRun) -> tuple[Task, list[str]]:
     """The task by the tokenizer of the result, and what that does to its development split, in sentences."""
     folder = run.folder / "counting"
     after = task.with_tokenizer(read_tokenizer(folder / TOKENIZER, run.runtime.trust_remote_code))
-    kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
-    remarks = changes(task, after, kept)
+    kept, (before, now) = found(folder)["tokens"], found(folder)["embeddings"]
+    sizes = f"{len(kept):,} of {len(task.tokenizer):,} tokens stay; embeddings: {now:,} parameters, before {before:,}"
+    remarks = [sizes, *changes(task, after, kept)]
     for line in remarks:
         run.runtime.say(f"{run.folder.name}: {line}")
     return after, remarks
@@ -185,7 +193,6 @@ def changes(before: Task, after: Task, kept: list[int]) -> list[str]:
     texts, longer = len(before.splits[split]), new.sum() / old.sum() - 1
     unknown = [_times(task, counts) for task, counts in ((before, old), (after, new))]
     lines = [
-        f"{len(kept):,} of {len(before.tokenizer):,} tokens stay",
         f"{100 * old[kept].sum() / old.sum():.2f} % of the tokens of {split} are among them; a text has "
         f"{new.sum() / texts:.1f} tokens on average, before {old.sum() / texts:.1f}, and {unknown[1]:,} tokens are "
         f"unknown, before {unknown[0]:,}",
