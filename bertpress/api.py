@@ -210,8 +210,10 @@ def measure(
     runtime = runtime or Runtime()
     speed = Speed(profile, token_threshold)
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
-    return timed(loaded, other, data, batch_size, seconds)
+    if against is None:
+        return timed(loaded, None, data, batch_size, seconds)
+    other, before = open_model(against, task, max_length, limit, runtime, head_labels)
+    return timed(loaded, other, data, batch_size, seconds, before)
 
 
 def augment(

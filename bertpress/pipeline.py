@@ -265,8 +265,10 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     job.runtime.say(f"{step.folder.name}: scoring and timing the result")
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
-    task, changes = method.reread(task, step)
-    scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
+    read, changes = method.reread(task, step)
+    start = None if is_start else step.start()
+    scores = measured(result, read, step.folder, latency_batch(job.recipe), start, before=task)
+    task = read
     saved = result if method.saves_head else result.base_model
     card = model_card(job.recipe, job.task.name, method, scores, saved)
     companions = task.companions(result.config)

@@ -24,7 +24,7 @@ from bertpress.encoders.compact import without_decisions
 from bertpress.errors import RequestError
 from bertpress.loading import AUTO_CLASSES
 from bertpress.methods.vocabulary import Vocabulary, steps
-from bertpress.methods.vocabulary.pieces import tokens_of
+from bertpress.methods.vocabulary.pieces import needed_ids, tokens_of
 from bertpress.methods.vocabulary.selecting import ids_of_config, select_tokens, with_tokens
 from bertpress.models import COMPACT
 from bertpress.recipe import make_recipe
@@ -183,6 +183,38 @@ def test_plain_text_is_tokenised_anew(
     result = step_of(run)
     assert api.evaluate(str(run), tiny_text_task, max_length=32)["validation"] == result["metrics"]["validation"]
     assert json.loads((run / "00-vocabulary" / "model" / "config.json").read_text())["vocab_size"] == 70
+
+
+def test_each_model_is_timed_on_the_texts_as_it_reads_them(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = trained("bytes")
+    kept = sorted(needed_ids(steps.content_of(tokenizer)))
+    steps.write_tokenizer(tokenizer, kept, tmp_path / "small")
+    before = task.with_tokenizer(tokenizer)
+    after = task.with_tokenizer(steps.read_tokenizer(tmp_path / "small"))
+    start = make_model(family="roberta", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    small = select_tokens(start, kept)
+    read: dict[int, set[str]] = {id(start): set(), id(small): set()}
+    lengths: dict[int, list[int]] = {id(start): [], id(small): []}
+    whole = type(task).forward
+
+    def forward(self: Any, model: Any, batch: Any, **asked: Any) -> Any:
+        own = tokenizer if model is start else after.tokenizer
+        read[id(model)] |= set(own.batch_decode(batch["input_ids"], skip_special_tokens=True))
+        lengths[id(model)].append(batch["input_ids"].shape[1])
+        return whole(self, model, batch, **asked)
+
+    monkeypatch.setattr(type(task), "forward", forward)
+    rows = measuring.timed(small, start, after, 4, 0, before=before)
+    cut = {text[:16] for text in read[id(start)]}  # letter by letter a text fills 32 tokens
+    assert cut == {text[:16] for text in read[id(small)]}
+    assert len(cut) > 8
+    assert [row["batch"] for row in rows] == [1, 4]
+    assert min(lengths[id(small)]) > min(lengths[id(start)])
+    lengths[id(start)].clear()
+    (row, _) = measuring.timed(start, None, before, 4, 0, before=before)
+    assert row["tokens"] == pytest.approx(sum(lengths[id(start)][8:23]) / 15)
 
 
 def test_it_comes_last_and_behind_token_reduction(task: Any) -> None:
