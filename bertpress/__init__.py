@@ -46,6 +46,7 @@ _HOME = {
     "Shape": "bertpress.methods.tinybert",
     "TrBert": "bertpress.methods.trbert",
     "Yoco": "bertpress.methods.yoco",
+    "Vocabulary": "bertpress.methods.vocabulary",
     "RequestError": "bertpress.errors",
     "AnswerNo": "bertpress.errors",
 }
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from bertpress.methods.theseus.rates import Constant, Custom, Linear
     from bertpress.methods.tinybert import Shape, TinyBert
     from bertpress.methods.trbert import TrBert
+    from bertpress.methods.vocabulary import Vocabulary
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.super_network import sub_network
     from bertpress.pretraining import pretrain

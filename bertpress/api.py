@@ -107,7 +107,9 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     first = recipe.steps[0]
     model = first.extended(model) if isinstance(first, Finetune) else model
     batch = first.baseline_training().batch_size
-    seconds, tokens = planning.seconds_per_layer_pass(model, task, batch), mean_tokens(task)
+    trains = any(plan.layer_passes for plan in job.plans)
+    seconds = planning.seconds_per_layer_pass(model, task, batch) if trains else 0.0
+    tokens = mean_tokens(task)
     rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
     for row, plan in zip(rows, job.plans, strict=True):
         row["notes"] = [*(task.notes if plan is job.plans[0] else ()), *plan.method.warnings(plan.before, plan.steps)]
@@ -221,8 +223,10 @@ def measure(
     if any(name is not None and is_export(name) for name in (model, against)):
         runtime = dataclasses.replace(runtime, device="cpu")  # where graphs run
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    other = None if against is None else open_model(against, task, max_length, limit, runtime, head_labels)[0]
-    return timed(loaded, other, data, batch_size, seconds)
+    if against is None:
+        return timed(loaded, None, data, batch_size, seconds)
+    other, before = open_model(against, task, max_length, limit, runtime, head_labels)
+    return timed(loaded, other, data, batch_size, seconds, before)
 
 
 def augment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,24 @@ if TYPE_CHECKING:
     from bertpress.recipe import Recipe
     from bertpress.tasks.task import Rows, Task
 
+OWN = "start."
+"""What the names of tensors begin with that the start model alone reads."""
+
 
 def measured(
-    model: PreTrainedModel, task: Task, folder: Path, batch_size: int, start: PreTrainedModel | None = None
+    model: PreTrainedModel,
+    task: Task,
+    folder: Path,
+    batch_size: int,
+    start: PreTrainedModel | None = None,
+    before: Task | None = None,
 ) -> dict[str, Any]:
     """Predictions into `folder`; metrics and costs as the common part of a result.
 
     Args:
         batch_size: what latency is measured at beside batch 1.
         start: the model that takes turns with this one.
+        before: the task as `start` reads it; default as this one does.
     """
     from bertpress.evaluation import logits_of
     from bertpress.objective import choose_attention
@@ -49,12 +59,17 @@ def measured(
         "labels": None if task.labels is None else list(task.labels),
         "positive": task.positive,
         "layers": encoder_of(model.config).depth(model.config),
-        "cost": _costs(model, task, batch_size, start, counting),
+        "cost": _costs(model, task, batch_size, start, before, counting),
     }
 
 
 def _costs(
-    model: PreTrainedModel, task: Task, batch_size: int, start: PreTrainedModel | None, counting: Counting | None
+    model: PreTrainedModel,
+    task: Task,
+    batch_size: int,
+    start: PreTrainedModel | None,
+    before: Task | None,
+    counting: Counting | None,
 ) -> dict[str, Any]:
     parameters = cost.parameters(model.config, head=task.head)
     tokens = mean_tokens(task)
@@ -68,14 +83,21 @@ def _costs(
         "macs": {"tokens": tokens, "value": macs},
         **({"token_reduction": reduction} if reduction else {}),
         "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
-        "latency": timed(model, start, task, batch_size, seconds=3),
+        "latency": timed(model, start, task, batch_size, seconds=3, before=before),
     }
 
 
 def timed(
-    model: PreTrainedModel, start: PreTrainedModel | None, task: Task, batch_size: int, seconds: float
+    model: PreTrainedModel,
+    start: PreTrainedModel | None,
+    task: Task,
+    batch_size: int,
+    seconds: float,
+    before: Task | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of measured latency at batch 1 and `batch_size`, set against `start` where there is one.
+
+    Both read the same texts: `start` as the task `before` encodes them, where its vocabulary is another.
 
     A model that skips tokens is also set against itself in the same execution without decisions, which shows what the
     decisions bring and not what leaving out padding does; and its rows say what is to be expected by multiply-adds.
@@ -84,7 +106,12 @@ def timed(
     first, second = (model, None) if start is None else (start, model)
     # A graph cannot be run without its decisions.
     undecided = without_decisions(model) if is_reduced(model.config) and not is_graph(model) else None
-    rows = latency.latency_rows(first, second, batches, seconds=seconds, forward=task.forward, undecided=undecided)
+    forward = task.forward
+    if before is not None and before.tokenizer.get_vocab() != task.tokenizer.get_vocab():
+        own = latency_batches(before, (1, batch_size), model.device).values()
+        batches = {size: [*map(_with_own, batches[size], other)] for size, other in zip(batches, own, strict=True)}
+        forward = _reading_own(task, start)
+    rows = latency.latency_rows(first, second, batches, seconds=seconds, forward=forward, undecided=undecided)
     if undecided is not None:
         annotate(rows, model, plain_config(model, start), task, batches)
     return rows
@@ -97,12 +124,28 @@ def is_graph(model: nn.Module) -> bool:
     return not isinstance(model, PreTrainedModel)
 
 
+def _with_own(batch: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch that holds the same texts as another model reads them too."""
+    return {**batch, **{OWN + name: value for name, value in own.items()}}
+
+
+def _reading_own(task: Task, start: PreTrainedModel | None) -> Any:
+    """The task's forward pass, in which `start` reads what is its own of a batch."""
+
+    def forward(model: PreTrainedModel, batch: Mapping[str, Any]) -> Any:
+        if model is start:
+            batch = {name.removeprefix(OWN): value for name, value in batch.items() if name.startswith(OWN)}
+        return task.forward(model, batch)
+
+    return forward
+
+
 def latency_batch(recipe: Recipe) -> int:
-    """The batch size of the user's: that of the budget if it has one, else of the last step's training."""
+    """The batch size of the user's: that of the budget if it has one, else of the last training."""
     if recipe.budget is not None and recipe.budget.batch_size > 1:
         return recipe.budget.batch_size
-    training = recipe.steps[-1].baseline_training()
-    return max(2, training.batch_size)
+    last = next((step for step in reversed(recipe.steps) if step.trainings()), recipe.steps[-1])
+    return max(2, last.baseline_training().batch_size)
 
 
 def latency_batches(

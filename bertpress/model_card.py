@@ -70,7 +70,7 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
         f"---\n{metadata(recipe, task, method, result, model)}---\n\n# A model pressed by bertpress\n",
         f"Made from `{recipe.model}` on `{task}` by `{method.name}` (seed {recipe.seed}).\n",
         f"## Scores\n\n{_scores(result)}",
-        f"## Costs\n\n{_costs(result)}",
+        f"## Costs\n\n{_costs(result, model)}",
         f"## Loading\n\nIt loads {' and '.join(LEVELS[way] for way in ways)}; this was tried, in a process without "
         f"bertpress, before the model was called finished.\n\n```python\n{lines}```\n",
         "## Limits\n\n" + "".join(f"- {line}\n" for line in _limits(recipe, method, result, model)),
@@ -118,18 +118,19 @@ def _scores(result: dict[str, Any]) -> str:
     return "| Split | Metric | Score, times 100 |\n|---|---|---|\n" + "".join(lines)
 
 
-def _costs(result: dict[str, Any]) -> str:
-    costs = result["cost"]
+def _costs(result: dict[str, Any], model: PreTrainedModel) -> str:
+    costs, table = result["cost"], model.get_input_embeddings().weight
     rows = {
         "Layers": str(result["layers"]),
         "Parameters": f"{costs['parameters']['total']:,}",
         "Parameters of the encoder's layers": f"{costs['parameters']['encoder']:,}",
+        f"Parameters of {len(table):,} tokens": f"{table.numel():,}",
         f"Multiply-adds at {costs['macs']['tokens']} tokens": f"{costs['macs']['value']:,.0f}",
         "Weights in memory": f"{costs['size_bytes'] / 1e6:.1f} MB",
     }
-    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    lines = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     times = "".join(f"- {latency.describe(row)}\n" for row in costs["latency"])
-    return f"| Cost | |\n|---|---|\n{table}\nMeasured, with 95 % intervals:\n\n{times}"
+    return f"| Cost | |\n|---|---|\n{lines}\nMeasured, with 95 % intervals:\n\n{times}"
 
 
 def _limits(recipe: Recipe, method: Method, result: dict[str, Any], model: PreTrainedModel) -> list[str]:

@@ -105,6 +105,11 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
     for index, method in enumerate(recipe.steps):
         if not method.saves_head and method is not recipe.steps[-1]:
             raise RequestError("encoder_only saves a model without head, so no step can follow it.")
+        if method.changes_tokens and method is not recipe.steps[-1]:
+            raise RequestError(
+                f"{index:02d}-{method.name}: a smaller vocabulary comes last, since every step reads rows that were "
+                "encoded once by the start model's tokenizer; move it to the end."
+            )
         if index and isinstance(method, Finetune) and method.positions is not None:
             raise RequestError(
                 f"{index:02d}-{method.name}: positions extends the model that a recipe begins with, since every step "
@@ -261,7 +266,7 @@ def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: s
     done = (step.folder / "result.json").is_file()
     barrier()  # all have looked before the first one may write
     if not done:
-        job.runtime.say(f"{plan.folder}: {', '.join(plan.steps)}")
+        job.runtime.say(f"{plan.folder}: {', '.join(plan.steps or plan.method.active_phases())}")
         model, task, _ = job.open_model(source, new_head=source == job.recipe.model and job.starts_with_finetuning)
         result = plan.method.compress(model, task, step)
         if is_first_process():
@@ -276,11 +281,14 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
     job.runtime.say(f"{step.folder.name}: scoring and timing the result")
     method = plan.method
     is_start = job.starts_with_finetuning and plan is job.plans[0]
-    scores = measured(result, task, step.folder, latency_batch(job.recipe), None if is_start else step.start())
+    read, changes = method.reread(task, step)
+    start = None if is_start else step.start()
+    scores = measured(result, read, step.folder, latency_batch(job.recipe), start, before=task)
+    task = read
     saved = result if method.saves_head else result.base_model
     card = model_card(job.recipe, job.task.name, method, scores, saved)
     companions = task.companions(result.config)
-    save_model(saved, tokenizer_for(result, job.tokenizer), step.folder / "model", card, companions)
+    save_model(saved, tokenizer_for(result, task.tokenizer), step.folder / "model", card, companions)
     loads = check_loads(saved, task, step.folder / "model")
     job.runtime.say(f"{step.folder.name}: loads {' and '.join(LEVELS[way['level']] for way in loads)}")
     scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
@@ -292,7 +300,7 @@ def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrained
         "phases": list(plan.steps),
         "seconds": step.seconds(),
         "config": method.model_dump(mode="json"),
-        "notes": [*plan.method.warnings(plan.before, plan.steps), *_remarks(task, scores)],
+        "notes": [*plan.method.warnings(plan.before, plan.steps), *changes, *_remarks(task, scores)],
     }
     if is_start:
         _copy_start(step.folder, complete)

@@ -184,10 +184,9 @@ def _recipe(values: dict[str, Any], prefix: str, options: TrainOptions) -> tuple
         ((name, fields),) = _only_step(values).items()
         (method,) = make_recipe(assigned(values)).steps  # which phase comes first depends on its settings
         if not (phases := list(method.trainings())):
-            raise RequestError(
-                f"Nothing is trained here, so --{next(iter(training)).replace('_', '-')} sets nothing; leave it out, "
-                "or have the result trained with --set export.epochs=1."
-            )
+            remedy = ", or have the result trained with --set export.epochs=1" * ("export" in method.phases)
+            flag = next(iter(training)).replace("_", "-")
+            raise RequestError(f"Nothing is trained here, so --{flag} sets nothing; leave it out{remedy}.")
         phase = phases[0]
         fields[phase] = {**(fields.get(phase) or {}), **training}
         values["steps"] = [{name: fields}]

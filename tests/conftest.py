@@ -182,7 +182,11 @@ def task(task_of: Callable[[str], Classification]) -> Classification:
 @functools.cache
 def make_masked_task(family: str = "bert", **masking: Any) -> MaskedLanguageModel:
     """The texts of the rows as masked language modelling."""
-    tokenizer = make_tokenizer(family)
+    return masked_task(make_tokenizer(family), **masking)
+
+
+def masked_task(tokenizer: Any, **masking: Any) -> MaskedLanguageModel:
+    """The same, encoded by a given tokenizer."""
     rows: dict[str, Any] = {
         split: encode(tokenizer, [(text,) for text, _ in texts], 32) for split, texts in ROWS.items()
     }

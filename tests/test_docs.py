@@ -105,7 +105,9 @@ def test_training_lines_give_a_recipe(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```", _text(page), flags=re.DOTALL | re.MULTILINE)
-    lines = re.findall(r"^bertpress ((?:compress|finetune|theseus|tinybert|trbert|yoco) .+)$", "\n".join(blocks), re.M)
+    lines = re.findall(
+        r"^bertpress ((?:compress|finetune|theseus|tinybert|trbert|yoco|vocabulary) .+)$", "\n".join(blocks), re.M
+    )
     assert len(lines) > 4
     for line in lines:
         monkeypatch.setattr(sys, "argv", ["bertpress", *shlex.split(line, comments=True), "--print"])

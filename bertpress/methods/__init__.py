@@ -8,9 +8,10 @@ from bertpress.methods.method import Method
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.tinybert import TinyBert
 from bertpress.methods.trbert import TrBert
+from bertpress.methods.vocabulary import Vocabulary
 from bertpress.methods.yoco import Yoco
 
-METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert, TrBert, Yoco)
+METHODS: tuple[type[Method], ...] = (Finetune, Theseus, TinyBert, TrBert, Yoco, Vocabulary)
 
 
 def method_named(name: str) -> type[Method]:

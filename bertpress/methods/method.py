@@ -78,6 +78,8 @@ class Method(Config, ABC):
     phases: ClassVar[tuple[str, ...]]
     takes_reduced: ClassVar[bool] = False
     """True if it works on a model that skips tokens, and leaves its decisions as they are"""
+    changes_tokens: ClassVar[bool] = False
+    """True if its result has a tokenizer of its own, so that no step can follow, each of which reads the same rows"""
 
     @property
     def saves_head(self) -> bool:
@@ -117,13 +119,17 @@ class Method(Config, ABC):
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         """The compressed model; `model` is left unchanged."""
 
+    def reread(self, task: Task, run: StepRun) -> tuple[Task, list[str]]:
+        """The task as the result reads it, and what that changes, in sentences; the same unless its tokens change."""
+        return task, []
+
     @abstractmethod
     def trainings(self) -> dict[str, Training]:
         """Phase name to its settings, in order, without the phases that are switched off."""
 
     def baseline_training(self) -> Training:
         """What the truncated baseline is trained like, but for its number of steps."""
-        return next(iter(self.trainings().values()))
+        return next(iter(self.trainings().values()), Training())
 
     def truncated_layers(self, config: PretrainedConfig) -> int:
         """Layers of the truncated baseline that the result is compared with; all of them: there is none."""

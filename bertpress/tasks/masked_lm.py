@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """label of a token that is not asked for, as PyTorch's cross-entropy knows it"""
-EVALUATION = (0,)
-HIDDEN, REPLACED = 0.8, 0.1
+EVALUATION, HIDDEN, REPLACED = (0,), 0.8, 0.1
 Ids = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -203,6 +202,10 @@ class TextRows(Task):
         if split not in self.splits:
             raise RequestError(f"{self.name} has no split '{split}'; it has {', '.join(self.splits)}.")
         return self.splits[split]
+
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Self:
+        splits: Any = self.splits
+        return type(self)(self.name, splits.with_tokenizer(tokenizer), tokenizer, self.max_length, self.masking)
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         batch = pad(self.tokenizer, rows)

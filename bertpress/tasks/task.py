@@ -118,6 +118,11 @@ class Task(ABC):
         return ()
 
     @property
+    def markers(self) -> tuple[int, ...]:
+        """Ids of ordinary tokens that the task itself puts into what a model reads."""
+        return ()
+
+    @property
     def sources(self) -> dict[str, str]:
         """Path to digest of each file that the rows come from; none where they come from elsewhere."""
         return {}

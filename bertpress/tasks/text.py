@@ -74,6 +74,10 @@ class TextSplits(Mapping[str, Rows]):
         self.sources = find_sources(self.spec, say)
         plain_backend(tokenizer)  # refuses one that the text cannot be tokenised with
 
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> TextSplits:
+        """The same text as rows of another tokenizer's tokens."""
+        return TextSplits(self.spec, tokenizer, self.max_length, self.limit, self.say)
+
     @functools.cached_property
     def _read(self) -> tuple[dict[str, Rows], tuple[str, ...]]:
         """The rows of each split, and remarks."""

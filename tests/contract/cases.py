@@ -32,7 +32,7 @@ class Case:
     layers: int
     """depth of the result"""
     training: str
-    """name of the field that holds the first phase's training"""
+    """name of the field that holds the first phase's training; empty where nothing is trained"""
     stops: tuple[tuple[str, int], ...]
     """(phase, step) at which a run is broken off, all in the second epoch or later"""
     imposed: Any = None
@@ -132,6 +132,7 @@ CASES = (
         families=tuple(COMPACT),
         bounded=True,
     ),
+    Case(name="vocabulary", fields={"tokens": 75}, layers=4, training="", stops=()),  # of 81, 57 of which have to stay
 )
 
 
@@ -148,7 +149,7 @@ WHOLE = {
     **dict.fromkeys(("masked-lm", "tagging", "qa"), tuple(case.name for case in CASES)),
     "multihop": ("trbert",),  # a class of ours
     "choice": ("trbert", "yoco"),  # decisions that options share; rungs of whole questions
-    "embedding": ("theseus", "tinybert"),  # no head; vectors as answers
+    "embedding": ("theseus", "tinybert", "vocabulary"),  # no head; vectors as answers
 }
 """Kinds of tasks to the methods that have the whole contract with them, on BERT."""
 PAIRS = (

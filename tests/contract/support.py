@@ -11,7 +11,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
 PLACE = re.compile(r"<!-- support -->\n.*?<!-- /support -->", flags=re.DOTALL)
-METHODS = {"finetune": "F", "theseus": "T", "tinybert": "B", "trbert": "R", "yoco": "Y"}
+METHODS = {"finetune": "F", "theseus": "T", "tinybert": "B", "trbert": "R", "yoco": "Y", "vocabulary": "V"}
 """Methods and how the table shortens them."""
 PROMISED = ("bert", "roberta", "distilbert", "electra")
 """Architectures with which every method presses every kind of task."""

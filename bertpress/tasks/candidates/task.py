@@ -64,6 +64,10 @@ class Candidates(Windowed):
     def notes(self) -> tuple[str, ...]:
         return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
 
+    @property
+    def markers(self) -> tuple[int, ...]:
+        return self.reader.candidate_marker, self.reader.document_marker
+
     def _cut(self, split: str) -> str:
         """A remark on what does not fit into the inputs of a split."""
         encoded, every = self.encoded(split), len(self.splits[split])

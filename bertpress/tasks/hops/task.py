@@ -74,6 +74,10 @@ class MultiHop(Windowed):
     def notes(self) -> tuple[str, ...]:
         return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
 
+    @property
+    def markers(self) -> tuple[int, ...]:
+        return tuple(self.reader.markers)
+
     def _cut(self, split: str) -> str:
         """A remark on what does not fit into the inputs of a split."""
         encoded, records = self.encoded(split), self.splits[split]

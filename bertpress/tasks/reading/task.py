@@ -95,6 +95,10 @@ class SpanReading(Windowed):
     def notes(self) -> tuple[str, ...]:
         return (*self.data.notes, *(note for split in self.splits for note in self._remarks(split)))
 
+    @property
+    def markers(self) -> tuple[int, ...]:
+        return tuple(self.reader.markers.values())
+
     def _remarks(self, split: str) -> Iterator[str]:
         if longer := self.reader.too_long(self.splits[split]["question"][:]):
             most = self.reader.question_length
