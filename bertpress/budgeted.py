@@ -15,7 +15,7 @@ from bertpress.recorded import read_mapping, row_of
 def broken_bounds(folder: str | Path) -> list[str]:
     """What of its budget the result of a run does not keep, a line each; nothing if it keeps all, or has none.
 
-    A swept run stands for its best cell.
+    A swept run stands for its best cell, and a run with exports for the last of these.
 
     Raises:
         RequestError: a drop is limited, but nothing tells what was lost.
@@ -27,6 +27,8 @@ def broken_bounds(folder: str | Path) -> list[str]:
     if recipe.budget is None:
         return []
     last = f"{len(recipe.steps) - 1:02d}-{recipe.steps[-1].name}"
+    if recipe.exports:
+        last = f"export/{sorted(export.folder for export in recipe.exports)[-1]}"
     costs = [row_of(place, place, read_mapping(run / place / "result.json"), None, None) for place in ("start", last)]
     found: dict[str, Any] = {"costs": costs}
     if (run / "certificate.json").is_file():

@@ -40,20 +40,13 @@ def measured(
         start: the model that takes turns with this one.
         before: the task as `start` reads it; default as this one does.
     """
-    from bertpress.evaluation import logits_of
     from bertpress.objective import choose_attention
 
     choose_attention(model, training=False)
     counting = Counting(task) if is_reduced(model.config) else None
-    metrics = {}
-    for split in filter(task.has_labels, task.scored_splits()):
-        watched = counting if split == task.dev_split else None
-        logits = logits_of(model, task, task.encoded(split), watched)
-        save_predictions(folder, split, task, logits)
-        metrics[split] = task.score(logits, split)
     return {
         "schema": 1,
-        "metrics": metrics,
+        "metrics": predicted(model, task, folder, counting),
         "primary_metric": task.primary,
         "kind": task.kind,
         "labels": None if task.labels is None else list(task.labels),
@@ -61,6 +54,37 @@ def measured(
         "layers": encoder_of(model.config).depth(model.config),
         "cost": _costs(model, task, batch_size, start, before, counting),
     }
+
+
+def measured_graph(
+    graph: Any, task: Task, folder: Path, batch_size: int, start: PreTrainedModel, before: Task, of: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same of an exported graph, which has the parameters and multiply-adds of the model that it was made of.
+
+    Args:
+        of: the result of that model.
+    """
+    times = timed(graph, start, task, batch_size, seconds=3, before=before)
+    costs = {**of["cost"], "size_bytes": graph.file.stat().st_size, "latency": times}
+    return {**of, "metrics": predicted(graph, task, folder), "cost": costs}
+
+
+def predicted(
+    model: PreTrainedModel, task: Task, folder: Path, counting: Counting | None = None
+) -> dict[str, dict[str, float]]:
+    """Predictions of every labelled development split into `folder`, and their metrics by split.
+
+    Args:
+        counting: watches the main development split.
+    """
+    from bertpress.evaluation import logits_of
+
+    metrics = {}
+    for split in filter(task.has_labels, task.scored_splits()):
+        logits = logits_of(model, task, task.encoded(split), counting if split == task.dev_split else None)
+        save_predictions(folder, split, task, logits)
+        metrics[split] = task.score(logits, split)
+    return metrics
 
 
 def _costs(

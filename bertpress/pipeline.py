@@ -14,8 +14,9 @@ from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.compact import check_head
 from bertpress.errors import RequestError
+from bertpress.exported import finish_exports
 from bertpress.files import locked, write_json
-from bertpress.loading import load_config, load_for_task, load_tokenizer, load_whole, tokenizer_for
+from bertpress.loading import load_config, load_for_task, load_tokenizer, tokenizer_for
 from bertpress.measuring import latency_batch, measured
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
@@ -207,21 +208,10 @@ def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:
             source = str(folder / plan.folder / "model")
     report = reporting.write(folder) if is_first_process() else None
     if recipe.exports and is_first_process():
-        _export(job, folder, source)
+        finish_exports(job, folder, source, start)
+        report = reporting.write(folder)
     barrier()
     return report or reporting.build(folder)
-
-
-def _export(job: Job, folder: Path, result: str) -> None:
-    """Turn the result, a model folder of the run, into what the recipe asks for."""
-    from bertpress.exports.exporting import export
-    from bertpress.exports.making import Source
-
-    has_head = job.recipe.steps[-1].saves_head
-    model, task = job.open_model(result)[:2] if has_head else (load_whole(result), None)
-    source = Source(result, model.to("cpu"), job.tokenizer, task, job.runtime.threads)
-    for wanted in job.recipe.exports:
-        export(source, wanted, folder / "export" / wanted.folder, job.runtime.say)
 
 
 def idle_devices(runtime: Runtime) -> list[str]:

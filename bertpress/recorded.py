@@ -39,13 +39,15 @@ def planned_folders(recipe: dict[str, Any]) -> list[str]:
 
 
 def results_of(folder: Path, planned: list[str]) -> Named:
-    """Start, baseline and every finished step, each once."""
+    """Start, baseline, every finished step and every export of a run, each once."""
     done = sorted(path.parent.name for path in folder.glob("*/result.json"))
     own = "00-finetune" if planned[:1] == ["00-finetune"] else ""  # its result is the start: listed once, as start
     steps = [place for place in done if re.match(r"\d\d-.", place) and place != own]
     named = [("start", "start" if "start" in done else own), (BASELINE, "baseline")]
     named += [(place if [p[3:] for p in steps].count(place[3:]) > 1 else place[3:], place) for place in steps]
-    return [(name, place, read_mapping(folder / place / "result.json")) for name, place in named if place in done]
+    exports = sorted(path.parent.name for path in folder.glob("export/*/result.json"))
+    found = [(name, place) for name, place in named if place in done] + [(name, f"export/{name}") for name in exports]
+    return [(name, place, read_mapping(folder / place / "result.json")) for name, place in found]
 
 
 def row_of(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:

@@ -158,6 +158,33 @@ def test_a_recipe_exports_its_result(bertpress: Call, sensitive: Path, data: Pat
     assert record["request"]["precision"] == "int8"
 
 
+@slow
+def test_depth_tokens_vocabulary_and_precision_in_one_run(
+    bertpress: Call, model: Path, data: Path, tmp_path: Path
+) -> None:
+    """The whole road: each step and the export is a row of the report, and the budget is that of the export."""
+    few = "{max_steps: 2, batch_size: 8}"
+    steps = f"{{theseus: {{successor_layers: 3, replacing: {few}}}}}, {{trbert: {{policy: {few}, joint: {few}, rollouts: 2}}}}"
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(
+        f"steps: [{steps}, {{vocabulary: {{}}}}]\n"
+        "exports: [{onnx: {precision: int8}}]\nbudget: {min_speedup: 1000}\nbaseline: false\n"
+    )
+    outcome = bertpress("compress", recipe, "--model", model, *files_task(data), "--out", out, "--quiet")
+    assert outcome.code == 3, outcome.err
+    assert "min-speedup 1,000 is broken" in outcome.err
+    report = json.loads((out / "report.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["start", "theseus", "trbert", "vocabulary", "onnx-int8"]
+    assert {("onnx-int8", "start"), ("onnx-int8", "vocabulary")} <= {
+        (test["name"], test["against"]) for test in report["comparisons"]
+    }
+    sizes = [row["size_bytes"] for row in report["rows"]]
+    assert sizes[-1] < sizes[-2] < sizes[0]
+    assert "onnx-int8" in (out / "report.html").read_text()
+    evaluated = bertpress("evaluate", out / "export" / "onnx-int8", *files_task(data), "--json", "--quiet")
+    assert json.loads(evaluated.out)["validation"]["accuracy"] == report["rows"][-1]["score"]
+
+
 def export(bertpress: Call, model: Path, out: Path, *more: object) -> Outcome:
     """An export with some flags; refused ones must leave nothing behind."""
     outcome = bertpress("export", model, "--out", out, "--quiet", *more)

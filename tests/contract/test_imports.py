@@ -57,7 +57,7 @@ LAYERS = (
     ("sections", "search_figures"),
     ("run_fronts", "token_summary", "trace_page"),
     ("traces",),
-    ("rendering", "planning", "importing"),
+    ("rendering", "planning", "importing", "exported"),
     ("pipeline", "budgeted", "reporting", "predictions", "catalogue", "console"),
     ("opening", "profiles", "explaining", "checking", "publishing", "export_requests"),
     ("advising",),

@@ -1,0 +1,58 @@
+"""The exports of a run: what its result is turned into, scored and timed like a step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertpress.files import write_json
+from bertpress.loading import load_tokenizer, load_whole
+from bertpress.measuring import latency_batch, measured_graph
+
+if TYPE_CHECKING:
+    from bertpress.exports import OnnxExport
+    from bertpress.exports.making import Source
+    from bertpress.pipeline import Job
+    from bertpress.tasks.task import Task
+
+
+def finish_exports(job: Job, folder: Path, result: str, start: str) -> None:
+    """Turn the result of a run into what its recipe asks for, as far as that is not done.
+
+    Beside each export that has a head stand its predictions and its `result.json`, in the form of a step's.
+
+    Args:
+        result: its model folder.
+        start: the model that it is set against.
+    """
+    from bertpress.exports.exporting import export
+    from bertpress.exports.making import Source
+
+    tokenizer, threads = load_tokenizer(result), job.runtime.threads
+    if job.recipe.steps[-1].saves_head:
+        model, before, _ = job.open_model(result)
+        task: Task | None = before.with_tokenizer(tokenizer)
+    else:
+        model, task = load_whole(result), None
+    source = Source(result, model.to("cpu"), tokenizer, task, threads)
+    for wanted in job.recipe.exports:
+        place = folder / "export" / wanted.folder
+        export(source, wanted, place, job.runtime.say)
+        if task is not None and not (place / "result.json").is_file():
+            _score(job, source, wanted, place, start, before)
+
+
+def _score(job: Job, source: Source, wanted: OnnxExport, place: Path, start: str, before: Task) -> None:
+    """Predictions and result of an export; `before` is the task as the start model reads it."""
+    from bertpress.exports import read_record
+    from bertpress.exports.session import open_export
+
+    assert source.task is not None
+    job.runtime.say(f"scoring and timing {wanted.folder}")
+    of = json.loads(Path(source.name).with_name("result.json").read_text(encoding="utf-8"))
+    graph = open_export(str(place), source.model.config, source.threads, None)
+    other = job.open_model(start)[0].to("cpu")
+    found = measured_graph(graph, source.task, place, latency_batch(job.recipe), other, before, of)
+    own = {"method": wanted.folder, "phases": [], "loads": [], "notes": [], "config": wanted.model_dump(mode="json")}
+    write_json(place / "result.json", {**found, **own, "seconds": read_record(place)["seconds"]})
