@@ -88,11 +88,14 @@ def fewest(count: int, holds: Callable[[int], bool]) -> int | None:
     return held
 
 
-def leave_out(ordered: Sequence[str], most: float, attempt: Callable[[tuple[str, ...]], Trial]) -> Trial:
+def leave_out(
+    count: int, order: Callable[[], Sequence[str]], most: float, attempt: Callable[[tuple[str, ...]], Trial]
+) -> Trial:
     """The fewest of the most sensitive parts without which at most so many points are lost.
 
     Args:
-        ordered: the parts, the most sensitive first; one stays int8.
+        count: of parts; one stays int8.
+        order: the parts, the most sensitive first; asked where int8 throughout loses too much.
         most: points of the metric, of the difference itself; its interval is reported and not bounded, as it is wider
             than half a point on most development splits, whatever is left out.
         attempt: makes and scores a graph without some parts.
@@ -102,11 +105,11 @@ def leave_out(ordered: Sequence[str], most: float, attempt: Callable[[tuple[str,
     """
     tried: dict[int, Trial] = {}
 
-    def holds(count: int) -> bool:
-        tried[count] = attempt(tuple(ordered[:count]))
-        return tried[count].drop <= most + NO_LOSS
+    def holds(number: int) -> bool:
+        tried[number] = attempt(tuple(order()[:number]) if number else ())
+        return tried[number].drop <= most + NO_LOSS
 
-    found = fewest(len(ordered) - 1, holds)
+    found = fewest(count - 1, holds)
     if found is None:
         nearest = min(tried.values(), key=lambda trial: trial.drop)
         raise AnswerNo(f"int8 loses more than {most:g} points whatever stays fp32; the nearest: {nearest}.")

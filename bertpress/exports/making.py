@@ -14,9 +14,9 @@ from bertpress import latency
 from bertpress.evaluation import logits_of
 from bertpress.exports import GRAPH, OnnxExport, inputs, leaving_out
 from bertpress.exports.adapter import write_graph
+from bertpress.exports.int8 import Int8
 from bertpress.exports.parity import parity
-from bertpress.exports.quantizing import parts_of, quantize, saturates
-from bertpress.exports.session import Feed, OnnxModel, Recording
+from bertpress.exports.session import OnnxModel, Recording
 from bertpress.files import digest, write_json
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.loading import clear_limits, tokenizer_for
@@ -84,7 +84,8 @@ class Making:
         made: dict[str, Any] = {"inputs": plain.inputs, "outputs": plain.outputs, **self._parity(plain, names)}
         graph: OnnxModel = plain
         if wanted.precision == "int8":
-            made["int8"] = self._int8(plain)
+            int8 = Int8(plain, source.task, wanted, self.folder / GRAPH, self.work, self.say)
+            made["int8"] = int8.run()
             graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
             made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
         self._save_others()
@@ -106,39 +107,6 @@ class Making:
             f"the graph agrees with the model on {found.rows} rows: apart by {found.difference:.1e} of the largest"
         )
         return {"parity": found.to_dict()}
-
-    def _int8(self, plain: Recording) -> dict[str, Any]:
-        wanted, task = self.wanted, self.source.task
-        parts = parts_of(plain.file, plain.config)
-        rows: list[Feed] = []
-        if wanted.needs_task:
-            assert task is not None
-            rows = inputs.task_feeds(plain, task, task.encoded("train"), wanted.calibration_rows)
-        ranges = rows if wanted.calibration == "static" else None
-        about = {"parts": list(parts), "seven_bits": saturates(), "left_out": [], "sensitivity": None, "paired": None}
-
-        def write(left_out: Sequence[str]) -> OnnxModel:
-            nodes = [node for part, names in parts.items() if part not in left_out for node in names]
-            quantize(plain.file, self.folder / GRAPH, nodes, ranges)
-            return OnnxModel(self.folder / GRAPH, plain.config, self.source.threads)
-
-        if wanted.max_drop is None:
-            write(())
-            return about
-        assert task is not None
-        self.say(f"measuring how sensitive {len(parts)} parts are")
-        found = leaving_out.sensitivities(plain, parts, rows, self.work, ranges)
-        reference = logits_of(plain, task, task.encoded(task.dev_split))
-
-        def attempt(left_out: tuple[str, ...]) -> leaving_out.Trial:
-            logits = logits_of(write(left_out), task, task.encoded(task.dev_split))
-            trial = leaving_out.Trial(left_out, leaving_out.compared(task, logits, reference))
-            self.say(str(trial))
-            return trial
-
-        chosen = leaving_out.leave_out(list(found), wanted.max_drop, attempt)
-        write(chosen.left_out)  # the last one that was tried may be another
-        return {**about, "left_out": list(chosen.left_out), "sensitivity": found, "paired": dict(chosen.test)}
 
     def _save_others(self) -> None:
         """What stands beside the graph, so that others know its tokens and labels."""

@@ -45,7 +45,7 @@ class OnnxModel(nn.Module):
 
     def __init__(self, file: Path, config: PreTrainedConfig, threads: int | None = None) -> None:
         super().__init__()
-        self.config, self.file = config, file
+        self.config, self.file, self.threads = config, file, threads
         self.session = open_session(file, threads)
         self.inputs = tuple(found.name for found in self.session.get_inputs())
         self.outputs = tuple(found.name for found in self.session.get_outputs())

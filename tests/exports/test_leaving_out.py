@@ -35,15 +35,22 @@ def trial(left_out: tuple[str, ...], points: float) -> Trial:
 
 def test_the_most_sensitive_parts_are_left_out_until_the_loss_is_small_enough() -> None:
     losses = {0: 3.0, 1: 0.8, 2: 0.5, 3: 0.1}
-    found = leave_out(["b", "a", "d", "c"], 0.5, lambda parts: trial(parts, losses[len(parts)]))
+    found = leave_out(4, lambda: ["b", "a", "d", "c"], 0.5, lambda parts: trial(parts, losses[len(parts)]))
     assert found.left_out == ("b", "a")
     assert found.drop == pytest.approx(0.5), "the bound itself is allowed"
+
+
+def test_parts_are_not_ordered_where_nothing_has_to_be_left_out() -> None:
+    def order() -> list[str]:
+        raise AssertionError("it costs a graph for each part")
+
+    assert leave_out(4, order, 0.5, lambda parts: trial(parts, 0.4)).left_out == ()
 
 
 def test_one_part_stays_int8_and_the_answer_is_no() -> None:
     losses = {0: 3.0, 2: 1.2}
     with pytest.raises(AnswerNo) as caught:
-        leave_out(["b", "a", "c"], 0.5, lambda parts: trial(parts, losses[len(parts)]))
+        leave_out(3, lambda: ["b", "a", "c"], 0.5, lambda parts: trial(parts, losses[len(parts)]))
     assert str(caught.value) == (
         "int8 loses more than 0.5 points whatever stays fp32; the nearest: leaving out b, a changes accuracy by -1.20 "
         "points (-5.00 to +1.00)."
