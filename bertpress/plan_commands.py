@@ -73,12 +73,13 @@ def _print(advice: Advice) -> None:
 
     from bertpress.console import duration
 
-    table = Table("recipe", "M params", "M MACs", "ms", "faster", "training", "MB disk")
-    table.columns[0].min_width = 24
+    table = Table("recipe", "M params", "M MACs", "ms", "faster", "training", "MB")
+    table.columns[0].min_width = 20
     for column in table.columns[1:]:
         column.no_wrap = True
     start = {"recipe": "as it is", "seconds": 0, "disk_bytes": 0, **advice.start}
-    for row in (start, *advice.rows):
+    baselines = [{"seconds": 0, "disk_bytes": 0, **row} for row in advice.baselines]
+    for row in (start, *baselines, *advice.rows):
         table.add_row(
             row["recipe"],
             f"{row['parameters'] / 1e6:.1f}",
@@ -91,8 +92,10 @@ def _print(advice: Advice) -> None:
     Console(highlight=False).print(table)
     print(
         f"Foreseen, not measured: texts of {advice.tokens} tokens (the mean), batches of {advice.batch_size}. The "
-        "first keeps most of the model; what score it will have, nobody knows before it is trained. In place of "
+        "first recipe keeps most of the model; what score it will have, nobody knows before it is trained. In place of "
         "tinybert, theseus gives the same shape in less time."
     )
+    if enough := [row["recipe"] for row in advice.baselines if row["meets"]]:
+        print(f"These cost next to nothing and would keep to the budget, too: {'; '.join(enough)}.")
     for name, reason in advice.refused.items():
         print(f"{name} does not fit: {reason}")

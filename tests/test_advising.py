@@ -14,13 +14,14 @@ from conftest import make_model
 from bertpress import cli, cost
 from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.advice import in_order, start_costs
-from bertpress.advising.foreseeing import Costs, Layers, foreseen, shortfall, skipping_factor
+from bertpress.advising.foreseeing import Costs, Known, Layers, foreseen, shortfall, skipping_factor
 from bertpress.advising.timing import layers_of, share_of
 from bertpress.bounds import Bounds
 from bertpress.budgeted import broken_bounds
 from bertpress.config import build
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert
+from bertpress.methods.vocabulary import Vocabulary
 from bertpress.methods.yoco import Yoco
 from bertpress.recipe import make_recipe
 from bertpress.tasks.classification import Classification
@@ -38,10 +39,14 @@ def test_recipes_go_from_depth_to_width_to_tokens() -> None:
     assert {candidate.layers for candidate in found} == {6, 5, 4, 3, 2}
     assert len({repr(candidate.steps) for candidate in found}) == len(found)
     assert {candidate.layers for candidate in candidates(1)} == {1}
+    more = candidates(6, vocabulary=True, int8=True)
+    assert len(more) == 4 * (len(found) + 1) - 2, "the vocabulary alone is a recipe, and nothing at all is none"
+    assert more[-1].name == "theseus 2 layers, yoco 33 %, trbert 35 %, vocabulary, int8"
 
 
 def test_methods_that_do_not_fit_are_left_out_with_their_reason() -> None:
     def refusal(steps: Any) -> str | None:
+        """None of tokens, none of two."""
         if any(step.name == "trbert" for step in steps):
             return "no tokens to skip"
         return "too much at once" if len(steps) == 2 else None
@@ -55,12 +60,15 @@ def test_methods_that_do_not_fit_are_left_out_with_their_reason() -> None:
 def test_costs_are_foreseen_layer_by_layer() -> None:
     candidate = Candidate((Theseus(successor_layers=3), Yoco(parameters=0.5), TrBert(macs=0.5)), 3, 0.5, 0.5)
     # 6 layers have 600 parameters and 9,000 multiply-adds; a half as wide layer takes 0.8 + 1/3 of 1.2 ms
-    found = foreseen(candidate, START, layers_macs=9_000, depth=6, timed=TIMED, tokens=64, batch_size=1)
+    known = Known(START, 9_000, 6, TIMED, tokens=64, batch_size=1, int8=0.25, embeddings=100)
+    found = foreseen(candidate, known)
     assert (found.parameters, found.encoder) == (400 + 150, 150)
     assert found.macs == pytest.approx(1_000 + 9_000 / 8)
     assert found.milliseconds == pytest.approx(2 + 3 * 1.2 * 0.5 / 0.82)
-    whole = foreseen(Candidate((), 6, 1.0, 1.0), START, 9_000, 6, TIMED, 64, 1)
-    assert whole == START
+    smaller = foreseen(Candidate((*candidate.steps, Vocabulary()), 3, 0.5, 0.5, int8=True), known)
+    assert smaller.parameters == found.parameters - 100
+    assert smaller.milliseconds == pytest.approx(found.milliseconds / 4)
+    assert foreseen(Candidate((), 6, 1.0, 1.0), known) == START
 
 
 def test_skipping_tokens_of_short_texts_saves_no_time() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bertpress import cost, planning
 from bertpress.advising import Candidate, candidates, fitting
-from bertpress.advising.foreseeing import Costs, foreseen, shortfall
-from bertpress.advising.timing import layers_of
+from bertpress.advising.foreseeing import Costs, Known, foreseen, shortfall
+from bertpress.advising.timing import int8_factor, layers_of
 from bertpress.bounds import Bounds
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.evaluation import mean_tokens
-from bertpress.methods.method import Method
+from bertpress.exports import OnnxExport
+from bertpress.methods.method import Method, Situation
+from bertpress.methods.vocabulary import Vocabulary
+from bertpress.methods.vocabulary.steps import staying
 from bertpress.models import is_reduced
 from bertpress.opening import open_model
 from bertpress.pipeline import check_steps
@@ -40,6 +43,8 @@ class Advice:
 
     start: dict[str, Any]
     """what the start model costs"""
+    baselines: list[dict[str, Any]]
+    """what costs next to nothing to try, and whether it would keep to the budget"""
     rows: list[dict[str, Any]]
     """recipes that would meet it, the best first; or the nearest ones, where none would"""
     recipe: Recipe | None
@@ -78,34 +83,81 @@ def advise(
     fields = {"model": model, "max_length": max_length, "limit": dict(limit or {}), "head_labels": head_labels}
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
 
-    def recipe_of(steps: tuple[Method, ...]) -> Recipe:
-        return Recipe(task=spec, steps=steps, budget=budget, **fields)
+    def recipe_of(each: Candidate) -> Recipe:
+        exports = (OnnxExport(precision="int8"),) * each.int8
+        return Recipe(task=spec, steps=each.steps, budget=budget, exports=exports, **fields)
 
     def refusal(steps: tuple[Method, ...]) -> str | None:
         try:
-            check_steps(recipe_of(steps), config, data, runtime)
+            if not steps:
+                return None
+            check_steps(Recipe(task=spec, steps=steps, **fields), config, data, runtime)
         except RequestError as error:
             return str(error)
         return None
 
-    depth = encoder_of(config).depth(config)
-    found, refused = fitting(candidates(depth), refusal)
-    timed = layers_of(loaded, data, budget.batch_size, tokens)
-    own, layers_macs = start_costs(loaded, data, tokens, timed.base_ms + depth * timed.layer(1.0))
-    priced = [(each, foreseen(each, own, layers_macs, depth, timed, tokens, budget.batch_size)) for each in found]
-    meeting = in_order([(each, costs) for each, costs in priced if shortfall(budget, own, costs) <= 1])
-    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(budget, own, pair[1]))[:NEAREST]
+    known, refused = known_of(loaded, data, budget, tokens)
+    found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), refusal)
+    priced = [(each, foreseen(each, known)) for each in found]
+    meeting = in_order([(each, costs) for each, costs in priced if shortfall(budget, known.start, costs) <= 1])
+    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(budget, known.start, pair[1]))[:NEAREST]
     layer_pass = planning.seconds_per_layer_pass(loaded, data, batch_size=32)
-    rows = []
-    for each, costs in chosen:
-        plans = planning.plan_steps(recipe_of(each.steps), config, data)
-        rows.append(
-            {"recipe": each.name, "meets": bool(meeting), "layers": each.layers, **_told(costs, own)}
-            | {"seconds": round(layer_pass * sum(plan.layer_passes for plan in plans), 1)}
-            | {"disk_bytes": max(plan.disk_bytes for plan in plans) + 4 * sum(plan.parameters for plan in plans)}
-        )
-    best = recipe_of(meeting[0][0].steps) if meeting else None
-    return Advice(_told(own, own), rows, best, refused, tokens, budget.batch_size)
+
+    def row_of(each: Candidate, costs: Costs) -> dict[str, Any]:
+        plans = planning.plan_steps(recipe_of(each), config, data)
+        times = round(layer_pass * sum(plan.layer_passes for plan in plans), 1)
+        disk = max(plan.disk_bytes for plan in plans) + 4 * sum(plan.parameters for plan in plans)
+        return {"recipe": each.name, **_told(costs, known.start), "seconds": times, "disk_bytes": disk}
+
+    return Advice(
+        start=_told(known.start, known.start),
+        baselines=[
+            {"recipe": name, **_told(costs := foreseen(each, known), known.start)}
+            | {"meets": shortfall(budget, known.start, costs) <= 1}
+            for name, each in baselines(known.depth, "int8" not in refused).items()
+        ],
+        rows=[row_of(*pair) for pair in chosen],
+        recipe=recipe_of(meeting[0][0]) if meeting else None,
+        refused={**refused, **unfit},
+        tokens=tokens,
+        batch_size=budget.batch_size,
+    )
+
+
+def known_of(model: PreTrainedModel, task: Task, budget: Bounds, tokens: int) -> tuple[Known, dict[str, str]]:
+    """What plans rest on, measured where need be; and why there is no int8, if there is none."""
+    refused = {}
+    try:
+        int8 = int8_factor(model, task, budget.batch_size, tokens)
+    except RequestError as error:
+        int8, refused["int8"] = 1.0, str(error)
+    depth = encoder_of(model.config).depth(model.config)
+    timed = layers_of(model, task, budget.batch_size, tokens)
+    start, layers_macs = start_costs(model, task, tokens, timed.base_ms + depth * timed.layer(1.0))
+    unused = 0
+    if budget.max_parameters is not None and vocabulary_fits(model, task):
+        table = model.get_input_embeddings().weight
+        unused = (len(table) - len(staying(Vocabulary(), task, model.config))) * table.shape[1]
+    return Known(start, layers_macs, depth, timed, tokens, budget.batch_size, int8, unused), refused
+
+
+def vocabulary_fits(model: PreTrainedModel, task: Task) -> bool:
+    """True if the vocabulary can be cut."""
+    try:
+        Vocabulary().check(Situation(model.config, model.config, task, trust_remote_code=False))
+    except RequestError:
+        return False
+    return True
+
+
+def baselines(depth: int, int8: bool) -> dict[str, Candidate]:
+    """What costs next to nothing to try, by name: export alone, the lower half alone, both."""
+    half = math.ceil(depth / 2)
+    found = {f"the {half} bottom layers, fine-tuned": Candidate((), half, 1.0, 1.0)} if half < depth else {}
+    if int8:
+        exported = {f"{name}, int8": replace(each, int8=True) for name, each in found.items()}
+        found = {"int8 alone (bertpress export)": Candidate((), depth, 1.0, 1.0, int8=True), **found, **exported}
+    return found
 
 
 def start_costs(model: PreTrainedModel, task: Task, tokens: int, milliseconds: float) -> tuple[Costs, float]:
@@ -124,7 +176,7 @@ def in_order(priced: list[tuple[Candidate, Costs]]) -> list[tuple[Candidate, Cos
     shapes = {each.shape: (each, costs) for each, costs in reversed(priced)}
 
     def preference(pair: tuple[Candidate, Costs]) -> tuple[int, int]:
-        return -round(math.log(pair[1].macs) / math.log(1.1)), len(pair[0].steps)
+        return -round(math.log(pair[1].macs) / math.log(1.1)), len(pair[0].steps) + pair[0].int8
 
     return sorted(shapes.values(), key=preference)
 

@@ -44,25 +44,36 @@ class Layers:
         return float(np.interp(share, self.shares, self.milliseconds))
 
 
-def foreseen(
-    candidate: Candidate, start: Costs, layers_macs: float, depth: int, timed: Layers, tokens: int, batch_size: int
-) -> Costs:
-    """What a candidate's result would cost.
+@dataclass(frozen=True)
+class Known:
+    """What is known of a start model, its task and the machine."""
 
-    Args:
-        start: of the start model.
-        layers_macs: multiply-adds of its layers.
-        depth: number of its layers.
-        tokens: mean length of a text.
-    """
-    kept = candidate.layers / depth * candidate.width
+    start: Costs
+    layers_macs: float
+    """multiply-adds of its layers"""
+    depth: int
+    timed: Layers
+    tokens: int
+    """mean length of a text"""
+    batch_size: int
+    int8: float = 1.0
+    """time of its int8 export over its own"""
+    embeddings: int = 0
+    """parameters of the tokens that the task does not use"""
+
+
+def foreseen(candidate: Candidate, known: Known) -> Costs:
+    """What a candidate's result would cost."""
+    start, timed = known.start, known.timed
+    kept = candidate.layers / known.depth * candidate.width
     encoder = round(start.encoder * kept)
-    layers = candidate.layers * timed.layer(candidate.width)
+    factor = skipping_factor(candidate.tokens, known.tokens, known.batch_size)
+    milliseconds = timed.base_ms + candidate.layers * timed.layer(candidate.width) * factor
     return Costs(
-        parameters=start.parameters - start.encoder + encoder,
+        parameters=start.parameters - start.encoder + encoder - candidate.has_fewer_tokens * known.embeddings,
         encoder=encoder,
-        macs=start.macs - layers_macs * (1 - kept * candidate.tokens),
-        milliseconds=timed.base_ms + layers * skipping_factor(candidate.tokens, tokens, batch_size),
+        macs=start.macs - known.layers_macs * (1 - kept * candidate.tokens),
+        milliseconds=milliseconds * (known.int8 if candidate.int8 else 1),
     )
 
 

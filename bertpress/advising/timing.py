@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from bertpress import latency
 from bertpress.advising.foreseeing import Layers
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
-from bertpress.files import cache_root, digest
+from bertpress.files import cache_root, digest, write_json
 from bertpress.methods.yoco import timing
 from bertpress.methods.yoco.costs import shapes_in
 from bertpress.methods.yoco.latency_table import LatencyTable, Settings, Timing, key_of, load_table
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 OPTIONS = Options(depth=(1.0,), heads=(1 / 3, 2 / 3, 1.0), widths=(1 / 6, 1 / 2, 1.0))
 """Layers that are timed: a coarse net, between whose points times are taken as straight."""
 SECONDS = 10.0
+"""Time for measuring; there are at least so many rounds."""
+ROUNDS = 7
 
 
 def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> Layers:
@@ -59,6 +62,35 @@ def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, 
         times[share] = min(times.get(share, np.inf), table.layers_ms[key_of(shape)].median)
     shares = sorted(times)
     return Layers(table.base_ms.median, tuple(shares), tuple(times[share] for share in shares))
+
+
+def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> float:
+    """Time of a model's int8 export over its own, from the cache of this machine, or measured for it.
+
+    Raises:
+        RequestError: packages are missing, or the model cannot be exported.
+    """
+    from bertpress.exports import OnnxExport
+    from bertpress.exports.adapter import require_packages
+    from bertpress.exports.exporting import export
+    from bertpress.exports.making import Source
+    from bertpress.exports.session import open_export
+
+    require_packages()
+    settings = timing.settings_of(model, task, batch_size, tokens)
+    file = _file(settings, resolve(Options(), model.config), cache).with_suffix(".int8.json")
+    if not file.is_file():
+        with tempfile.TemporaryDirectory() as place:
+            source = Source("plan", model, task.tokenizer)
+            try:
+                export(source, OnnxExport(precision="int8"), Path(place) / "int8")
+            except RuntimeError as error:
+                raise RequestError(" ".join(str(error).split())) from None
+            graph: Any = open_export(str(Path(place) / "int8"), model.config, None, None)
+            batch = timing.batch_of(model, task, batch_size, tokens)
+            times = latency.measure([model, graph], [batch], ROUNDS, seconds=SECONDS, forward=task.forward)
+        write_json(file, {"factor": float(np.median(times[1] / times[0]))})
+    return float(json.loads(file.read_text(encoding="utf-8"))["factor"])
 
 
 def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, int]) -> float:

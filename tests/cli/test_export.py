@@ -164,7 +164,8 @@ def test_depth_tokens_vocabulary_and_precision_in_one_run(
 ) -> None:
     """The whole road: each step and the export is a row of the report, and the budget is that of the export."""
     few = "{max_steps: 2, batch_size: 8}"
-    steps = f"{{theseus: {{successor_layers: 3, replacing: {few}}}}}, {{trbert: {{policy: {few}, joint: {few}, rollouts: 2}}}}"
+    theseus = f"{{theseus: {{successor_layers: 3, replacing: {few}}}}}"
+    steps = f"{theseus}, {{trbert: {{policy: {few}, joint: {few}, rollouts: 2}}}}"
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(
         f"steps: [{steps}, {{vocabulary: {{}}}}]\n"

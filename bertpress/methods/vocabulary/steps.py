@@ -100,14 +100,19 @@ def found(folder: Path) -> dict[str, Any]:
 def _count(method: Vocabulary, model: PreTrainedModel, task: Task, run: StepRun, folder: Path) -> None:
     """Find out which tokens stay, and write them and the tokenizer that has them."""
     run.runtime.say(f"{run.folder.name}: counting the tokens of the training texts")
-    data = content_of(task.tokenizer)
-    size = max(tokens_of(data).values()) + 1
-    counts = counted_rows(task.encoded("train"), size) + counted_texts(_texts(method, task), task.tokenizer, size)
-    needed = all_needed(data, task, model.config)
-    kept = kept_ids(counts, needed, parts_needed(data), method.most(len(tokens_of(data))), method.min_count)
+    kept = staying(method, task, model.config)
     write_tokenizer(task.tokenizer, kept, folder / TOKENIZER)
     rows, width = model.get_input_embeddings().weight.shape
     write_json(folder / KEPT, {"tokens": kept, "embeddings": [rows * width, len(kept) * width]})
+
+
+def staying(method: Vocabulary, task: Task, config: PretrainedConfig) -> list[int]:
+    """Ids of the tokens that stay, rising, of a task's training texts and the corpus."""
+    data = content_of(task.tokenizer)
+    size = max(tokens_of(data).values()) + 1
+    counts = counted_rows(task.encoded("train"), size) + counted_texts(_texts(method, task), task.tokenizer, size)
+    needed = all_needed(data, task, config)
+    return kept_ids(counts, needed, parts_needed(data), method.most(len(tokens_of(data))), method.min_count)
 
 
 def counted_rows(rows: Rows, size: int) -> Counts:
