@@ -1,4 +1,4 @@
-"""The demo: a whole run on embedded data and the packaged model, judged by two conditions."""
+"""The demos: whole runs on embedded data and the packaged model, judged by two conditions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,43 @@ def run_demo(method: str, out: Path, runtime: Runtime) -> tuple[dict[str, Any], 
     Raises:
         RequestError: there is no demo of that method, or the packaged model is not installed.
     """
+    if method not in demos():
+        raise RequestError(f"There is no demo of '{method}'{nearest(method, demos())}.")
+    return _run(read_recipe(_PREFIX + method), out, runtime)
+
+
+def demos() -> list[str]:
+    """What there are demos of."""
+    return [name.removeprefix(_PREFIX) for name in shipped_recipes() if name.startswith(_PREFIX)]
+
+
+def run_all(out: Path, runtime: Runtime) -> tuple[list[dict[str, Any]], list[str]]:
+    """Carry out every demo in a folder of its own, all from one fine-tuned model, and write one page over them.
+
+    Returns:
+        the runs' reports, and what failed, as `run_demo` says it.
+    """
+    from bertpress import reporting
+
+    recipes = {name: read_recipe(_PREFIX + name) for name in demos()}
+    first = next(iter(recipes.values()))
+    teacher = out / "finetune"
+    _run({**first, "steps": first["steps"][:1], "exports": []}, teacher, runtime)
+    reports, failures = [], []
+    for name, recipe in recipes.items():
+        runtime.say(f"the demo of {name}")
+        report, failed = _run({**recipe, "model": str(teacher), "steps": recipe["steps"][1:]}, out / name, runtime)
+        reports.append(report)
+        failures += [f"{name}: {sentence}" for sentence in failed]
+    reporting.combined([out / name for name in recipes], out / "report.html")
+    return reports, failures
+
+
+def _run(recipe: dict[str, Any], out: Path, runtime: Runtime) -> tuple[dict[str, Any], list[str]]:
+    """A run's report, and what speaks against it."""
     from bertpress.pipeline import carry_out, prepare
 
-    known = [name.removeprefix(_PREFIX) for name in shipped_recipes() if name.startswith(_PREFIX)]
-    if method not in known:
-        raise RequestError(f"There is no demo of '{method}'{nearest(method, known)}.")
-    job = prepare(make_recipe(read_recipe(_PREFIX + method)), runtime)
+    job = prepare(make_recipe(recipe), runtime)
     report = carry_out(job, out)
     return report, judge(report, job.task.chance_score(job.task.dev_split))
 

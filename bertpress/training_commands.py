@@ -111,17 +111,25 @@ def pretrain(
 
 
 def demo(
-    method: Annotated[str, typer.Argument(help="method to show")] = "theseus",
+    method: Annotated[str | None, typer.Argument(help="method to show, or composed (default: theseus)")] = None,
     out: Annotated[Path, typer.Option("--out", help="folder of the run")] = Path("runs/demo"),
+    every: Annotated[bool, typer.Option("--all", help="show all of them, in one report")] = False,
     *,
     options: CommonOptions,
 ) -> None:
     """Fine-tune the packaged MiniLM on docstrings of the standard library, press it, compare the two."""
     from bertpress.console import print_table
-    from bertpress.demo import run_demo
+    from bertpress.demo import run_all, run_demo
 
-    report, failures = run_demo(method, out, options.runtime())
-    print_table(report)
+    if every and method is not None:
+        raise RequestError(f"--all shows every method; leave out {method} or --all.")
+    if every:
+        reports, failures = run_all(out, options.runtime())
+    else:
+        report, failures = run_demo(method or "theseus", out, options.runtime())
+        reports = [report]
+    for report in reports:
+        print_table(report)
     print(f"{out}/report.html")
     if failures:
         raise AnswerNo(" ".join(failures))
