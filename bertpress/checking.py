@@ -55,6 +55,8 @@ class Side:
     @property
     def model(self) -> str:
         """What loads it; a start model lies where its recipe says, or in the step that fine-tuned it."""
+        if self.place.parent.name == "export":
+            return str(self.place)
         tuned = self.place.parent / "00-finetune" / "model"
         if self.place.name == "start" and not tuned.is_dir():
             return words(self.recipe.get("model"))
@@ -126,7 +128,7 @@ def check(
 
 
 def side_of(name: str) -> Side:
-    """A run's last finished step, that of a sweep's best cell, or the step whose folder is named.
+    """A run's last export or finished step, that of a sweep's best cell, or the step or export whose folder is named.
 
     Raises:
         RequestError: there is no such result.
@@ -143,8 +145,9 @@ def side_of(name: str) -> Side:
         if not steps:
             raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
         return Side(name, path / steps[-1][1], recipe, steps[-1][2])
-    if (path / "result.json").is_file() and (path.parent / "recipe.yaml").is_file():
-        return Side(name, path, read_mapping(path.parent / "recipe.yaml"), read_mapping(path / "result.json"))
+    run = path.parent.parent if path.parent.name == "export" else path.parent
+    if (path / "result.json").is_file() and (run / "recipe.yaml").is_file():
+        return Side(name, path, read_mapping(run / "recipe.yaml"), read_mapping(path / "result.json"))
     raise RequestError(
         f"{name} is neither a run with a finished step nor the folder of a step, so it holds no predictions to "
         "compare; name the task with --task to score both models on it now."
@@ -213,10 +216,10 @@ def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[
     task = build(TaskSpec, task_values(ours.recipe.get("task") or ""), where="task")
     length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
-    (loaded, data), (other, _) = (
+    (loaded, data), (other, others_data) = (
         open_model(side.model, task, length, limit, runtime, side.head_labels) for side in (ours, theirs)
     )
-    return timed(loaded, other, data, batch_size, seconds=6)
+    return timed(loaded, other, data, batch_size, seconds=6, before=others_data)
 
 
 def _scored_now(
@@ -238,7 +241,7 @@ def _scored_now(
 
         def side(name: str, place: str, model: PreTrainedModel, data: Task, start: PreTrainedModel | None) -> Side:
             runtime.say(f"scoring and timing {name}")
-            found = measured(model, data, Path(folder) / place, bounds.batch_size, start)
+            found = measured(model, data, Path(folder) / place, bounds.batch_size, start, before=others_task)
             return Side(name, Path(folder) / place, {}, found)
 
         theirs = side(against, "against", other, others_task, None)

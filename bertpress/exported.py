@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertpress.files import write_json
 from bertpress.loading import load_tokenizer, load_whole
-from bertpress.measuring import latency_batch, measured_graph
+from bertpress.measuring import latency_batch, measured
 
 if TYPE_CHECKING:
     from bertpress.exports import OnnxExport
@@ -51,8 +51,9 @@ def _score(job: Job, source: Source, wanted: OnnxExport, place: Path, start: str
     assert source.task is not None
     job.runtime.say(f"scoring and timing {wanted.folder}")
     of = json.loads(Path(source.name).with_name("result.json").read_text(encoding="utf-8"))
-    graph = open_export(str(place), source.model.config, source.threads, None)
+    graph: Any = open_export(str(place), source.model.config, source.threads, None)
     other = job.open_model(start)[0].to("cpu")
-    found = measured_graph(graph, source.task, place, latency_batch(job.recipe), other, before, of)
+    found = measured(graph, source.task, place, latency_batch(job.recipe), other, before)
     own = {"method": wanted.folder, "phases": [], "loads": [], "notes": [], "config": wanted.model_dump(mode="json")}
-    write_json(place / "result.json", {**found, **own, "seconds": read_record(place)["seconds"]})
+    costs = {**of["cost"], **{name: found["cost"][name] for name in ("size_bytes", "latency")}}
+    write_json(place / "result.json", {**of, **found, **own, "cost": costs, "seconds": read_record(place)["seconds"]})

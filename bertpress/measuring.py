@@ -35,6 +35,8 @@ def measured(
 ) -> dict[str, Any]:
     """Predictions into `folder`; metrics and costs as the common part of a result.
 
+    Nothing inside of an exported graph can be counted: where it skips tokens, its multiply-adds are the most it can do.
+
     Args:
         batch_size: what latency is measured at beside batch 1.
         start: the model that takes turns with this one.
@@ -42,8 +44,10 @@ def measured(
     """
     from bertpress.objective import choose_attention
 
-    choose_attention(model, training=False)
-    counting = Counting(task) if is_reduced(model.config) else None
+    counting = None
+    if not is_graph(model):
+        choose_attention(model, training=False)
+        counting = Counting(task) if is_reduced(model.config) else None
     return {
         "schema": 1,
         "metrics": predicted(model, task, folder, counting),
@@ -54,19 +58,6 @@ def measured(
         "layers": encoder_of(model.config).depth(model.config),
         "cost": _costs(model, task, batch_size, start, before, counting),
     }
-
-
-def measured_graph(
-    graph: Any, task: Task, folder: Path, batch_size: int, start: PreTrainedModel, before: Task, of: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The same of an exported graph, which has the parameters and multiply-adds of the model that it was made of.
-
-    Args:
-        of: the result of that model.
-    """
-    times = timed(graph, start, task, batch_size, seconds=3, before=before)
-    costs = {**of["cost"], "size_bytes": graph.file.stat().st_size, "latency": times}
-    return {**of, "metrics": predicted(graph, task, folder), "cost": costs}
 
 
 def predicted(
@@ -106,9 +97,16 @@ def _costs(
         "parameters": {"total": parameters.total, "encoder": parameters.encoder},
         "macs": {"tokens": tokens, "value": macs},
         **({"token_reduction": reduction} if reduction else {}),
-        "size_bytes": sum(value.numel() * value.element_size() for value in model.state_dict().values()),
+        "size_bytes": _size(model),
         "latency": timed(model, start, task, batch_size, seconds=3, before=before),
     }
+
+
+def _size(model: Any) -> int:
+    """Bytes of a model's tensors, or of an exported graph's file."""
+    if is_graph(model):
+        return int(model.file.stat().st_size)
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
 def timed(

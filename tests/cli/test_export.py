@@ -182,6 +182,10 @@ def test_depth_tokens_vocabulary_and_precision_in_one_run(
     sizes = [row["size_bytes"] for row in report["rows"]]
     assert sizes[-1] < sizes[-2] < sizes[0]
     assert "onnx-int8" in (out / "report.html").read_text()
+    for result in (out, out / "export" / "onnx-int8"):
+        checked = bertpress("check", result, "--against", out / "start", "--min-speedup", "0.001", "--json", "--quiet")
+        assert checked.code == 0, checked.err
+        assert json.loads(checked.out)["costs"][1]["size_bytes"] == sizes[-1]
     evaluated = bertpress("evaluate", out / "export" / "onnx-int8", *files_task(data), "--json", "--quiet")
     assert json.loads(evaluated.out)["validation"]["accuracy"] == report["rows"][-1]["score"]
 
