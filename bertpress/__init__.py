@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "advise": "bertpress.api",
     "augment": "bertpress.api",
     "calibrate": "bertpress.api",
     "check": "bertpress.api",
@@ -23,6 +22,7 @@ _HOME = {
     "finetune": "bertpress.api",
     "import_model": "bertpress.api",
     "measure": "bertpress.api",
+    "plan": "bertpress.api",
     "predict": "bertpress.api",
     "predict_texts": "bertpress.api",
     "pretrain": "bertpress.pretraining",
@@ -33,6 +33,7 @@ _HOME = {
     "sub_network": "bertpress.methods.yoco.super_network",
     "sweep": "bertpress.sweeping",
     "Result": "bertpress.api",
+    "Bounds": "bertpress.bounds",
     "Recipe": "bertpress.recipe",
     "Runtime": "bertpress.run",
     "Training": "bertpress.methods.method",
@@ -55,7 +56,6 @@ __all__ = [*_HOME]
 if TYPE_CHECKING:
     from bertpress.api import (
         Result,
-        advise,
         augment,
         calibrate,
         check,
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         finetune,
         import_model,
         measure,
+        plan,
         predict,
         predict_texts,
         push,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         run_recipe,
     )
     from bertpress.augmentation import Augmentation
+    from bertpress.bounds import Bounds
     from bertpress.errors import AnswerNo, RequestError
     from bertpress.export_requests import export
     from bertpress.methods.finetune import Finetune

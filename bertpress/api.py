@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.advising.advice import advise as advise
-from bertpress.budgeted import broken_bounds as broken_bounds
+from bertpress.bounds import Bounds
+from bertpress.checking import broken_bounds as broken_bounds
 from bertpress.checking import check as check
 from bertpress.config import build
 from bertpress.errors import RequestError
@@ -17,7 +16,7 @@ from bertpress.explaining import explain as explain
 from bertpress.export_requests import export as export
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import Speed, open_model, open_texts, prepare
+from bertpress.opening import Speed, open_model, open_texts, prepare, where_both_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
@@ -27,6 +26,7 @@ from bertpress.run_folder import check_run, make_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bertpress.advising.advice import Advice
     from bertpress.augmentation import Augmentation
 
 
@@ -215,13 +215,11 @@ def measure(
     Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself. The speed
     as in `evaluate`; `against` runs at its own.
     """
-    from bertpress.exports import is_export
     from bertpress.measuring import timed
 
     runtime = runtime or Runtime()
     speed = Speed(profile, token_threshold)
-    if any(name is not None and is_export(name) for name in (model, against)):
-        runtime = dataclasses.replace(runtime, device="cpu")  # where graphs run
+    runtime = where_both_run(runtime, model, against)
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
     if against is None:
         return timed(loaded, None, data, batch_size, seconds)
@@ -287,6 +285,27 @@ def import_model(
 
     quieten()
     return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
+
+
+def plan(
+    model: str,
+    task: str | Mapping[str, Any] | TaskSpec,
+    budget: Bounds | Mapping[str, Any],
+    *,
+    max_length: int = MAX_LENGTH,
+    limit: Mapping[str, int] | None = None,
+    runtime: Runtime | None = None,
+    head_labels: tuple[str, ...] | None = None,
+) -> Advice:
+    """Recipes whose result would keep to a budget, and what they would cost; see `advising.advice.advise`.
+
+    Args:
+        budget: fields of `Bounds`, such as ``{"min_speedup": 3}``.
+    """
+    from bertpress.advising.advice import advise
+
+    limits = budget if isinstance(budget, Bounds) else build(Bounds, budget)
+    return advise(model, task, limits, max_length, limit, runtime, head_labels)
 
 
 def push(model: str, to: str, private: bool = False) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.bounds import Bounds, judged
 from bertpress.certificate import Certificate, certificate, document
+from bertpress.certificate_sections import bound_line
 from bertpress.comparing import NotComparable, Predictions, read_predictions, require_same_texts
 from bertpress.config import build
 from bertpress.errors import RequestError
@@ -127,6 +128,19 @@ def check(
     return found
 
 
+def broken_bounds(run: str | Path) -> list[str]:
+    """What of its recipe's budget the result of a run does not keep, a line each; nothing if it keeps all, or has none.
+
+    A swept run stands for its best cell.
+    """
+    folder = Path(run)
+    if (folder / "summary.json").is_file():
+        folder /= words(read_mapping(folder / "summary.json").get("best"))
+    budget = read_mapping(folder / "recipe.yaml").get("budget")
+    found = check(str(folder), str(folder / "start"), mapping(budget)) if budget else {"bounds": []}
+    return [bound_line(bound) for bound in found["bounds"] if not bound["kept"]]
+
+
 def side_of(name: str) -> Side:
     """A run's last export or finished step, that of a sweep's best cell, or the step or export whose folder is named.
 
@@ -211,8 +225,9 @@ def _turns(latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[dict[str, Any]]:
     """Latency of one result, in turns with the other, on the rows of its own recipe."""
     from bertpress.measuring import timed
-    from bertpress.opening import open_model
+    from bertpress.opening import open_model, where_both_run
 
+    runtime = where_both_run(runtime, ours.model, theirs.model)
     task = build(TaskSpec, task_values(ours.recipe.get("task") or ""), where="task")
     length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
@@ -233,8 +248,9 @@ def _scored_now(
     head_labels: tuple[str, ...] | None,
 ) -> Certificate:
     from bertpress.measuring import measured
-    from bertpress.opening import open_model
+    from bertpress.opening import open_model, where_both_run
 
+    runtime = where_both_run(runtime, result, against)
     other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=True)
     own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=True)
     with tempfile.TemporaryDirectory() as folder:

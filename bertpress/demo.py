@@ -40,11 +40,14 @@ def run_all(out: Path, runtime: Runtime) -> tuple[list[dict[str, Any]], list[str
     """
     from bertpress import reporting
 
+    if (out / "recipe.yaml").exists():
+        raise RequestError(f"{out} holds a run; choose another --out for a folder of several.")
     recipes = {name: read_recipe(_PREFIX + name) for name in demos()}
     first = next(iter(recipes.values()))
     teacher = out / "finetune"
     _run({**first, "steps": first["steps"][:1], "exports": []}, teacher, runtime)
-    reports, failures = [], []
+    reports: list[dict[str, Any]] = []
+    failures: list[str] = []
     for name, recipe in recipes.items():
         runtime.say(f"the demo of {name}")
         report, failed = _run({**recipe, "model": str(teacher), "steps": recipe["steps"][1:]}, out / name, runtime)

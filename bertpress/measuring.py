@@ -177,13 +177,13 @@ def latency_batches(
     rows = task.encoded(task.dev_split) if rows is None else rows
     result: dict[int, list[dict[str, Any]]] = {}
     for size in sizes:
-        size = min(size, len(rows))
-        whole = max(1, min(count, len(rows) // size))
+        whole = max(1, min(count, len(rows) // size))  # fewer rows than fill a batch stand in it again
         picked = [
             [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
         ]
         if task.together is not None:  # what belongs together stands side by side
-            picked = [list(range(start := number * len(rows) // whole, start + size)) for number in range(whole)]
+            starts = [number * len(rows) // whole for number in range(whole)]
+            picked = [[place % len(rows) for place in range(start, start + size)] for start in starts]
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result

@@ -61,18 +61,19 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
         result: its scores and costs.
         model: as it is saved, with or without its head.
     """
-    ways, lines = [loader_of(model)[0]], loading_lines(model)
+    ways, lines, also = [loader_of(model)[0]], loading_lines(model), ""
     if result["kind"] in SENTENCES:
         ways.append("sentence-transformers")
         code = ", trust_remote_code=True" * is_compact(model.config)
+        also = f" It also loads {LEVELS[ways[1]]}, which was tried where that package was installed."
         lines = f"{_LINES[ways[-1]].format(code=code)}\n# or the states of its tokens\n{lines}"
     parts = [
         f"---\n{metadata(recipe, task, method, result, model)}---\n\n# A model pressed by bertpress\n",
         f"Made from `{recipe.model}` on `{task}` by `{method.name}` (seed {recipe.seed}).\n",
         f"## Scores\n\n{_scores(result)}",
         f"## Costs\n\n{_costs(result, model)}",
-        f"## Loading\n\nIt loads {' and '.join(LEVELS[way] for way in ways)}; this was tried, in a process without "
-        f"bertpress, before the model was called finished.\n\n```python\n{lines}```\n",
+        f"## Loading\n\nIt loads {LEVELS[ways[0]]}; this was tried, in a process without bertpress, before the model "
+        f"was called finished.{also}\n\n```python\n{lines}```\n",
         "## Limits\n\n" + "".join(f"- {line}\n" for line in _limits(recipe, method, result, model)),
         f"## How it was made\n\nBy this recipe, with `bertpress compress`:\n\n```yaml\n{recipe.to_yaml()}```\n",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,20 @@ def open_model(
     if answers and not data.asks:
         raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
     return _load(model, data, runtime, speed, head_labels)
+
+
+def where_both_run(runtime: Runtime, *models: str | None) -> Runtime:
+    """How models are run that are compared: on the CPU if one of them is an exported graph.
+
+    Raises:
+        RequestError: another device is asked for.
+    """
+    from bertpress.exports import is_export
+
+    graphs = [name for name in models if name is not None and is_export(name)]
+    if graphs and runtime.device not in (None, "cpu"):
+        raise RequestError(f"{graphs[0]} is an export, which runs on the CPU here; leave out --device.")
+    return dataclasses.replace(runtime, device="cpu") if graphs else runtime
 
 
 def open_texts(

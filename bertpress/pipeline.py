@@ -26,7 +26,7 @@ from bertpress.processes import barrier, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.reloading import LEVELS, check_loads
 from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
-from bertpress.run_folder import open_run
+from bertpress.run_folder import LOCK, note_recipe, open_run
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made
 
@@ -89,7 +89,26 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
     check_steps(recipe, config, task, runtime)
+    _check_wishes(recipe, task)
     return Job(recipe, runtime, config, tokenizer, task)
+
+
+def _check_wishes(recipe: Recipe, task: Task) -> None:
+    """Refuse exports and a budget that the end of a run could not give or judge."""
+    if recipe.exports:
+        from bertpress.exports.adapter import require_packages
+
+        require_packages()
+    with_head, labelled = recipe.steps[-1].saves_head, task.has_labels(task.dev_split)
+    for wanted in recipe.exports:
+        if wanted.needs_task and not with_head:
+            raise RequestError(f"{wanted.folder}: static ranges and max_drop need a head; encoder_only saves none.")
+        if wanted.max_drop is not None and not labelled:
+            raise RequestError(f"{wanted.folder}: max_drop compares scores, but {task.dev_split} has no labels.")
+    if recipe.budget is not None:
+        recipe.budget.require_one()
+        if not labelled:
+            raise RequestError(f"A budget is judged on labelled rows, but {task.dev_split} has no labels.")
 
 
 def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> None:
@@ -180,9 +199,10 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         del model
         return _carry_out_steps(job, folder)
     open_run(folder, job.recipe, job.task.sources)
-    with locked(folder / "recipe.yaml") as alone:
+    with locked(folder / LOCK) as alone:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
+        note_recipe(folder, job.recipe)
         write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
         if task.made_splits is not None:
             keep_made(folder / "splits.json", task.made_splits)

@@ -53,7 +53,7 @@ def plan(
     }
     given = {name: limit for name, limit in limits.items() if limit is not None}
     budget = build(Bounds, {**given, "batch_size": batch_size})
-    advice = api.advise(model, options.task_spec(task), budget, **options.arguments())
+    advice = api.plan(model, options.task_spec(task), budget, **options.arguments())
     if json_output:
         recipe = None if advice.recipe is None else advice.recipe.model_dump(mode="json")
         print(json.dumps({**dataclasses.asdict(advice), "recipe": recipe}, indent=2, ensure_ascii=False))
@@ -78,8 +78,7 @@ def _print(advice: Advice) -> None:
     for column in table.columns[1:]:
         column.no_wrap = True
     start = {"recipe": "as it is", "seconds": 0, "disk_bytes": 0, **advice.start}
-    baselines = [{"seconds": 0, "disk_bytes": 0, **row} for row in advice.baselines]
-    for row in (start, *baselines, *advice.rows):
+    for row in (start, *advice.baselines, *advice.rows):
         table.add_row(
             row["recipe"],
             f"{row['parameters'] / 1e6:.1f}",
@@ -96,6 +95,6 @@ def _print(advice: Advice) -> None:
         "tinybert, theseus gives the same shape in less time."
     )
     if enough := [row["recipe"] for row in advice.baselines if row["meets"]]:
-        print(f"These cost next to nothing and would keep to the budget, too: {'; '.join(enough)}.")
+        print(f"Easily tried, and would keep to the budget, too: {'; '.join(enough)} (bertpress export, finetune).")
     for name, reason in advice.refused.items():
         print(f"{name} does not fit: {reason}")

@@ -7,6 +7,9 @@ from pathlib import Path
 from bertpress.errors import RequestError
 from bertpress.loading import model_folder
 
+KEPT_BACK = ("predictions/*", "result.json", ".*")
+"""What stands beside an export in a run and is nobody else's: predictions hold texts."""
+
 
 def push(model: str, to: str, private: bool = False) -> str:
     """Put a model folder on the Hub, through huggingface_hub and the token that it knows.
@@ -31,7 +34,12 @@ def push(model: str, to: str, private: bool = False) -> str:
     api = HfApi()
     try:
         api.create_repo(to, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=to, folder_path=folder, commit_message="A model pressed by bertpress")
+        commit = api.upload_folder(
+            repo_id=to,
+            folder_path=folder,
+            commit_message="A model pressed by bertpress",
+            ignore_patterns=list(KEPT_BACK),
+        )
     except (HfHubHTTPError, HFValidationError) as error:
         first = " ".join(str(error).split())[:300]
         raise RequestError(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from bertpress.recipe import Recipe
 
 
+LOCK = ".lock"
+"""Held by the command that works on a run; other files are replaced, which would give their lock away."""
+
+
 def check_run(folder: Path, recipe: Recipe) -> bool:
     """True if `folder` holds this recipe already, False if it can be taken for it.
 
@@ -62,11 +66,17 @@ def open_run(folder: Path, recipe: Recipe, sources: Mapping[str, str] | None = N
     resumed = check_run(folder, recipe)
     if not resumed:
         make_folder(folder)
-    if not resumed or (folder / "recipe.yaml").read_text(encoding="utf-8") != recipe.to_yaml():  # another budget
         write_text(folder / "recipe.yaml", recipe.to_yaml())
+    (folder / LOCK).touch()
     if sources:
         same_sources(folder / "sources.json", sources)
     return resumed
+
+
+def note_recipe(folder: Path, recipe: Recipe) -> None:
+    """Let a run's folder hold this recipe, which may differ from what is there in its budget."""
+    if (folder / "recipe.yaml").read_text(encoding="utf-8") != recipe.to_yaml():
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
 
 
 def same_sources(file: Path, sources: Mapping[str, str]) -> None:
@@ -95,7 +105,7 @@ def _usable(folder: Path) -> Iterator[None]:
 
 def may_stand_there(name: str) -> bool:
     """What a folder may hold before it becomes a run: the rest of a cut-off start, and a model made for it."""
-    return name.startswith((".recipe.yaml", ".untrained")) or name == "untrained"
+    return name.startswith((".recipe.yaml", ".untrained", LOCK)) or name == "untrained"
 
 
 def _identity_on_disk(file: Path) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def pretrain(
 
 def demo(
     method: Annotated[str | None, typer.Argument(help="method to show, or composed (default: theseus)")] = None,
-    out: Annotated[Path, typer.Option("--out", help="folder of the run")] = Path("runs/demo"),
+    out: Annotated[Path | None, typer.Option("--out", help="folder (default: runs/demo, of all runs/demo-all)")] = None,
     every: Annotated[bool, typer.Option("--all", help="show all of them, in one report")] = False,
     *,
     options: CommonOptions,
@@ -123,6 +123,7 @@ def demo(
 
     if every and method is not None:
         raise RequestError(f"--all shows every method; leave out {method} or --all.")
+    out = out or Path("runs/demo-all" if every else "runs/demo")
     if every:
         reports, failures = run_all(out, options.runtime())
     else:

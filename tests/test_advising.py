@@ -17,7 +17,7 @@ from bertpress.advising.advice import in_order, start_costs
 from bertpress.advising.foreseeing import Costs, Known, Layers, foreseen, shortfall, skipping_factor
 from bertpress.advising.timing import layers_of, share_of
 from bertpress.bounds import Bounds
-from bertpress.budgeted import broken_bounds
+from bertpress.checking import broken_bounds
 from bertpress.config import build
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert

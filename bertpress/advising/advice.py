@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.evaluation import mean_tokens
 from bertpress.exports import OnnxExport
+from bertpress.measuring import is_graph
+from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
 from bertpress.methods.vocabulary.steps import staying
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 SHOWN = 10
-"""Recipes that are told; of those that would not meet the budget, the nearest."""
+"""Recipes that are told."""
 NEAREST = 3
+"""Recipes that are told where none would keep to the budget."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Advice:
     start: dict[str, Any]
     """what the start model costs"""
     baselines: list[dict[str, Any]]
-    """what costs next to nothing to try, and whether it would keep to the budget"""
+    """what is easily tried: int8 alone, the lower half of the layers alone, both"""
     rows: list[dict[str, Any]]
     """recipes that would meet it, the best first; or the nearest ones, where none would"""
     recipe: Recipe | None
@@ -57,6 +60,46 @@ class Advice:
     """texts in the batch that times are of"""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a plan is for, opened."""
+
+    recipe: dict[str, Any]
+    """fields of every recipe, but its steps"""
+    budget: Bounds
+    model: PreTrainedModel
+    task: Task
+    runtime: Runtime
+
+    def recipe_of(self, candidate: Candidate) -> Recipe:
+        """The recipe of a candidate, with the budget."""
+        exports = (OnnxExport(precision="int8"),) * candidate.int8
+        return Recipe(steps=candidate.steps, budget=self.budget, exports=exports, **self.recipe)
+
+    def refusal(self, steps: tuple[Method, ...]) -> str | None:
+        """Why steps cannot be carried out; None if they can, or if there are none."""
+        try:
+            if steps:
+                check_steps(Recipe(steps=steps, **self.recipe), self.model.config, self.task, self.runtime)
+        except RequestError as error:
+            return str(error)
+        return None
+
+    def row_of(self, candidate: Candidate, costs: Costs, start: Costs, layer_pass: float) -> dict[str, Any]:
+        """A candidate with what it would cost.
+
+        Args:
+            layer_pass: seconds of a layer forward of one example in training.
+        """
+        plans: list[planning.StepPlan] = []
+        if candidate.steps:
+            plans = planning.plan_steps(self.recipe_of(candidate), self.model.config, self.task)
+        disk = max((plan.disk_bytes for plan in plans), default=0) + 4 * sum(plan.parameters for plan in plans)
+        seconds = round(layer_pass * sum(plan.layer_passes for plan in plans), 1)
+        meets = shortfall(self.budget, start, costs) <= 1
+        return {"recipe": candidate.name, **_told(costs, start), "seconds": seconds, "disk_bytes": disk, "meets": meets}
+
+
 def advise(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
@@ -66,7 +109,7 @@ def advise(
     runtime: Runtime | None = None,
     head_labels: tuple[str, ...] | None = None,
 ) -> Advice:
-    """Recipes whose result would meet a budget, by how much of the model they keep; nothing is trained.
+    """Recipes whose result would keep to a budget, by how much of the model they keep; nothing is trained.
 
     Which score they will have is not known before, so `max_drop` only stands in the recipe, for `compress` to measure.
 
@@ -77,50 +120,32 @@ def advise(
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
     runtime = runtime or Runtime()
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, answers=True)
-    if is_reduced(loaded.config):
-        raise RequestError(f"{model} skips tokens already, which comes last; plan from the model that it was made of.")
-    config, tokens = loaded.config, mean_tokens(data)
-    fields = {"model": model, "max_length": max_length, "limit": dict(limit or {}), "head_labels": head_labels}
+    if is_graph(loaded) or is_reduced(loaded.config):
+        raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    fields = {"model": model, "task": spec, "max_length": max_length, "limit": dict(limit or {})}
+    return _advice(Asked({**fields, "head_labels": head_labels}, budget, loaded, data, runtime))
 
-    def recipe_of(each: Candidate) -> Recipe:
-        exports = (OnnxExport(precision="int8"),) * each.int8
-        return Recipe(task=spec, steps=each.steps, budget=budget, exports=exports, **fields)
 
-    def refusal(steps: tuple[Method, ...]) -> str | None:
-        try:
-            if not steps:
-                return None
-            check_steps(Recipe(task=spec, steps=steps, **fields), config, data, runtime)
-        except RequestError as error:
-            return str(error)
-        return None
-
-    known, refused = known_of(loaded, data, budget, tokens)
-    found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), refusal)
+def _advice(asked: Asked) -> Advice:
+    known, refused = known_of(asked.model, asked.task, asked.budget, mean_tokens(asked.task))
+    found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
-    meeting = in_order([(each, costs) for each, costs in priced if shortfall(budget, known.start, costs) <= 1])
-    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(budget, known.start, pair[1]))[:NEAREST]
-    layer_pass = planning.seconds_per_layer_pass(loaded, data, batch_size=32)
+    meeting = in_order([(each, costs) for each, costs in priced if shortfall(asked.budget, known.start, costs) <= 1])
+    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(asked.budget, known.start, pair[1]))[:NEAREST]
+    layer_pass = planning.seconds_per_layer_pass(asked.model, asked.task, batch_size=32)
 
-    def row_of(each: Candidate, costs: Costs) -> dict[str, Any]:
-        plans = planning.plan_steps(recipe_of(each), config, data)
-        times = round(layer_pass * sum(plan.layer_passes for plan in plans), 1)
-        disk = max(plan.disk_bytes for plan in plans) + 4 * sum(plan.parameters for plan in plans)
-        return {"recipe": each.name, **_told(costs, known.start), "seconds": times, "disk_bytes": disk}
+    def rows(pairs: Iterable[tuple[Candidate, Costs]]) -> list[dict[str, Any]]:
+        return [asked.row_of(each, costs, known.start, layer_pass) for each, costs in pairs]
 
     return Advice(
         start=_told(known.start, known.start),
-        baselines=[
-            {"recipe": name, **_told(costs := foreseen(each, known), known.start)}
-            | {"meets": shortfall(budget, known.start, costs) <= 1}
-            for name, each in baselines(known.depth, "int8" not in refused).items()
-        ],
-        rows=[row_of(*pair) for pair in chosen],
-        recipe=recipe_of(meeting[0][0]) if meeting else None,
+        baselines=rows((each, foreseen(each, known)) for each in baselines(known.depth, "int8" not in refused)),
+        rows=rows(chosen),
+        recipe=asked.recipe_of(meeting[0][0]) if meeting else None,
         refused={**refused, **unfit},
-        tokens=tokens,
-        batch_size=budget.batch_size,
+        tokens=known.tokens,
+        batch_size=known.batch_size,
     )
 
 
@@ -150,14 +175,12 @@ def vocabulary_fits(model: PreTrainedModel, task: Task) -> bool:
     return True
 
 
-def baselines(depth: int, int8: bool) -> dict[str, Candidate]:
-    """What costs next to nothing to try, by name: export alone, the lower half alone, both."""
+def baselines(depth: int, int8: bool) -> list[Candidate]:
+    """What is easily tried: the export alone, the lower half alone, both."""
     half = math.ceil(depth / 2)
-    found = {f"the {half} bottom layers, fine-tuned": Candidate((), half, 1.0, 1.0)} if half < depth else {}
-    if int8:
-        exported = {f"{name}, int8": replace(each, int8=True) for name, each in found.items()}
-        found = {"int8 alone (bertpress export)": Candidate((), depth, 1.0, 1.0, int8=True), **found, **exported}
-    return found
+    found = [Candidate((Finetune(layers=half),), half, 1.0, 1.0)] if half < depth else []
+    exported = [replace(each, int8=True) for each in (Candidate((), depth, 1.0, 1.0), *found)] if int8 else []
+    return [*exported[:1], *found, *exported[1:]]
 
 
 def start_costs(model: PreTrainedModel, task: Task, tokens: int, milliseconds: float) -> tuple[Costs, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,13 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
     from bertpress.exports.session import open_export
 
     require_packages()
+    if model.device.type != "cpu":
+        raise RequestError("int8 runs on the CPU; plan with --device cpu.")
     settings = timing.settings_of(model, task, batch_size, tokens)
-    file = _file(settings, resolve(Options(), model.config), cache).with_suffix(".int8.json")
-    if not file.is_file():
+    file = _file(settings, resolve(Options(), model.config), cache, version("onnxruntime")).with_suffix(".int8.json")
+    if (kept := _kept_factor(file)) is not None:
+        return kept
+    else:
         with tempfile.TemporaryDirectory() as place:
             source = Source("plan", model, task.tokenizer)
             try:
@@ -89,8 +94,17 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
             graph: Any = open_export(str(Path(place) / "int8"), model.config, None, None)
             batch = timing.batch_of(model, task, batch_size, tokens)
             times = latency.measure([model, graph], [batch], ROUNDS, seconds=SECONDS, forward=task.forward)
-        write_json(file, {"factor": float(np.median(times[1] / times[0]))})
-    return float(json.loads(file.read_text(encoding="utf-8"))["factor"])
+        factor = float(np.median(times[1] / times[0]))
+        write_json(file, {"factor": factor})
+        return factor
+
+
+def _kept_factor(file: Path) -> float | None:
+    """What a file holds; None if there is none that can be read."""
+    try:
+        return float(json.loads(file.read_text(encoding="utf-8"))["factor"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, int]) -> float:
@@ -108,8 +122,8 @@ def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, i
     return parts[0].layers[0].parameters / parts[1].layers[0].parameters
 
 
-def _file(settings: Settings, space: Space, cache: Path | None) -> Path:
-    what = json.dumps([settings.model_dump(), space.to_dict()], sort_keys=True).encode()
+def _file(settings: Settings, space: Space, cache: Path | None, *more: str) -> Path:
+    what = json.dumps([settings.model_dump(), space.to_dict(), *more], sort_keys=True).encode()
     return (cache or cache_root() / "latency") / f"{digest(what)[:16]}.json"
 
 

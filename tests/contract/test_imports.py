@@ -58,7 +58,7 @@ LAYERS = (
     ("run_fronts", "token_summary", "trace_page"),
     ("traces",),
     ("rendering", "planning", "importing", "exported"),
-    ("pipeline", "budgeted", "reporting", "predictions", "catalogue", "console"),
+    ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("opening", "profiles", "explaining", "checking", "publishing", "export_requests"),
     ("advising",),
     ("api", "sweeping", "pretraining", "search_requests"),
@@ -172,7 +172,7 @@ def test_configuration_imports_no_torch_at_the_top() -> None:
             assert not heavy, f"{name} imports {heavy}"
 
 
-@pytest.mark.parametrize("module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus"])
+@pytest.mark.parametrize("module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus", "bertpress.api"])
 def test_the_import_is_light(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets'}"
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {heavy}))"
