@@ -36,9 +36,9 @@ docs: install
 	$(BIN)/mkdocs serve
 
 bench: install
-	for script in startup theseus_speed engine_overhead floor kernels attention_loss augmentation tinybert_speed packing trbert_speed rollouts optimiser sandwich latency_table search_speed reading_speed; do \
+	for script in startup theseus_speed engine_overhead floor kernels attention_loss augmentation tinybert_speed packing trbert_speed rollouts optimiser sandwich latency_table search_speed reading_speed export_speed composed plan_speed; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; done
-	$(BIN)/python benchmarks/runs.py
+	$(BIN)/python benchmarks/runs.py demo mrpc demo-all
 	$(BIN)/python benchmarks/tables.py
 
 tables: install

@@ -17,7 +17,7 @@ import yaml
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PACKAGES = ("bertpress", "torch", "transformers", "accelerate", "numpy")
+PACKAGES = ("bertpress", "torch", "transformers", "accelerate", "numpy", "onnxruntime")
 Interval = tuple[float, float, float]
 """Median, low, high."""
 

@@ -172,7 +172,9 @@ def test_configuration_imports_no_torch_at_the_top() -> None:
             assert not heavy, f"{name} imports {heavy}"
 
 
-@pytest.mark.parametrize("module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus", "bertpress.api"])
+@pytest.mark.parametrize(
+    "module", ["bertpress", "bertpress.methods", "bertpress.recipe", "bertpress.corpus", "bertpress.api"]
+)
 def test_the_import_is_light(module: str) -> None:
     heavy = "{'torch', 'transformers', 'datasets'}"
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {heavy}))"
