@@ -14,6 +14,7 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
 from bertpress.export_requests import export as export
+from bertpress.files import check_file
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
 from bertpress.opening import Speed, open_model, open_texts, prepare, where_both_run
@@ -325,4 +326,5 @@ def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, A
 
     if not runs:
         raise RequestError("Name at least one run.")
+    check_file(None if out is None else Path(out))
     return [reporting.write(run) for run in runs] if out is None else reporting.combined(runs, Path(out))

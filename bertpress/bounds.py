@@ -32,13 +32,13 @@ Count = Annotated[InstanceOf[Amount], BeforeValidator(_count), PlainSerializer(A
 class Bounds(Config):
     """Limits that a result has to keep, all of them; one that is met exactly is kept."""
 
-    max_drop: float | None = None
+    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
     """most points of the primary metric that may be lost; the loss itself counts, not its interval"""
     confident: bool = False
     """the unfavourable end of the interval of the loss has to keep max_drop, too"""
-    min_speedup: float | None = Field(None, gt=0)
+    min_speedup: float | None = Field(None, gt=0, allow_inf_nan=False)
     """least speed-up over the other model, of which the unfavourable end of the interval counts"""
-    max_latency_ms: float | None = Field(None, gt=0)
+    max_latency_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
     """most milliseconds of a batch, of which the unfavourable end of the interval counts"""
     max_parameters: Count | None = None
     """most parameters, the head included: 15M, or a share of the other model's: 40%"""

@@ -16,7 +16,7 @@ from bertpress.certificate_sections import bound_line
 from bertpress.comparing import NotComparable, Predictions, read_predictions, require_same_texts
 from bertpress.config import build
 from bertpress.errors import RequestError
-from bertpress.files import write_text
+from bertpress.files import check_file, write_text
 from bertpress.junit import junit as junit_xml
 from bertpress.pairing import BASELINE
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_values
@@ -102,6 +102,8 @@ def check(
     Raises:
         RequestError: nothing to check, no such result, or two that were not scored on the same rows.
     """
+    for path, flag in ((out, "--out"), (junit, "--junit")):
+        check_file(None if path is None else Path(path), flag)
     limits = bounds if isinstance(bounds, Bounds) else build(Bounds, bounds)
     limits.require_one()
     if out is not None and Path(out).suffix not in FORMS:

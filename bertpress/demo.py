@@ -40,9 +40,10 @@ def run_all(out: Path, runtime: Runtime) -> tuple[list[dict[str, Any]], list[str
     """
     from bertpress import reporting
 
-    if (out / "recipe.yaml").exists():
-        raise RequestError(f"{out} holds a run; choose another --out for a folder of several.")
     recipes = {name: read_recipe(_PREFIX + name) for name in demos()}
+    own = {"finetune", "report.html", *recipes}
+    if out.is_file() or (out.is_dir() and {entry.name for entry in out.iterdir()} - own):
+        raise RequestError(f"{out} holds other files than demos; choose a new or an empty folder for --out.")
     first = next(iter(recipes.values()))
     teacher = out / "finetune"
     _run({**first, "steps": first["steps"][:1], "exports": []}, teacher, runtime)

@@ -25,6 +25,16 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def check_file(path: Path | None, flag: str = "--out") -> None:
+    """Refuse a folder where a file is to be written, before anything is computed.
+
+    Raises:
+        RequestError: names the flag.
+    """
+    if path is not None and path.is_dir():
+        raise RequestError(f"{flag} expects a file, but {path} is a folder.")
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield the name of a file to write; it takes the name `path` only if all went well. The folder is created."""

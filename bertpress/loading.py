@@ -290,6 +290,8 @@ def _weights_remarks(folder: Path) -> list[str]:
 
 def cannot_load(name: str, error: Exception, what: str = "model") -> str:
     """Why a model or its tokenizer could not be loaded, in a sentence."""
+    if (Path(name) / "model.onnx").is_file():
+        return f"{name} is an export; give the model that it was made of."
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     hint = beside(Path(name), folders_only=True) if what == "model" and not Path(name).exists() else ""
     return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name{hint}: {first}"

@@ -42,8 +42,9 @@ def plan(
     from bertpress import api
     from bertpress.bounds import Bounds
     from bertpress.config import build
-    from bertpress.files import write_text
+    from bertpress.files import check_file, write_text
 
+    check_file(out)
     limits = {
         "max_parameters": parameters,
         "max_macs": macs,
@@ -81,12 +82,12 @@ def _print(advice: Advice) -> None:
     for row in (start, *advice.baselines, *advice.rows):
         table.add_row(
             row["recipe"],
-            f"{row['parameters'] / 1e6:.1f}",
-            f"{row['macs'] / 1e6:.0f}",
+            f"{row['parameters'] / 1e6:.3g}",
+            f"{row['macs'] / 1e6:.3g}",
             f"{row['milliseconds']:.2f}",
             f"{row['speedup']:.2f}x",
             duration(row["seconds"]),
-            f"{row['disk_bytes'] / 1e6:.0f}",
+            f"{row['disk_bytes'] / 1e6:.3g}",
         )
     Console(highlight=False).print(table)
     print(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bertpress.errors import RequestError
 from bertpress.loading import model_folder
 
+WEIGHTS = ("*.safetensors", "*.onnx")
 KEPT_BACK = ("predictions/*", "result.json", ".*")
 """What stands beside an export in a run and is nobody else's: predictions hold texts."""
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def push(model: str, to: str, private: bool = False) -> str:
@@ -23,26 +26,30 @@ def push(model: str, to: str, private: bool = False) -> str:
         The address of the commit.
 
     Raises:
-        RequestError: no model folder, or the Hub refuses.
+        RequestError: no model folder, or the Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # type: ignore[attr-defined]  # of whatever it sends requests with
+        OfflineModeIsEnabled,
+    )
 
     folder = Path(model_folder(model))
-    if not (folder / "config.json").is_file():
-        raise RequestError(f"{model} is no folder with a model; expected a folder, or a run with a finished step.")
-    api = HfApi()
+    if not (folder / "config.json").is_file() or not any(list(folder.glob(pattern)) for pattern in WEIGHTS):
+        raise RequestError(
+            f"{model} is no folder with a model (config.json and {' or '.join(WEIGHTS)}); give a finished result."
+        )
+    if not REPOSITORY.fullmatch(to):
+        raise RequestError(f"--to expects OWNER/NAME, such as me/small-mrpc, got '{to}'; nothing was sent.")
+    api, message, left_out = HfApi(), "A model pressed by bertpress", list(KEPT_BACK)
     try:
         api.create_repo(to, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=to,
-            folder_path=folder,
-            commit_message="A model pressed by bertpress",
-            ignore_patterns=list(KEPT_BACK),
-        )
+        commit = api.upload_folder(repo_id=to, folder_path=folder, commit_message=message, ignore_patterns=left_out)
     except (HfHubHTTPError, HFValidationError) as error:
         first = " ".join(str(error).split())[:300]
-        raise RequestError(
-            f"The Hub refused {to}: {first} Log in with `hf auth login`, or name another --to."
-        ) from None
+        raise RequestError(f"The Hub refused {to}: {first} Log in with `hf auth login`, or change --to.") from None
+    except (OfflineModeIsEnabled, HTTPError, OSError) as error:
+        raise RequestError(f"The Hub cannot be reached ({type(error).__name__}); try the same again later.") from None
     return str(commit.commit_url)

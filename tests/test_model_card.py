@@ -11,7 +11,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import ModelCard
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from bertpress import cli, push
 from bertpress.errors import RequestError
@@ -57,8 +57,8 @@ class Hub:
         self.seen: list[Any] = []
 
     def create_repo(self, name: str, **options: Any) -> None:
-        if "/" not in name:
-            raise HFValidationError(f"{name} is no repository")
+        if name == "no/network":
+            raise OfflineModeIsEnabled("offline")
         self.seen.append((name, options))
 
     def upload_folder(self, repo_id: str, folder_path: Path, ignore_patterns: list[str], **_: Any) -> Any:
@@ -89,12 +89,21 @@ def test_a_run_is_pushed_as_its_last_model(
 
 
 def test_what_is_no_model_is_not_pushed(tmp_path: Path, hub: Hub) -> None:
-    for place, words in ((str(tmp_path), "neither a model folder"), ("someone/else", "no folder with a model")):
+    (tmp_path / "pickle").mkdir()
+    for name in ("config.json", "pytorch_model.bin"):
+        (tmp_path / "pickle" / name).write_text("{}")
+    places = {str(tmp_path): "neither a model folder", "someone/else": "no folder with a model"}
+    for place, words in {**places, str(tmp_path / "pickle"): "no folder with a model"}.items():
         with pytest.raises(RequestError, match=words):
             push(place, "me/small")
     assert hub.seen == []
 
 
-def test_a_refusal_of_the_hub_is_a_sentence(run: Path, hub: Hub) -> None:
-    with pytest.raises(RequestError, match="The Hub refused small: small is no repository"):
-        push(str(run), "small")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("small", "OWNER/NAME"), ("", "OWNER/NAME"), ("a b/c", "OWNER/NAME"), ("no/network", "cannot be reached")],
+)
+def test_where_nothing_can_be_pushed_to_is_said(run: Path, hub: Hub, name: str, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        push(str(run), name)
+    assert hub.seen == []
