@@ -178,12 +178,21 @@ def latency_batches(
     result: dict[int, list[dict[str, Any]]] = {}
     for size in sizes:
         size = min(size, len(rows))
-        whole = max(1, min(count, len(rows) // size))
-        picked = [
-            [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
-        ]
-        if task.together is not None:  # what belongs together stands side by side
-            picked = [list(range(start := number * len(rows) // whole, start + size)) for number in range(whole)]
+        picked = spread(len(rows), size, count, side_by_side=task.together is not None)
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result
+
+
+def spread(total: int, size: int, count: int, side_by_side: bool = False) -> list[list[int]]:
+    """Numbers of rows of at most `count` batches, spread evenly over all rows.
+
+    Args:
+        total: number of rows.
+        size: rows of a batch, at most `total`.
+        side_by_side: the rows of a batch follow each other, as what belongs together does.
+    """
+    whole = max(1, min(count, total // size))
+    if side_by_side:
+        return [list(range(start := number * total // whole, start + size)) for number in range(whole)]
+    return [[(index * whole + number) * total // (size * whole) for index in range(size)] for number in range(whole)]

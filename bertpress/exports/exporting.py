@@ -34,7 +34,7 @@ def export(
     require_packages()
     _check(source, wanted)
     source.model.eval()
-    request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity()}
+    request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity(wanted)}
     if _holds(out, request):
         say(f"{out} holds this export already")
         return read_record(out)

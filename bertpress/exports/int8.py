@@ -12,7 +12,7 @@ from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, leaving_out
 from bertpress.exports.quantizing import parts_of, quantize, saturates
-from bertpress.exports.session import Feed, OnnxModel, Recording
+from bertpress.exports.session import Feed, OnnxModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class Int8:
 
     def __init__(
         self,
-        plain: Recording,
+        plain: OnnxModel,
         task: Task | None,
         wanted: OnnxExport,
         file: Path,

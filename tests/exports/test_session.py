@@ -56,9 +56,10 @@ def test_outputs_are_names_and_attributes(graph: OnnxModel) -> None:
 
 
 def test_a_recording_graph_remembers_what_it_was_fed(graph: OnnxModel) -> None:
-    recording = Recording(graph.file, graph.config)
+    recording = Recording(graph)
+    assert recording.session is graph.session
     ids = torch.tensor([[5, 6, 7]])
-    recording(input_ids=ids, attention_mask=torch.ones_like(ids))
+    recording(input_ids=ids, attention_mask=torch.ones_like(ids), token_type_ids=torch.zeros_like(ids))
     assert [{name: value.tolist() for name, value in feed.items()} for feed in recording.feeds] == [
         {"input_ids": [[5, 6, 7]], "attention_mask": [[1, 1, 1]]}
     ]

@@ -1,0 +1,85 @@
+"""Whole exports of a model whose graph is made by hand: what tells them apart, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_config, make_tokenizer
+from exports.graphs import SumModel, write_graph
+
+from bertpress.exports import OnnxExport, inputs, making
+from bertpress.exports.exporting import export
+from bertpress.exports.making import Source
+from bertpress.tasks.classification import Classification
+
+DYNAMIC = OnnxExport(precision="int8")
+STATIC = OnnxExport(precision="int8", calibration="static", calibration_rows=12)
+
+
+@pytest.fixture(autouse=True)
+def untraced(monkeypatch: pytest.MonkeyPatch, quick_latency: None) -> None:
+    """Graphs made by hand, and timed for a moment."""
+    monkeypatch.setattr(making, "write_graph", write_graph)
+
+
+def source_of(task: Any = None, **fields: Any) -> Source:
+    return Source("sum", SumModel(make_config(**fields)).eval(), make_tokenizer(), task)
+
+
+def differing(wanted: OnnxExport, ours: Source, theirs: Source) -> list[str]:
+    """What tells two exports apart."""
+    mine, other = ours.identity(wanted), theirs.identity(wanted)
+    return [name for name in mine if mine[name] != other[name]]
+
+
+def test_a_newer_transformers_makes_no_other_export() -> None:
+    ours, theirs = source_of(), source_of()
+    theirs.model.config.transformers_version = "99.0"
+    assert not differing(DYNAMIC, ours, theirs)
+    assert differing(DYNAMIC, ours, source_of(hidden_size=64)) == ["config"]
+
+
+def test_other_rows_and_another_length_make_another_export(text_data: Callable[..., Any]) -> None:
+    def of(length: int = 32, **counts: int) -> Source:
+        return source_of(Classification(text_data(**counts), make_tokenizer(), length))
+
+    assert not differing(STATIC, of(), of())
+    assert differing(DYNAMIC, of(), of(validation=31)) == ["rows"]
+    assert not differing(DYNAMIC, of(), of(train=95)), "training rows are not looked at"
+    assert differing(STATIC, of(), of(train=95)) == ["rows"]
+    assert differing(DYNAMIC, of(), of(8)) == ["max_length", "rows"]
+
+
+def test_the_same_number_of_other_rows_makes_another_export(text_data: Callable[..., Any]) -> None:
+    data = text_data()
+    ours, theirs = (Classification(text_data(), make_tokenizer(), 32) for _ in range(2))
+    theirs.splits = {**theirs.splits, "validation": data.splits["validation"].select([*range(1, 32), 0])}
+    assert differing(DYNAMIC, source_of(ours), source_of(theirs)) == ["rows"]
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "sizes"),
+    [(96, 64, [1] * 4 + [8] * 7), (96, 5, [1] * 4), (96, 12, [1] * 4 + [8]), (1, 3, [1] * 2), (3, 8, [1] * 3 + [3])],
+)
+def test_there_are_no_more_rows_than_asked_for(total: int, count: int, sizes: list[int], task: Any) -> None:
+    found = inputs.task_rows(task, total, count)
+    assert [len(batch) for batch in found] == sizes
+    assert sum(map(len, found)) <= count
+    assert {number for batch in found for number in batch} <= set(range(total))
+
+
+def test_what_is_timed_records_nothing(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[str] = []
+    rows = making.latency.latency_rows
+
+    def watch(*models: Any, **options: Any) -> Any:
+        timed.extend(type(model).__name__ for model in models[:2])
+        return rows(*models, **options)
+
+    monkeypatch.setattr(making.latency, "latency_rows", watch)
+    export(source_of(task), STATIC, tmp_path / "int8")
+    export(source_of(task), OnnxExport(), tmp_path / "fp32")
+    assert timed == ["OnnxModel", "OnnxModel", "SumModel", "OnnxModel"]
