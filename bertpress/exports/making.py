@@ -22,6 +22,7 @@ from bertpress.files import digest, write_json
 from bertpress.fingerprints import rows_digest, tokenizer_digest, weights_digest
 from bertpress.loading import clear_limits, tokenizer_for
 from bertpress.measuring import latency_batches
+from bertpress.reloading import LEVELS, check_graph_loads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 COMPARED_ROWS = 64
 """Rows of the development split on which a graph is compared with its model."""
+LOADED_WITH = 3
+"""Made batches on which a graph is compared with itself in a fresh process."""
 SECONDS = 3.0
 """Time for measuring each batch size."""
 BATCH = 8
@@ -105,6 +108,7 @@ class Making:
             graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
             made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
         self._save_others()
+        made["loads"] = self._loads(graph, names)
         return {**made, "metrics": self._metrics(graph), "latency": self._latency(graph, plain)}
 
     def _parity(self, plain: OnnxModel, names: Sequence[str]) -> dict[str, Any]:
@@ -136,6 +140,15 @@ class Making:
         if self.source.task is not None:
             for name, content in self.source.task.companions(model.config).items():
                 write_json(self.folder / name, content)
+
+    def _loads(self, graph: OnnxModel, names: Sequence[str]) -> list[dict[str, Any]]:
+        """How the folder loads where this package is not."""
+        made = inputs.made_feeds(graph.config, names)[:LOADED_WITH]
+        feeds = [{name: value for name, value in feed.items() if name in graph.inputs} for feed in made]
+        loads = check_graph_loads(graph.file, feeds, [graph.run(feed) for feed in feeds])
+        for way in loads:
+            self.say(f"it loads {LEVELS[way['level']]} in a process without bertpress")
+        return loads
 
     def _metrics(self, graph: OnnxModel) -> dict[str, dict[str, float]]:
         task = self.source.task

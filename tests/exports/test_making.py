@@ -13,6 +13,7 @@ from exports.graphs import SumModel, write_graph
 from bertpress.exports import OnnxExport, inputs, making
 from bertpress.exports.exporting import export
 from bertpress.exports.making import Source
+from bertpress.reloading import DoesNotLoad
 from bertpress.tasks.classification import Classification
 
 DYNAMIC = OnnxExport(precision="int8")
@@ -83,3 +84,33 @@ def test_what_is_timed_records_nothing(task: Any, tmp_path: Path, monkeypatch: p
     export(source_of(task), STATIC, tmp_path / "int8")
     export(source_of(task), OnnxExport(), tmp_path / "fp32")
     assert timed == ["OnnxModel", "OnnxModel", "SumModel", "OnnxModel"]
+
+
+def test_an_export_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
+    said: list[str] = []
+    record = export(source_of(), DYNAMIC, tmp_path / "out", said.append)
+    (way,) = record["loads"]
+    assert (way["level"], way["class"]) == ("onnx runtime", "InferenceSession")
+    assert way["difference"] <= 1e-6
+    assert "it loads with ONNX Runtime in a process without bertpress" in said
+    assert "it loads with ONNX Runtime; this was tried" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("broken", ["tokenizer.json", "model.onnx", "answers"])
+def test_what_does_not_load_elsewhere_is_no_export(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = making.check_graph_loads
+
+    def damaged(file: Path, feeds: Any, outputs: Any) -> Any:
+        if broken == "answers":
+            outputs[1]["logits"][0, 0] += 1
+        else:
+            (file.parent / broken).write_bytes(b"{")
+        return check(file, feeds, outputs)
+
+    monkeypatch.setattr(making, "check_graph_loads", damaged)
+    reason = "outputs there differ by" if broken == "answers" else "does not load in a fresh process"
+    with pytest.raises(DoesNotLoad, match=reason):
+        export(source_of(), OnnxExport(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
