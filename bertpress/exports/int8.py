@@ -43,24 +43,31 @@ class Int8:
         self.plain, self.task, self.wanted, self.file, self.work, self.say = plain, task, wanted, file, work, say
         self.parts = parts_of(plain.file, plain.config)
         self.sensitivity: dict[str, float] | None = None
+        self.logits: np.ndarray | None = None
+        """what the graph as it is written says of the development split; None where that was not asked"""
+        self._tried: dict[tuple[str, ...], np.ndarray] = {}
 
     def run(self) -> dict[str, Any]:
-        """Write the graph; what the export's record says of it.
+        """Write the graph, and keep its `logits`; what the export's record says of it.
 
         Raises:
             AnswerNo: the bound does not hold.
         """
+        left_out: tuple[str, ...] = ()
         if self.wanted.max_drop is not None:
             chosen = leaving_out.leave_out(len(self.parts), self._order, self.wanted.max_drop, self._attempt)
             self._write(chosen.left_out)  # the last one that was tried may be another
+            left_out, paired = chosen.left_out, dict(chosen.test)
         else:
             self._write(())
+            paired = self._loss()
+        self.logits = self._tried.get(left_out)
         return {
             "parts": list(self.parts),
             "seven_bits": saturates(),
-            "left_out": [] if self.wanted.max_drop is None else list(chosen.left_out),
+            "left_out": list(left_out),
             "sensitivity": self.sensitivity,
-            "paired": self._loss() if self.wanted.max_drop is None else dict(chosen.test),
+            "paired": paired,
         }
 
     @cached_property
@@ -102,6 +109,7 @@ class Int8:
     def _scored(self, left_out: tuple[str, ...]) -> leaving_out.Trial:
         assert self.task is not None
         logits = self._logits(OnnxModel(self.file, self.plain.config, self.plain.threads))
+        self._tried[left_out] = logits
         try:
             test = leaving_out.compared(self.task, logits, self._reference)
         except NotComparable as error:

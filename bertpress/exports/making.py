@@ -25,6 +25,7 @@ from bertpress.measuring import latency_batches
 from bertpress.reloading import LEVELS, check_graph_loads
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
@@ -101,15 +102,15 @@ class Making:
         )
         plain = OnnxModel(plain_file, model.config, source.threads)
         made: dict[str, Any] = {"inputs": plain.inputs, "outputs": plain.outputs, **self._parity(plain, names)}
-        graph = plain
+        graph, logits = plain, None
         if wanted.precision == "int8":
             int8 = Int8(plain, source.task, wanted, self.folder / GRAPH, self.work, self.say)
-            made["int8"] = int8.run()
+            made["int8"], logits = int8.run(), int8.logits
             graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
             made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
         self._save_others()
         made["loads"] = self._loads(graph, names)
-        return {**made, "metrics": self._metrics(graph), "latency": self._latency(graph, plain)}
+        return {**made, "metrics": self._metrics(graph, logits), "latency": self._latency(graph, plain)}
 
     def _parity(self, plain: OnnxModel, names: Sequence[str]) -> dict[str, Any]:
         task, model = self.source.task, self.source.model
@@ -150,12 +151,15 @@ class Making:
             self.say(f"it loads {LEVELS[way['level']]} in a process without bertpress")
         return loads
 
-    def _metrics(self, graph: OnnxModel) -> dict[str, dict[str, float]]:
+    def _metrics(self, graph: OnnxModel, logits: np.ndarray | None) -> dict[str, dict[str, float]]:
+        """Scores on the development split, of logits where the graph was asked already."""
         task = self.source.task
         if task is None or not task.has_labels(task.dev_split):
             return {}
         split = task.dev_split
-        return {split: task.score(logits_of(graph, task, task.encoded(split)), split)}
+        if logits is None:
+            logits = logits_of(graph, task, task.encoded(split))
+        return {split: task.score(logits, split)}
 
     def _latency(self, graph: OnnxModel, plain: OnnxModel) -> list[dict[str, Any]]:
         """Rows of latency, int8 in turn with fp32, and fp32 with PyTorch."""

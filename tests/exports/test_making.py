@@ -10,9 +10,11 @@ import pytest
 from conftest import make_config, make_tokenizer
 from exports.graphs import SumModel, write_graph
 
-from bertpress.exports import OnnxExport, inputs, making
+from bertpress.evaluation import logits_of
+from bertpress.exports import OnnxExport, inputs, int8, making
 from bertpress.exports.exporting import export
 from bertpress.exports.making import Source
+from bertpress.exports.session import OnnxModel
 from bertpress.reloading import DoesNotLoad
 from bertpress.tasks.classification import Classification
 
@@ -114,3 +116,32 @@ def test_what_does_not_load_elsewhere_is_no_export(
     with pytest.raises(DoesNotLoad, match=reason):
         export(source_of(), OnnxExport(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [
+        (OnnxExport(), ["model.onnx"]),
+        (DYNAMIC, ["model.onnx", "work/model.onnx"]),
+        (OnnxExport(precision="int8", max_drop=100), ["model.onnx", "work/model.onnx"]),
+    ],
+    ids=["fp32", "int8", "int8 with a bound"],
+)
+def test_each_graph_is_scored_once(
+    wanted: OnnxExport, asked: list[str], task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def watch(graph: Any, *rest: Any) -> Any:
+        found.append(str(graph.file.relative_to(tmp_path / ".out.tmp")))
+        return logits_of(graph, *rest)
+
+    for module in (making, int8):
+        monkeypatch.setattr(module, "logits_of", watch)
+    record = export(source_of(task), wanted, tmp_path / "out")
+    assert found == asked
+    graph: Any = OnnxModel(tmp_path / "out" / "model.onnx", make_config())
+    split = task.dev_split
+    assert record["metrics"] == {split: task.score(logits_of(graph, task, task.encoded(split)), split)}
+    if wanted.precision == "int8":
+        assert record["int8"]["paired"]["examples"] == 32
