@@ -103,9 +103,9 @@ def _costs(
 
 
 def _size(model: Any) -> int:
-    """Bytes of a model's tensors, or of an exported graph's file."""
+    """Bytes of a model's tensors, or of an exported graph's files."""
     if is_graph(model):
-        return int(model.file.stat().st_size)
+        return int(model.size_bytes)
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 

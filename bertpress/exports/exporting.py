@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read_record
+from bertpress.exports import RECORD, SCHEMA, OnnxExport, is_export, read_record
 from bertpress.exports.adapter import PACKAGES, require_packages
 from bertpress.exports.card import card
 from bertpress.exports.making import Making, Source
@@ -49,7 +49,6 @@ def export(
             "source": source.name,
             "request": request,
             **made,
-            "size_bytes": sum(file.stat().st_size for file in folder.glob(f"{GRAPH}*")),
             "seconds": time.perf_counter() - began,
             "versions": _versions(),
         }

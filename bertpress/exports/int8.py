@@ -54,6 +54,7 @@ class Int8:
             AnswerNo: the bound does not hold.
         """
         left_out: tuple[str, ...] = ()
+        paired: dict[str, Any] | None
         if self.wanted.max_drop is not None:
             chosen = leaving_out.leave_out(len(self.parts), self._order, self.wanted.max_drop, self._attempt)
             self._write(chosen.left_out)  # the last one that was tried may be another

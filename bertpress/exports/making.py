@@ -109,7 +109,7 @@ class Making:
             graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
             made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
         self._save_others()
-        made["loads"] = self._loads(graph, names)
+        made |= {"size_bytes": graph.size_bytes, "loads": self._loads(graph, names)}
         return {**made, "metrics": self._metrics(graph, logits), "latency": self._latency(graph, plain)}
 
     def _parity(self, plain: OnnxModel, names: Sequence[str]) -> dict[str, Any]:

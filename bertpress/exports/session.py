@@ -56,6 +56,11 @@ class OnnxModel(nn.Module):
         """Itself: what lies inside a graph cannot be called."""
         return self
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its file, and of that beside it where weights are too many for one."""
+        return sum(file.stat().st_size for file in self.file.parent.glob(f"{self.file.name}*"))
+
     def forward(
         self,
         input_ids: Tensor | None = None,
