@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +96,12 @@ def _new_export(out: Path) -> Iterator[Path]:
     Raises:
         RequestError: it cannot be made.
     """
-    folder = new_folder(out)
-    try:
-        inside = folder.__enter__()
-    except OSError as error:
-        raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
-    try:
-        yield inside
-    except BaseException as error:
-        folder.__exit__(type(error), error, error.__traceback__)
-        raise
-    folder.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(new_folder(out))
+        except OSError as error:
+            raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
+        yield folder
 
 
 def _versions() -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import make_config, make_tokenizer
 from exports.graphs import SumModel, write_graph
 
@@ -14,6 +16,7 @@ from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, int8, making
 from bertpress.exports.exporting import export
 from bertpress.exports.making import Source
+from bertpress.exports.parity import parity
 from bertpress.exports.session import OnnxModel
 from bertpress.reloading import DoesNotLoad
 from bertpress.tasks.classification import Classification
@@ -145,3 +148,36 @@ def test_each_graph_is_scored_once(
     assert record["metrics"] == {split: task.score(logits_of(graph, task, task.encoded(split)), split)}
     if wanted.precision == "int8":
         assert record["int8"]["paired"]["examples"] == 32
+
+
+def test_parity_finds_a_changed_model(tmp_path: Path) -> None:
+    model: Any = source_of().model
+    write_graph(model, None, True, tmp_path / "model.onnx")
+    graph = OnnxModel(tmp_path / "model.onnx", model.config)
+    feeds = inputs.made_feeds(model.config, graph.inputs)
+    assert parity(model, graph, feeds).holds
+    shared = feeds[0]["input_ids"][0, 0]  # the first token of its rows
+    with torch.no_grad():
+        model.table[shared] *= 1.01
+    found = parity(model, graph, feeds)
+    assert not found.holds
+    assert 1e-4 < found.difference < 0.1
+
+
+def test_what_a_killed_export_left_is_not_in_the_way(tmp_path: Path) -> None:
+    left = tmp_path / ".out.tmp" / "work"
+    left.mkdir(parents=True)
+    (left / "model.onnx").write_bytes(b"half a graph")
+    (left.parent / "export.json").write_text("{}")
+    record = export(source_of(), DYNAMIC, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*o*")) == [
+        "config.json",
+        "export.json",
+        "model.onnx",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    said: list[str] = []
+    assert export(source_of(), DYNAMIC, tmp_path / "out", said.append) == json.loads(json.dumps(record))
+    assert said == [f"{tmp_path / 'out'} holds this export already"]
