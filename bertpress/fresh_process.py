@@ -54,7 +54,7 @@ def graph_outputs(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     names = [found.name for found in session.get_outputs()]
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for number in sorted({name.partition(".")[0] for name in inputs}):
         feed = {name.partition(".")[2]: inputs[name].numpy() for name in inputs if name.startswith(f"{number}.")}
         found = zip(names, session.run(None, feed), strict=True)
