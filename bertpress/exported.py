@@ -54,6 +54,8 @@ def _score(job: Job, source: Source, wanted: OnnxExport, place: Path, start: str
     graph: Any = open_export(str(place), source.model.config, source.threads, None)
     other = job.open_model(start)[0].to("cpu")
     found = measured(graph, source.task, place, latency_batch(job.recipe), other, before)
-    own = {"method": wanted.folder, "phases": [], "loads": [], "notes": [], "config": wanted.model_dump(mode="json")}
+    record = read_record(place)
+    own = {"method": wanted.folder, "phases": [], "notes": [], "config": wanted.model_dump(mode="json")}
+    own |= {name: record[name] for name in ("loads", "seconds")}
     costs = {**of["cost"], **{name: found["cost"][name] for name in ("size_bytes", "latency")}}
-    write_json(place / "result.json", {**of, **found, **own, "cost": costs, "seconds": read_record(place)["seconds"]})
+    write_json(place / "result.json", {**of, **found, **own, "cost": costs})

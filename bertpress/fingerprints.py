@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError
@@ -10,6 +12,11 @@ from bertpress.files import digest
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bertpress.tasks.task import Rows
+
+CHUNK = 1024
+"""Rows that are read at a time."""
 
 
 def plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -40,4 +47,18 @@ def weights_digest(model: PreTrainedModel) -> str:
     parts: list[bytes] = []
     for name, value in sorted(model.state_dict().items()):
         parts += [name.encode(), value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()]
+    return digest(*parts)
+
+
+def rows_digest(rows: Rows, numbers: Sequence[int]) -> str:
+    """Equal for rows that hold the same in the same columns, in the same order.
+
+    Args:
+        numbers: of the rows that are looked at.
+    """
+    parts = []
+    for start in range(0, len(numbers), CHUNK):
+        columns = rows[list(numbers[start : start + CHUNK])]
+        # Values are numbers, texts and lists of them, or arrays in their place.
+        parts.append(json.dumps(dict(columns), sort_keys=True, default=lambda array: array.tolist()).encode())
     return digest(*parts)

@@ -30,8 +30,36 @@ def load(request: dict[str, Any]) -> Any:
         from sentence_transformers import SentenceTransformer
 
         return SentenceTransformer(folder, device="cpu", trust_remote_code=request["code"], local_files_only=True)
+    if name == "InferenceSession":
+        return graph(request)
     options = {"trust_remote_code": request["code"], "dtype": torch.float32, "local_files_only": True}
     return getattr(transformers, name).from_pretrained(folder, **options).eval()
+
+
+def graph(request: dict[str, Any]) -> Any:
+    """A session of ONNX Runtime for a folder whose tokenizer loads too."""
+    import onnxruntime
+    import transformers
+
+    transformers.AutoTokenizer.from_pretrained(request["folder"], local_files_only=True)
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = request["threads"]
+    file = os.path.join(request["folder"], request["graph"])
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def graph_outputs(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a graph makes of several batches; names of inputs and outputs begin with the number of the batch."""
+    import torch
+
+    names = [found.name for found in session.get_outputs()]
+    outputs: dict[str, Any] = {}
+    for number in sorted({name.partition(".")[0] for name in inputs}):
+        feed = {name.partition(".")[2]: inputs[name].numpy() for name in inputs if name.startswith(f"{number}.")}
+        found = zip(names, session.run(None, feed), strict=True)
+        outputs |= {f"{number}.{name}": torch.from_numpy(value) for name, value in found}
+    return outputs
 
 
 def tensors(outputs: Any) -> dict[str, Any]:
@@ -55,6 +83,8 @@ def answer(request: dict[str, Any]) -> None:
     with torch.inference_mode():
         if request["loader"] == "SentenceTransformer":
             outputs = {"sentence_embedding": model(inputs)["sentence_embedding"]}
+        elif request["loader"] == "InferenceSession":
+            outputs = graph_outputs(model, inputs)
         else:
             outputs = model(**inputs)
     save_file(tensors(outputs), request["outputs"])

@@ -103,9 +103,9 @@ def _costs(
 
 
 def _size(model: Any) -> int:
-    """Bytes of a model's tensors, or of an exported graph's file."""
+    """Bytes of a model's tensors, or of an exported graph's files."""
     if is_graph(model):
-        return int(model.file.stat().st_size)
+        return int(model.size_bytes)
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
@@ -187,3 +187,17 @@ def latency_batches(
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result
+
+
+def spread(total: int, size: int, count: int, side_by_side: bool = False) -> list[list[int]]:
+    """Numbers of rows of at most `count` batches, spread evenly over all rows.
+
+    Args:
+        total: number of rows.
+        size: rows of a batch, at most `total`.
+        side_by_side: the rows of a batch follow each other, as what belongs together does.
+    """
+    whole = max(1, min(count, total // size))
+    if side_by_side:
+        return [list(range(start := number * total // whole, start + size)) for number in range(whole)]
+    return [[(index * whole + number) * total // (size * whole) for index in range(size)] for number in range(whole)]

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from bertpress.models import is_compact
 from bertpress.tasks.embedding.layout import MODULES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -30,8 +31,11 @@ LEVELS = {
     "remote code": "with transformers and trust_remote_code=True; the code lies beside the weights",
     "class by name": "with transformers, by the name of its class; the code lies beside the weights",
     "sentence-transformers": "with sentence-transformers",
+    "onnx runtime": "with ONNX Runtime",
 }
 """What loads a folder, in words."""
+GRAPH_LOADER = "InferenceSession"
+"""What loads an exported graph."""
 TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the largest output."""
 ROWS = 4
@@ -88,14 +92,40 @@ def check_loads(model: PreTrainedModel, task: Task, folder: Path) -> list[dict[s
     for (level, name), outputs in zip(ways, expected, strict=True):
         request = {"folder": str(folder.resolve()), "loader": name, "code": is_compact(model.config)}
         request["modules"] = stock
-        difference = largest_difference(_answers(request, inputs), outputs)
-        if not difference <= TOLERANCE:
-            raise DoesNotLoad(
-                f"{folder} loads in a fresh process, but its outputs there differ by {difference:.2g} of the largest "
-                "one, so this step is not finished; please report it."
-            )
-        found.append({"level": level, "class": name, "difference": difference})
+        found.append({"level": level, "class": name, "difference": _difference(request, inputs, outputs)})
     return found
+
+
+def check_graph_loads(
+    file: Path, feeds: Sequence[Mapping[str, NDArray[Any]]], outputs: Sequence[Mapping[str, NDArray[Any]]]
+) -> list[dict[str, Any]]:
+    """Load an exported graph, and the tokenizer beside it, in a fresh process, and compare what it says.
+
+    Args:
+        feeds: inputs by name.
+        outputs: what the graph makes of each in this process.
+
+    Returns:
+        As `check_loads`.
+
+    Raises:
+        DoesNotLoad: as `check_loads`.
+    """
+    modules = ["onnxruntime", "transformers.models.auto.tokenization_auto"]
+    request = {"folder": str(file.parent.resolve()), "loader": GRAPH_LOADER, "graph": file.name, "modules": modules}
+    difference = _difference(request, _numbered(feeds), _numbered(outputs))
+    return [{"level": "onnx runtime", "class": GRAPH_LOADER, "difference": difference}]
+
+
+def _numbered(batches: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Tensor]:
+    """The arrays of all batches as tensors, by number and name: 0.input_ids."""
+    import torch
+
+    return {
+        f"{number}.{name}": torch.from_numpy(value)
+        for number, batch in enumerate(batches)
+        for name, value in batch.items()
+    }
 
 
 def first_rows(task: Task) -> Mapping[str, Tensor]:
@@ -128,6 +158,21 @@ def largest_difference(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     return float(np.max(shares))
 
 
+def _difference(request: dict[str, Any], inputs: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """How far the outputs of a fresh process are from those expected.
+
+    Raises:
+        DoesNotLoad: further than `TOLERANCE`.
+    """
+    difference = largest_difference(_answers(request, inputs), expected)
+    if not difference <= TOLERANCE:
+        raise DoesNotLoad(
+            f"{request['folder']} loads in a fresh process, but its outputs there differ by {difference:.2g} of the "
+            "largest one, so it is not finished; please report it."
+        )
+    return difference
+
+
 def _answers(request: dict[str, Any], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a folder's model says of inputs, in a fresh process."""
     import torch
@@ -139,7 +184,7 @@ def _answers(request: dict[str, Any], inputs: Mapping[str, Tensor]) -> dict[str,
         said = _ask({**request, **files, "threads": torch.get_num_threads()})
         if "error" in said:
             raise DoesNotLoad(
-                f"{request['folder']} does not load in a fresh process ({said['error']}), so this step is not "
+                f"{request['folder']} does not load in a fresh process ({said['error']}), so it is not "
                 "finished; please report it."
             )
         return dict(load_file(files["outputs"]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.exports import GRAPH
 from bertpress.latency import describe
+from bertpress.reloading import LEVELS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -39,6 +40,10 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any]) -> str:
         f"- {record['size_bytes'] / 1e6:.1f} MB",
         f"- the fp32 graph agrees with the model on {parity['rows']} rows: outputs are apart by at most "
         f"{parity['difference']:.1e} of the largest one",
+        *(
+            f"- it loads {LEVELS[way['level']]}; this was tried, in a process without bertpress"
+            for way in record["loads"]
+        ),
         *(f"- against {row['against_what']}: {describe(row)}" for row in record["latency"]),
         *_about_int8(record.get("int8")),
     ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read_record
+from bertpress.exports import RECORD, SCHEMA, OnnxExport, is_export, read_record
 from bertpress.exports.adapter import PACKAGES, require_packages
 from bertpress.exports.card import card
 from bertpress.exports.making import Making, Source
@@ -34,7 +34,7 @@ def export(
     require_packages()
     _check(source, wanted)
     source.model.eval()
-    request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity()}
+    request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity(wanted)}
     if _holds(out, request):
         say(f"{out} holds this export already")
         return read_record(out)
@@ -49,7 +49,6 @@ def export(
             "source": source.name,
             "request": request,
             **made,
-            "size_bytes": sum(file.stat().st_size for file in folder.glob(f"{GRAPH}*")),
             "seconds": time.perf_counter() - began,
             "versions": _versions(),
         }
@@ -97,17 +96,12 @@ def _new_export(out: Path) -> Iterator[Path]:
     Raises:
         RequestError: it cannot be made.
     """
-    folder = new_folder(out)
-    try:
-        inside = folder.__enter__()
-    except OSError as error:
-        raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
-    try:
-        yield inside
-    except BaseException as error:
-        folder.__exit__(type(error), error, error.__traceback__)
-        raise
-    folder.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(new_folder(out))
+        except OSError as error:
+            raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
+        yield folder
 
 
 def _versions() -> dict[str, str]:

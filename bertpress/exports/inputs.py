@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor
 
 from bertpress.encoders import encoder_of
+from bertpress.exports.session import Recording
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from bertpress.exports.session import Feed, Recording
+    from bertpress.exports.session import Feed, OnnxModel
     from bertpress.tasks.task import Rows, Task
 
 TRACED = ((9, 5), 3)
@@ -80,23 +80,33 @@ def made_feeds(config: PreTrainedConfig, names: Sequence[str]) -> list[Feed]:
     ]
 
 
-def task_feeds(graph: Recording, task: Task, rows: Rows, count: int) -> list[Feed]:
-    """What a task makes of real rows, spread evenly over `rows`: single ones, and batches of 8.
+def task_rows(task: Task, total: int, count: int) -> list[list[int]]:
+    """Numbers of the rows of each batch that `task_feeds` takes: up to 4 single ones, then batches of 8.
+
+    Args:
+        total: number of rows.
+        count: rows at most.
+    """
+    from bertpress.measuring import spread
+
+    alone = min(count, total, 4)
+    size = min(8, total)
+    batches = (count - alone) // size
+    together = task.together is not None
+    return spread(total, 1, alone, together) + (spread(total, size, batches, together) if batches else [])
+
+
+def task_feeds(graph: OnnxModel, task: Task, rows: Rows, count: int) -> list[Feed]:
+    """What a task makes of real rows, spread evenly over `rows`.
 
     Args:
         count: rows at most.
     """
-    from bertpress.measuring import latency_batches
-
-    graph.feeds = []
-    alone = min(count, 4)
-    sizes = {1: alone, 8: -(-(count - alone) // 8)}  # rows of a batch to number of batches
+    recording: Any = Recording(graph)  # a graph stands in for its model
     with torch.inference_mode():
-        for size, number in sizes.items():
-            batches = latency_batches(task, (size,), "cpu", number, rows) if number else {}
-            for batch in itertools.chain(*batches.values()):
-                task.forward(graph, batch)  # a graph stands in for its model
-    return graph.feeds
+        for numbers in task_rows(task, len(rows), count):
+            task.forward(recording, task.collate([rows[number] for number in numbers]))
+    return list(recording.feeds)
 
 
 def as_tensors(feed: Feed) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, leaving_out
 from bertpress.exports.quantizing import parts_of, quantize, saturates
-from bertpress.exports.session import Feed, OnnxModel, Recording
+from bertpress.exports.session import Feed, OnnxModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class Int8:
 
     def __init__(
         self,
-        plain: Recording,
+        plain: OnnxModel,
         task: Task | None,
         wanted: OnnxExport,
         file: Path,
@@ -43,24 +43,32 @@ class Int8:
         self.plain, self.task, self.wanted, self.file, self.work, self.say = plain, task, wanted, file, work, say
         self.parts = parts_of(plain.file, plain.config)
         self.sensitivity: dict[str, float] | None = None
+        self.logits: np.ndarray | None = None
+        """what the graph as it is written says of the development split; None where that was not asked"""
+        self._tried: dict[tuple[str, ...], np.ndarray] = {}
 
     def run(self) -> dict[str, Any]:
-        """Write the graph; what the export's record says of it.
+        """Write the graph, and keep its `logits`; what the export's record says of it.
 
         Raises:
             AnswerNo: the bound does not hold.
         """
+        left_out: tuple[str, ...] = ()
+        paired: dict[str, Any] | None
         if self.wanted.max_drop is not None:
             chosen = leaving_out.leave_out(len(self.parts), self._order, self.wanted.max_drop, self._attempt)
             self._write(chosen.left_out)  # the last one that was tried may be another
+            left_out, paired = chosen.left_out, dict(chosen.test)
         else:
             self._write(())
+            paired = self._loss()
+        self.logits = self._tried.get(left_out)
         return {
             "parts": list(self.parts),
             "seven_bits": saturates(),
-            "left_out": [] if self.wanted.max_drop is None else list(chosen.left_out),
+            "left_out": list(left_out),
             "sensitivity": self.sensitivity,
-            "paired": self._loss() if self.wanted.max_drop is None else dict(chosen.test),
+            "paired": paired,
         }
 
     @cached_property
@@ -102,6 +110,7 @@ class Int8:
     def _scored(self, left_out: tuple[str, ...]) -> leaving_out.Trial:
         assert self.task is not None
         logits = self._logits(OnnxModel(self.file, self.plain.config, self.plain.threads))
+        self._tried[left_out] = logits
         try:
             test = leaving_out.compared(self.task, logits, self._reference)
         except NotComparable as error:

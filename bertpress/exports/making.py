@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,23 +17,40 @@ from bertpress.exports import GRAPH, OnnxExport, inputs, leaving_out
 from bertpress.exports.adapter import write_graph
 from bertpress.exports.int8 import Int8
 from bertpress.exports.parity import parity
-from bertpress.exports.session import OnnxModel, Recording
+from bertpress.exports.session import OnnxModel
 from bertpress.files import digest, write_json
-from bertpress.fingerprints import tokenizer_digest, weights_digest
+from bertpress.fingerprints import rows_digest, tokenizer_digest, weights_digest
 from bertpress.loading import clear_limits, tokenizer_for
 from bertpress.measuring import latency_batches
+from bertpress.reloading import LEVELS, check_graph_loads
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.task import Task
 
 COMPARED_ROWS = 64
 """Rows of the development split on which a graph is compared with its model."""
+LOADED_WITH = 3
+"""Made batches on which a graph is compared with itself in a fresh process."""
 SECONDS = 3.0
 """Time for measuring each batch size."""
 BATCH = 8
 """The batch size that latency is measured at beside 1."""
+NOT_ITS_OWN = ("_name_or_path", "transformers_version")
+"""Fields of a configuration that say where a model lies and what reads it, not what it is."""
+
+
+def used_rows(task: Task, wanted: OnnxExport) -> dict[str, dict[str, Any]]:
+    """The number of rows of each split that an export looks at, and a digest of those that it takes."""
+    dev = task.encoded(task.dev_split)
+    found = {task.dev_split: {"rows": len(dev), "digest": rows_digest(dev, range(len(dev)))}}
+    if wanted.needs_task:
+        train = task.encoded("train")
+        taken = itertools.chain(*inputs.task_rows(task, len(train), wanted.calibration_rows))
+        found["train"] = {"rows": len(train), "digest": rows_digest(train, list(taken))}
+    return found
 
 
 @dataclass(frozen=True)
@@ -47,9 +65,9 @@ class Source:
     """gives rows that are scored and timed, and training rows for int8"""
     threads: int | None = None
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, wanted: OnnxExport) -> dict[str, Any]:
         """By which an export is told from others: digests of all that goes into it."""
-        config = {name: value for name, value in self.model.config.to_dict().items() if name != "_name_or_path"}
+        config = {name: value for name, value in self.model.config.to_dict().items() if name not in NOT_ITS_OWN}
         settings = getattr(self.model.base_model, "settings", None)
         return {
             "weights": weights_digest(self.model),
@@ -57,6 +75,8 @@ class Source:
             "tokenizer": tokenizer_digest(self.tokenizer),
             "task": None if self.task is None else self.task.name,
             "data": {} if self.task is None else dict(self.task.sources),
+            "max_length": None if self.task is None else self.task.max_length,
+            "rows": {} if self.task is None else used_rows(self.task, wanted),
         }
 
 
@@ -80,18 +100,19 @@ class Making:
         write_graph(
             model, inputs.made_batch(model.config, names, *inputs.TRACED), wanted.execution == "gather", plain_file
         )
-        plain = Recording(plain_file, model.config, source.threads)
+        plain = OnnxModel(plain_file, model.config, source.threads)
         made: dict[str, Any] = {"inputs": plain.inputs, "outputs": plain.outputs, **self._parity(plain, names)}
-        graph: OnnxModel = plain
+        graph, logits = plain, None
         if wanted.precision == "int8":
             int8 = Int8(plain, source.task, wanted, self.folder / GRAPH, self.work, self.say)
-            made["int8"] = int8.run()
+            made["int8"], logits = int8.run(), int8.logits
             graph = OnnxModel(self.folder / GRAPH, model.config, source.threads)
             made["int8"]["mean_change"] = leaving_out.mean_change(plain, graph, inputs.made_feeds(model.config, names))
         self._save_others()
-        return {**made, "metrics": self._metrics(graph), "latency": self._latency(graph, plain)}
+        made |= {"size_bytes": graph.size_bytes, "loads": self._loads(graph, names)}
+        return {**made, "metrics": self._metrics(graph, logits), "latency": self._latency(graph, plain)}
 
-    def _parity(self, plain: Recording, names: Sequence[str]) -> dict[str, Any]:
+    def _parity(self, plain: OnnxModel, names: Sequence[str]) -> dict[str, Any]:
         task, model = self.source.task, self.source.model
         feeds = inputs.made_feeds(model.config, names)
         if task is not None:
@@ -121,12 +142,24 @@ class Making:
             for name, content in self.source.task.companions(model.config).items():
                 write_json(self.folder / name, content)
 
-    def _metrics(self, graph: OnnxModel) -> dict[str, dict[str, float]]:
+    def _loads(self, graph: OnnxModel, names: Sequence[str]) -> list[dict[str, Any]]:
+        """How the folder loads where this package is not."""
+        made = inputs.made_feeds(graph.config, names)[:LOADED_WITH]
+        feeds = [{name: value for name, value in feed.items() if name in graph.inputs} for feed in made]
+        loads = check_graph_loads(graph.file, feeds, [graph.run(feed) for feed in feeds])
+        for way in loads:
+            self.say(f"it loads {LEVELS[way['level']]} in a process without bertpress")
+        return loads
+
+    def _metrics(self, graph: OnnxModel, logits: np.ndarray | None) -> dict[str, dict[str, float]]:
+        """Scores on the development split, of logits where the graph was asked already."""
         task = self.source.task
         if task is None or not task.has_labels(task.dev_split):
             return {}
         split = task.dev_split
-        return {split: task.score(logits_of(graph, task, task.encoded(split)), split)}
+        if logits is None:
+            logits = logits_of(graph, task, task.encoded(split))
+        return {split: task.score(logits, split)}
 
     def _latency(self, graph: OnnxModel, plain: OnnxModel) -> list[dict[str, Any]]:
         """Rows of latency, int8 in turn with fp32, and fp32 with PyTorch."""

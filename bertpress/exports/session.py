@@ -39,14 +39,15 @@ class OnnxModel(nn.Module):
         file: the graph.
         config: of the model that it was made of.
         threads: of ONNX Runtime; default: as many as PyTorch has.
+        session: of the same graph, where there is one already.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, file: Path, config: PreTrainedConfig, threads: int | None = None) -> None:
+    def __init__(self, file: Path, config: PreTrainedConfig, threads: int | None = None, session: Any = None) -> None:
         super().__init__()
         self.config, self.file, self.threads = config, file, threads
-        self.session = open_session(file, threads)
+        self.session = session or open_session(file, threads)
         self.inputs = tuple(found.name for found in self.session.get_inputs())
         self.outputs = tuple(found.name for found in self.session.get_outputs())
 
@@ -54,6 +55,11 @@ class OnnxModel(nn.Module):
     def base_model(self) -> OnnxModel:
         """Itself: what lies inside a graph cannot be called."""
         return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its file, and of that beside it where weights are too many for one."""
+        return sum(file.stat().st_size for file in self.file.parent.glob(f"{self.file.name}*"))
 
     def forward(
         self,
@@ -101,12 +107,14 @@ class OnnxModel(nn.Module):
 
 
 class Recording(OnnxModel):
-    """A graph that remembers what it was fed."""
+    """Remembers what a graph is fed, of the inputs that it has; only for that, as everything is kept."""
 
-    feeds: list[Feed]
+    def __init__(self, graph: OnnxModel) -> None:
+        super().__init__(graph.file, graph.config, graph.threads, graph.session)
+        self.feeds: list[Feed] = []
 
     def run(self, feed: Feed) -> Feed:
-        self.feeds = [*getattr(self, "feeds", ()), feed]
+        self.feeds.append({name: value for name, value in feed.items() if name in self.inputs})
         return super().run(feed)
 
 

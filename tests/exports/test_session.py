@@ -11,6 +11,7 @@ import torch
 from conftest import make_config
 from exports.graphs import sum_logits, write_sum_graph
 
+from bertpress import measuring
 from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.exports import is_export, read_record
@@ -56,12 +57,21 @@ def test_outputs_are_names_and_attributes(graph: OnnxModel) -> None:
 
 
 def test_a_recording_graph_remembers_what_it_was_fed(graph: OnnxModel) -> None:
-    recording = Recording(graph.file, graph.config)
+    recording = Recording(graph)
+    assert recording.session is graph.session
     ids = torch.tensor([[5, 6, 7]])
-    recording(input_ids=ids, attention_mask=torch.ones_like(ids))
+    recording(input_ids=ids, attention_mask=torch.ones_like(ids), token_type_ids=torch.zeros_like(ids))
     assert [{name: value.tolist() for name, value in feed.items()} for feed in recording.feeds] == [
         {"input_ids": [[5, 6, 7]], "attention_mask": [[1, 1, 1]]}
     ]
+
+
+def test_weights_beside_a_graph_count(graph: OnnxModel) -> None:
+    inside = graph.file.stat().st_size
+    assert graph.size_bytes == inside
+    graph.file.with_name("model.onnx.data").write_bytes(bytes(1000))
+    graph.file.with_name("config.json").write_text("{}")
+    assert graph.size_bytes == inside + 1000 == measuring._size(graph)
 
 
 def test_answers_are_those_of_tokens_and_rows() -> None:
