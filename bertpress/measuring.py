@@ -177,13 +177,7 @@ def latency_batches(
     rows = task.encoded(task.dev_split) if rows is None else rows
     result: dict[int, list[dict[str, Any]]] = {}
     for size in sizes:
-        whole = max(1, min(count, len(rows) // size))  # fewer rows than fill a batch stand in it again
-        picked = [
-            [(index * whole + number) * len(rows) // (size * whole) for index in range(size)] for number in range(whole)
-        ]
-        if task.together is not None:  # what belongs together stands side by side
-            starts = [number * len(rows) // whole for number in range(whole)]
-            picked = [[place % len(rows) for place in range(start, start + size)] for start in starts]
+        picked = spread(len(rows), size, count, side_by_side=task.together is not None)
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result
@@ -194,10 +188,11 @@ def spread(total: int, size: int, count: int, side_by_side: bool = False) -> lis
 
     Args:
         total: number of rows.
-        size: rows of a batch, at most `total`.
+        size: rows of a batch; where there are fewer, they stand in it again.
         side_by_side: the rows of a batch follow each other, as what belongs together does.
     """
     whole = max(1, min(count, total // size))
     if side_by_side:
-        return [list(range(start := number * total // whole, start + size)) for number in range(whole)]
+        starts = [number * total // whole for number in range(whole)]
+        return [[place % total for place in range(start, start + size)] for start in starts]
     return [[(index * whole + number) * total // (size * whole) for index in range(size)] for number in range(whole)]

@@ -29,13 +29,10 @@ def push(model: str, to: str, private: bool = False) -> str:
         RequestError: no model folder, or the Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,  # type: ignore[attr-defined]  # of whatever it sends requests with
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+    # The base of every error of whatever it sends requests with.
+    unreachable: tuple[type[BaseException], ...] = (OfflineModeIsEnabled, HfHubHTTPError.__mro__[1], OSError)
     folder = Path(model_folder(model))
     if not (folder / "config.json").is_file() or not any(list(folder.glob(pattern)) for pattern in WEIGHTS):
         raise RequestError(
@@ -50,6 +47,6 @@ def push(model: str, to: str, private: bool = False) -> str:
     except (HfHubHTTPError, HFValidationError) as error:
         first = " ".join(str(error).split())[:300]
         raise RequestError(f"The Hub refused {to}: {first} Log in with `hf auth login`, or change --to.") from None
-    except (OfflineModeIsEnabled, HTTPError, OSError) as error:
+    except unreachable as error:
         raise RequestError(f"The Hub cannot be reached ({type(error).__name__}); try the same again later.") from None
     return str(commit.commit_url)

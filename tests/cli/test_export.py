@@ -156,6 +156,10 @@ def test_a_recipe_exports_its_result(bertpress: Call, sensitive: Path, data: Pat
     assert outcome.code == 0, outcome.err
     record = json.loads((out / "export" / "onnx-int8" / "export.json").read_text())
     assert record["request"]["precision"] == "int8"
+    of_export = json.loads((out / "export" / "onnx-int8" / "result.json").read_text())
+    assert of_export["loads"] == record["loads"]
+    assert of_export["loads"][0]["level"] == "onnx runtime"
+    assert of_export["seconds"] == record["seconds"]
 
 
 @slow
