@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.exports import RECORD, SCHEMA, OnnxExport, is_export, read_record
+from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read_record
 from bertpress.exports.adapter import PACKAGES, require_packages
 from bertpress.exports.card import card
 from bertpress.exports.making import Making, Source
-from bertpress.files import new_folder, write_json, write_text
+from bertpress.files import content_digest, new_folder, write_json, write_text
 
 
 def export(
@@ -49,6 +49,7 @@ def export(
             "source": source.name,
             "request": request,
             **made,
+            "files": _digests(folder),
             "seconds": time.perf_counter() - began,
             "versions": _versions(),
         }
@@ -79,14 +80,24 @@ def _holds(out: Path, request: Mapping[str, Any]) -> bool:
         RequestError: it holds something else.
     """
     if is_export(out):
-        there = read_record(out).get("request", {})
+        record = read_record(out)
+        there = record.get("request", {})
         differing = [name for name in request if there.get(name) != request[name]]
         if differing:
             raise RequestError(f"{out} holds another export (other {', '.join(differing)}); choose another --out.")
+        now, noted = _digests(out), record.get("files", {})
+        if changed := sorted(name for name in noted if now.get(name) != noted[name]):
+            raise RequestError(f"{out} is damaged ({', '.join(changed)} changed since); delete it and export again.")
         return True
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} holds files that are no export; choose a new or an empty folder for --out.")
     return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Of the files that an export is run with."""
+    files = [*folder.glob(f"{GRAPH}*"), *folder.glob("*.json")]
+    return {file.name: content_digest(file) for file in sorted(files) if file.name not in (RECORD, "result.json")}
 
 
 @contextmanager

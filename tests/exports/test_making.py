@@ -12,6 +12,7 @@ import torch
 from conftest import make_config, make_tokenizer
 from exports.graphs import SumModel, write_graph
 
+from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, int8, making
 from bertpress.exports.exporting import export
@@ -181,3 +182,11 @@ def test_what_a_killed_export_left_is_not_in_the_way(tmp_path: Path) -> None:
     said: list[str] = []
     assert export(source_of(), DYNAMIC, tmp_path / "out", said.append) == json.loads(json.dumps(record))
     assert said == [f"{tmp_path / 'out'} holds this export already"]
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "config.json"])
+def test_a_damaged_export_is_not_taken_for_a_whole_one(file: str, tmp_path: Path) -> None:
+    export(source_of(), OnnxExport(), tmp_path / "out")
+    (tmp_path / "out" / file).write_text("garbage")
+    with pytest.raises(RequestError, match=rf"is damaged \({file} changed since\); delete it"):
+        export(source_of(), OnnxExport(), tmp_path / "out")
