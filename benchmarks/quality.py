@@ -52,9 +52,12 @@ def successors(grid: Grid, task: str, row: str) -> Iterator[Cell]:
     epochs, seeds = TASKS[task]
 
     def train(rate: float, seed: int) -> Cell:
+        key = Key(task, row, rate, epochs, seed)
+        if not grid.has(key):
+            grid.make_start(task, grid.predecessor(task))
         step = method(row, Training(epochs=epochs, learning_rate=rate, warmup=0.1))
         precision = "bf16" if task in MIXED else "fp32"
-        return grid.cell(Key(task, row, rate, epochs, seed), str(grid.start(task)), step, precision=precision)
+        return grid.cell(key, str(grid.start(task)), step, precision=precision)
 
     return over_seeds(train, RATES, seeds)
 
@@ -89,7 +92,6 @@ def main() -> None:
     starts, cells, lines = [], [], []
     for task in tasks:
         starts.append(grid.predecessor(task))
-        grid.make_start(task, starts[-1])
         for row in rows_of(task):
             cells += list(successors(grid, task, row))
         lines += summary(task, starts[-1], [one for one in cells if one["task"] == task])
