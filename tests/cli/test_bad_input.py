@@ -466,7 +466,7 @@ def test_a_folder_that_another_command_works_on(theseus: Call, tmp_path: Path) -
 
     few = ["--set", "replacing.max_steps=2", "--no-baseline"]
     assert theseus(*few).code == 0
-    with locked(tmp_path / "out" / "recipe.yaml") as alone:
+    with locked(tmp_path / "out" / ".lock") as alone:
         assert alone
         refused(theseus(*few), "Another command is working on")
     assert theseus(*few).code == 0
