@@ -151,7 +151,7 @@ def test_a_run_is_scored_saved_and_evaluated_with_its_own_tokenizer(
     more = carry_out({"vocabulary": {"corpus": [str(folders.root / "*.txt")]}}, tmp_path / "more", **fields)
     assert len(json.loads((more / "00-vocabulary" / "counting" / "kept.json").read_text())["tokens"]) > len(kept)
     card = (run / "00-vocabulary" / "model" / "README.md").read_text()
-    assert f"{16 * len(kept):,} of them for {len(kept):,} tokens" in card
+    assert f"| Parameters of {len(kept):,} tokens | {16 * len(kept):,} |" in card
 
 
 def test_a_killed_run_goes_on_without_counting_again(
