@@ -273,7 +273,7 @@ def test_stopped_and_resumed_equals_not_stopped(
 
 
 @pytest.mark.slow
-@each_pair
+@each_case  # of all the others, that a resumed run equals one that was not stopped says the same
 def test_the_same_seed_gives_the_same_result_and_another_does_not(
     case: Case, finished: Callable[[Case], Path], run_case: Callable[..., Path], tmp_path: Path
 ) -> None:
