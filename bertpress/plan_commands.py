@@ -95,6 +95,8 @@ def _print(advice: Advice) -> None:
         "first recipe keeps most of the model; what score it will have, nobody knows before it is trained. In place of "
         "tinybert, theseus gives the same shape in less time."
     )
+    if advice.start["meets"]:
+        print("The model keeps to the budget as it is.")
     if enough := [row["recipe"] for row in advice.baselines if row["meets"]]:
         print(f"Easily tried, and would keep to the budget, too: {'; '.join(enough)} (bertpress export, finetune).")
     for name, reason in advice.refused.items():

@@ -169,6 +169,9 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     recipe = make_recipe(yaml.safe_load(file.read_text()))
     assert recipe.budget == build(Bounds, {"max_macs": "50%", "max_drop": 1})
     assert recipe.model == str(tiny_model_folder)
+    assert "keeps to the budget as it is" not in said
+    assert run([*common, "--macs", "100%"], monkeypatch) == 0
+    assert "The model keeps to the budget as it is." in capsys.readouterr().out
     assert run([*common, "--speedup", "500", "--json"], monkeypatch) == 3
     captured = capsys.readouterr()
     told = json.loads(captured.out)

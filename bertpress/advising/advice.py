@@ -45,7 +45,7 @@ class Advice:
     """What could meet a budget, for one model and task on this machine."""
 
     start: dict[str, Any]
-    """what the start model costs"""
+    """what the start model costs, and whether it keeps to the budget already"""
     baselines: list[dict[str, Any]]
     """what is easily tried: int8 alone, the lower half of the layers alone, both"""
     rows: list[dict[str, Any]]
@@ -139,7 +139,7 @@ def _advice(asked: Asked) -> Advice:
         return [asked.row_of(each, costs, known.start, layer_pass) for each, costs in pairs]
 
     return Advice(
-        start=_told(known.start, known.start),
+        start=_told(known.start, known.start) | {"meets": shortfall(asked.budget, known.start, known.start) <= 1},
         baselines=rows((each, foreseen(each, known)) for each in baselines(known.depth, "int8" not in refused)),
         rows=rows(chosen),
         recipe=asked.recipe_of(meeting[0][0]) if meeting else None,
