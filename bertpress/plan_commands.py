@@ -82,12 +82,12 @@ def _print(advice: Advice) -> None:
     for row in (start, *advice.baselines, *advice.rows):
         table.add_row(
             row["recipe"],
-            f"{row['parameters'] / 1e6:.3g}",
-            f"{row['macs'] / 1e6:.3g}",
+            _millions(row["parameters"]),
+            _millions(row["macs"]),
             f"{row['milliseconds']:.2f}",
             f"{row['speedup']:.2f}x",
             duration(row["seconds"]),
-            f"{row['disk_bytes'] / 1e6:.3g}",
+            _millions(row["disk_bytes"]),
         )
     Console(highlight=False).print(table)
     print(
@@ -101,3 +101,8 @@ def _print(advice: Advice) -> None:
         print(f"Easily tried, and would keep to the budget, too: {'; '.join(enough)} (bertpress export, finetune).")
     for name, reason in advice.refused.items():
         print(f"{name} does not fit: {reason}")
+
+
+def _millions(value: float) -> str:
+    """A number in millions, with three digits at least."""
+    return f"{value / 1e6:,.0f}" if value >= 1e8 else f"{value / 1e6:.3g}"
