@@ -1,7 +1,7 @@
 """The one file that knows the exporters of transformers, which are experimental: a model in, an ONNX file out.
 
-No fusions of theirs are asked for: ONNX Runtime fuses the standard graph when it loads it, as fast (measured on MiniLM,
-1 to 16 rows of 32 to 512 tokens), and the standard graph runs elsewhere too and can be quantised part by part.
+No fusions of theirs are asked for: ONNX Runtime fuses the standard graph when it loads it, and the standard graph runs
+elsewhere too and can be quantised part by part.
 """
 
 from __future__ import annotations
