@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.bounds import Bounds
+from bertpress.advising.advice import plan as plan
 from bertpress.checking import broken_bounds as broken_bounds
 from bertpress.checking import check as check
 from bertpress.config import build
@@ -20,6 +20,7 @@ from bertpress.methods.method import Method
 from bertpress.opening import Speed, open_model, open_texts, prepare, where_both_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
+from bertpress.publishing import push as push
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime
 from bertpress.run_folder import check_run, make_folder
@@ -27,7 +28,6 @@ from bertpress.run_folder import check_run, make_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.advising.advice import Advice
     from bertpress.augmentation import Augmentation
 
 
@@ -112,8 +112,8 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     seconds = planning.seconds_per_layer_pass(model, task, batch) if trains else 0.0
     tokens = mean_tokens(task)
     rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
-    for row, plan in zip(rows, job.plans, strict=True):
-        row["notes"] = [*(task.notes if plan is job.plans[0] else ()), *plan.method.warnings(plan.before, plan.steps)]
+    for row, step in zip(rows, job.plans, strict=True):
+        row["notes"] = [*(task.notes if step is job.plans[0] else ()), *step.method.warnings(step.before, step.steps)]
     return rows
 
 
@@ -286,34 +286,6 @@ def import_model(
 
     quieten()
     return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
-
-
-def plan(
-    model: str,
-    task: str | Mapping[str, Any] | TaskSpec,
-    budget: Bounds | Mapping[str, Any],
-    *,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-) -> Advice:
-    """Recipes whose result would keep to a budget, and what they would cost; see `advising.advice.advise`.
-
-    Args:
-        budget: fields of `Bounds`, such as ``{"min_speedup": 3}``.
-    """
-    from bertpress.advising.advice import advise
-
-    limits = budget if isinstance(budget, Bounds) else build(Bounds, budget)
-    return advise(model, task, limits, max_length, limit, runtime, head_labels)
-
-
-def push(model: str, to: str, private: bool = False) -> str:
-    """Put a finished model on the Hub; see `publishing.push`."""
-    from bertpress import publishing
-
-    return publishing.push(model, to, private)
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:

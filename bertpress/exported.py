@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.errors import RequestError
 from bertpress.files import write_json
 from bertpress.loading import load_tokenizer, load_whole
 from bertpress.measuring import latency_batch, measured
@@ -14,7 +15,27 @@ if TYPE_CHECKING:
     from bertpress.exports import OnnxExport
     from bertpress.exports.making import Source
     from bertpress.pipeline import Job
+    from bertpress.recipe import Recipe
     from bertpress.tasks.task import Task
+
+
+def check_end(recipe: Recipe, task: Task) -> None:
+    """Refuse exports and a budget that the end of a run could not give or judge.
+
+    Raises:
+        RequestError: says what is missing.
+    """
+    if recipe.exports:
+        from bertpress.exports.adapter import require_packages
+        from bertpress.exports.exporting import check_request
+
+        require_packages()
+        for wanted in recipe.exports:
+            check_request(wanted, task if recipe.steps[-1].saves_head else None)
+    if recipe.budget is not None:
+        recipe.budget.require_one()
+        if not task.has_labels(task.dev_split):
+            raise RequestError(f"A budget is judged on labelled rows, but {task.dev_split} has no labels.")
 
 
 def finish_exports(job: Job, folder: Path, result: str, start: str) -> None:

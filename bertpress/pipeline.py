@@ -14,7 +14,7 @@ from bertpress import cost, planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.compact import check_head
 from bertpress.errors import RequestError
-from bertpress.exported import finish_exports
+from bertpress.exported import check_end, finish_exports
 from bertpress.files import locked, write_json
 from bertpress.loading import load_config, load_for_task, load_tokenizer, tokenizer_for
 from bertpress.measuring import latency_batch, measured
@@ -22,7 +22,7 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.model_card import model_card
 from bertpress.models import is_reduced
-from bertpress.processes import barrier, is_first_process, join, world_size
+from bertpress.processes import barrier, idle_devices, is_first_process, join, world_size
 from bertpress.recipe import Recipe
 from bertpress.reloading import LEVELS, check_loads
 from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
@@ -89,26 +89,8 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
     check_steps(recipe, config, task, runtime)
-    _check_wishes(recipe, task)
+    check_end(recipe, task)
     return Job(recipe, runtime, config, tokenizer, task)
-
-
-def _check_wishes(recipe: Recipe, task: Task) -> None:
-    """Refuse exports and a budget that the end of a run could not give or judge."""
-    if recipe.exports:
-        from bertpress.exports.adapter import require_packages
-
-        require_packages()
-    with_head, labelled = recipe.steps[-1].saves_head, task.has_labels(task.dev_split)
-    for wanted in recipe.exports:
-        if wanted.needs_task and not with_head:
-            raise RequestError(f"{wanted.folder}: static ranges and max_drop need a head; encoder_only saves none.")
-        if wanted.max_drop is not None and not labelled:
-            raise RequestError(f"{wanted.folder}: max_drop compares scores, but {task.dev_split} has no labels.")
-    if recipe.budget is not None:
-        recipe.budget.require_one()
-        if not labelled:
-            raise RequestError(f"A budget is judged on labelled rows, but {task.dev_split} has no labels.")
 
 
 def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> None:
@@ -206,7 +188,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
         if task.made_splits is not None:
             keep_made(folder / "splits.json", task.made_splits)
-        for note in (*task.notes, *remarks, *idle_devices(job.runtime)):
+        for note in (*task.notes, *remarks, *idle_devices(job.runtime.device)):
             job.runtime.say(note)
         if not job.starts_with_finetuning:
             _record_start(job, model, task, folder)
@@ -232,16 +214,6 @@ def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:
         report = reporting.write(folder)
     barrier()
     return report or reporting.build(folder)
-
-
-def idle_devices(runtime: Runtime) -> list[str]:
-    """A line on the GPUs that a plain command leaves idle, with the command that uses all."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if count < 2 or world_size() > 1 or runtime.device is not None:
-        return []
-    return [f"{count} GPUs are here and one is used; all of them: torchrun --nproc-per-node {count} -m bertpress ..."]
 
 
 def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> None:

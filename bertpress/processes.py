@@ -72,3 +72,13 @@ def barrier() -> None:
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def idle_devices(device: str | None) -> list[str]:
+    """A line on the GPUs that a plain command leaves idle, with the command that uses all."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if count < 2 or world_size() > 1 or device is not None:
+        return []
+    return [f"{count} GPUs are here and one is used; all of them: torchrun --nproc-per-node {count} -m bertpress ..."]

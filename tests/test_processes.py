@@ -8,9 +8,8 @@ import pytest
 import torch
 from conftest import kill_family
 
-from bertpress.pipeline import idle_devices
-from bertpress.processes import is_first_process, world_size
-from bertpress.run import Runtime, default_device
+from bertpress.processes import idle_devices, is_first_process, world_size
+from bertpress.run import default_device
 
 
 def several(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -20,11 +19,11 @@ def several(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 def test_a_plain_command_names_the_one_that_uses_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     several(monkeypatch, 4)
-    (line,) = idle_devices(Runtime())
+    (line,) = idle_devices(None)
     assert line == "4 GPUs are here and one is used; all of them: torchrun --nproc-per-node 4 -m bertpress ..."
-    assert idle_devices(Runtime(device="cpu")) == []
+    assert idle_devices("cpu") == []
     several(monkeypatch, 1)
-    assert idle_devices(Runtime()) == []
+    assert idle_devices(None) == []
 
 
 def test_each_process_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +34,7 @@ def test_each_process_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     assert default_device() == "cuda:1"
     assert (world_size(), is_first_process()) == (2, False)
-    assert idle_devices(Runtime()) == []
+    assert idle_devices(None) == []
 
 
 STARTER = """

@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Any
 from bertpress import cost, planning
 from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.foreseeing import Costs, Known, foreseen, shortfall
-from bertpress.advising.timing import int8_factor, layers_of
 from bertpress.bounds import Bounds
 from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import mean_tokens
-from bertpress.exports import OnnxExport
-from bertpress.measuring import is_graph
+from bertpress.exports import OnnxExport, is_export
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
-from bertpress.methods.vocabulary.steps import staying
 from bertpress.models import is_reduced
 from bertpress.opening import open_model
-from bertpress.pipeline import check_steps
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
 from bertpress.run import Runtime
 from bertpress.shapes import shape_of
@@ -78,6 +73,8 @@ class Asked:
 
     def refusal(self, steps: tuple[Method, ...]) -> str | None:
         """Why steps cannot be carried out; None if they can, or if there are none."""
+        from bertpress.pipeline import check_steps
+
         try:
             if steps:
                 check_steps(Recipe(steps=steps, **self.recipe), self.model.config, self.task, self.runtime)
@@ -100,10 +97,11 @@ class Asked:
         return {"recipe": candidate.name, **_told(costs, start), "seconds": seconds, "disk_bytes": disk, "meets": meets}
 
 
-def advise(
+def plan(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
-    budget: Bounds,
+    budget: Bounds | Mapping[str, Any],
+    *,
     max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
     runtime: Runtime | None = None,
@@ -113,21 +111,27 @@ def advise(
 
     Which score they will have is not known before, so `max_drop` only stands in the recipe, for `compress` to measure.
 
+    Args:
+        budget: fields of `Bounds`, such as ``{"min_speedup": 3}``.
+
     Raises:
         RequestError: the budget has no limit on costs, or the model no trained head for the task.
     """
-    if all(getattr(budget, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
+    limits = budget if isinstance(budget, Bounds) else build(Bounds, budget)
+    if all(getattr(limits, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
     runtime = runtime or Runtime()
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, answers=True)
-    if is_graph(loaded) or is_reduced(loaded.config):
+    if is_export(model) or is_reduced(loaded.config):
         raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
     spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
     fields = {"model": model, "task": spec, "max_length": max_length, "limit": dict(limit or {})}
-    return _advice(Asked({**fields, "head_labels": head_labels}, budget, loaded, data, runtime))
+    return _advice(Asked({**fields, "head_labels": head_labels}, limits, loaded, data, runtime))
 
 
 def _advice(asked: Asked) -> Advice:
+    from bertpress.evaluation import mean_tokens
+
     known, refused = known_of(asked.model, asked.task, asked.budget, mean_tokens(asked.task))
     found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
@@ -151,6 +155,9 @@ def _advice(asked: Asked) -> Advice:
 
 def known_of(model: PreTrainedModel, task: Task, budget: Bounds, tokens: int) -> tuple[Known, dict[str, str]]:
     """What plans rest on, measured where need be; and why there is no int8, if there is none."""
+    from bertpress.advising.timing import int8_factor, layers_of
+    from bertpress.methods.vocabulary.steps import staying
+
     refused = {}
     try:
         int8 = int8_factor(model, task, budget.batch_size, tokens)

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 OPTIONS = Options(depth=(1.0,), heads=(1 / 3, 2 / 3, 1.0), widths=(1 / 6, 1 / 2, 1.0))
 """Layers that are timed: a coarse net, between whose points times are taken as straight."""
 SECONDS = 10.0
-"""Time for measuring; there are at least so many rounds."""
-ROUNDS = 7
+"""Time for measuring each."""
 
 
 def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> Layers:
@@ -84,19 +83,17 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
     file = _file(settings, resolve(Options(), model.config), cache, version("onnxruntime")).with_suffix(".int8.json")
     if (kept := _kept_factor(file)) is not None:
         return kept
-    else:
-        with tempfile.TemporaryDirectory() as place:
-            source = Source("plan", model, task.tokenizer)
-            try:
-                export(source, OnnxExport(precision="int8"), Path(place) / "int8")
-            except RuntimeError as error:
-                raise RequestError(" ".join(str(error).split())) from None
-            graph: Any = open_export(str(Path(place) / "int8"), model.config, None, None)
-            batch = timing.batch_of(model, task, batch_size, tokens)
-            times = latency.measure([model, graph], [batch], ROUNDS, seconds=SECONDS, forward=task.forward)
-        factor = float(np.median(times[1] / times[0]))
-        write_json(file, {"factor": factor})
-        return factor
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            export(Source("plan", model, task.tokenizer), OnnxExport(precision="int8"), Path(place) / "int8")
+        except RuntimeError as error:
+            raise RequestError(" ".join(str(error).split())) from None
+        graph: Any = open_export(str(Path(place) / "int8"), model.config, None, None)
+        batch = timing.batch_of(model, task, batch_size, tokens)
+        times = latency.measure([model, graph], [batch], timing.FEWEST, seconds=SECONDS, forward=task.forward)
+    factor = float(np.median(times[1] / times[0]))
+    write_json(file, {"factor": factor})
+    return factor
 
 
 def _kept_factor(file: Path) -> float | None:

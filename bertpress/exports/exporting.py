@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
 from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read_record
@@ -15,6 +15,9 @@ from bertpress.exports.adapter import PACKAGES, require_packages
 from bertpress.exports.card import card
 from bertpress.exports.making import Making, Source
 from bertpress.files import content_digest, new_folder, write_json, write_text
+
+if TYPE_CHECKING:
+    from bertpress.tasks.task import Task
 
 
 def export(
@@ -32,7 +35,7 @@ def export(
         RuntimeError: the model cannot be traced, or the graph does not say what the model says.
     """
     require_packages()
-    _check(source, wanted)
+    check_request(wanted, source.task)
     source.model.eval()
     request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity(wanted)}
     if _holds(out, request):
@@ -58,8 +61,15 @@ def export(
     return record
 
 
-def _check(source: Source, wanted: OnnxExport) -> None:
-    task = source.task
+def check_request(wanted: OnnxExport, task: Task | None) -> None:
+    """Refuse what no model could be exported to.
+
+    Args:
+        task: gives the rows; None where there is none, or the model has no head for it.
+
+    Raises:
+        RequestError: says what is missing.
+    """
     if task is None:
         if wanted.needs_task:
             what = "max_drop" if wanted.max_drop is not None else "static calibration"

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """label of a token that is not asked for, as PyTorch's cross-entropy knows it"""
-EVALUATION, HIDDEN, REPLACED = (0,), 0.8, 0.1
+EVALUATION = (0,)
+HIDDEN, REPLACED = 0.8, 0.1
 Ids = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
