@@ -258,21 +258,21 @@ def quick_latency() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def carry_out(tiny_model_folder: Path, tiny_data_folder: Path, quick_latency: None) -> Callable[..., Path]:
+def tiny_recipe(tiny_model_folder: Path, tiny_data_folder: Path) -> dict[str, Any]:
+    """A recipe on the tiny model and data, without steps."""
+    task = {"files": str(tiny_data_folder), "columns": ["text"]}
+    return {"model": str(tiny_model_folder), "task": task, "max_length": 32, "baseline": False}
+
+
+@pytest.fixture(scope="session")
+def carry_out(tiny_recipe: dict[str, Any], quick_latency: None) -> Callable[..., Path]:
     """Runs a recipe of one step on the tiny model and data in a folder."""
     from bertpress import pipeline
     from bertpress.recipe import make_recipe
     from bertpress.run import Runtime
 
     def run(step: dict[str, Any], folder: Path, progress: Any = None, **fields: Any) -> Path:
-        values = {
-            "model": str(tiny_model_folder),
-            "task": {"files": str(tiny_data_folder), "columns": ["text"]},
-            "steps": [step],
-            "max_length": 32,
-            "baseline": False,
-            **fields,
-        }
+        values = {**tiny_recipe, "steps": [step], **fields}
         runtime = Runtime(device="cpu", **({"progress": progress} if progress else {}))
         pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)
         return folder

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import make_model
@@ -159,6 +160,7 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     from bertpress.advising import timing
 
     monkeypatch.setattr(timing, "SECONDS", 0.01)
+    monkeypatch.setattr(timing, "int8_factor", lambda *_: 0.25)
     data = ["--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text", "--max-length", "32"]
     common = [str(tiny_model_folder), *data, "--device", "cpu", "--quiet"]
     file = tmp_path / "plan.yaml"
@@ -166,6 +168,8 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     said = capsys.readouterr().out
     assert "as it is" in said
     assert "yoco 50 %" in said
+    assert "int8" in said
+    assert "does not fit" not in said
     recipe = make_recipe(yaml.safe_load(file.read_text()))
     assert recipe.budget == build(Bounds, {"max_macs": "50%", "max_drop": 1})
     assert recipe.model == str(tiny_model_folder)
@@ -177,27 +181,38 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     told = json.loads(captured.out)
     assert told["recipe"] is None
     assert len(told["rows"]) == 3
+    assert told["refused"] == {}
+    as_it_is, int8 = told["start"]["milliseconds"], told["baselines"][0]["milliseconds"]
+    assert int8 == pytest.approx(as_it_is / 4)
     assert "No recipe would keep to the budget" in captured.err
     assert run([*common, "--max-drop", "1"], monkeypatch) == 2
     assert "Name what is to be saved" in capsys.readouterr().err
 
 
 @pytest.mark.slow
+def test_an_int8_export_is_timed_once_on_a_machine(task: Classification, tmp_path: Path, monkeypatch: Any) -> None:
+    from bertpress.advising import timing
+
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    model = make_model().eval()
+    factor = timing.int8_factor(model, task, 1, 8, tmp_path)
+    assert factor > 0
+    (file,) = tmp_path.iterdir()
+    assert timing.int8_factor(model, task, 1, 8, tmp_path) == factor
+    file.write_text("broken")
+    monkeypatch.setattr(timing.latency, "measure", lambda *_, **__: np.array([[2.0] * 7, [1.0] * 7]))
+    assert timing.int8_factor(model, task, 1, 8, tmp_path) == 0.5
+
+
+@pytest.mark.slow
 def test_compress_keeps_its_result_to_the_budget(
-    tiny_model_folder: Path,
-    tiny_data_folder: Path,
+    tiny_recipe: dict[str, Any],
     quick_latency: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    values = {
-        "model": str(tiny_model_folder),
-        "task": {"files": str(tiny_data_folder), "columns": ["text"]},
-        "steps": [{"theseus": {"replacing": {"max_steps": 1}}}],
-        "max_length": 32,
-        "baseline": False,
-    }
+    values = {**tiny_recipe, "steps": [{"theseus": {"replacing": {"max_steps": 1}}}]}
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
 
     def compress(**budget: Any) -> int:

@@ -25,8 +25,7 @@ def test_all_demos_begin_with_the_same_fine_tuning() -> None:
 
 @pytest.mark.slow
 def test_all_of_them_are_one_page(
-    tiny_model_folder: Path,
-    tiny_data_folder: Path,
+    tiny_recipe: dict[str, Any],
     quick_latency: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -36,13 +35,7 @@ def test_all_of_them_are_one_page(
 
     def recipe(name: str) -> dict[str, Any]:
         step = {"theseus": {"replacing": few}} if name == "demo-a" else {"finetune": {"layers": 2, "training": few}}
-        return {
-            "model": str(tiny_model_folder),
-            "task": {"files": str(tiny_data_folder), "columns": ["text"]},
-            "max_length": 32,
-            "steps": [{"finetune": {"training": few}}, step],
-            "baseline": False,
-        }
+        return {**tiny_recipe, "steps": [{"finetune": {"training": few}}, step]}
 
     monkeypatch.setattr(demo, "read_recipe", recipe)
     monkeypatch.setattr(demo, "demos", lambda: ["a", "b"])
@@ -54,6 +47,7 @@ def test_all_of_them_are_one_page(
     assert stop.value.code == 3
     assert capsys.readouterr().err == "bertpress: b: Too slow.\n"
     page = (out / "report.html").read_text()
-    assert page.count(">a<") + page.count(">b<") >= 2
+    assert ">a<" in page
+    assert ">b<" in page
     start = json.loads((out / "a" / "start" / "result.json").read_text())
     assert start["metrics"] == json.loads((out / "finetune" / "00-finetune" / "result.json").read_text())["metrics"]
