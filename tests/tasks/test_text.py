@@ -152,7 +152,8 @@ def test_the_report_of_a_masked_language_model(finished: Path) -> None:
 def test_predictions_hold_what_was_asked_and_guessed(finished: Path) -> None:
     result = json.loads((finished / "00-finetune" / "result.json").read_text())
     table = parquet.read_table(finished / "00-finetune" / "predictions" / "validation.parquet")
-    assert table.column_names == ["row", "label", "logits"]
+    assert table.column_names == ["row", "label", "logits", "length"]
+    assert all(2 < length <= 32 for length in table["length"].to_pylist())
     guessed, losses, asked = np.array(table["logits"].to_pylist()).T
     assert table["label"].to_pylist() == asked.tolist()
     assert (guessed <= asked).all()
