@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cells import Cell, Grid, Key, intervals, over_seeds, scores
@@ -29,7 +30,19 @@ TASKS = {"mrpc": (5, 3), "cola": (5, 3), "mnli": (3, 2)}
 MIXED = ("mnli",)
 """Tasks whose rows all train in bfloat16."""
 ROWS = ("truncated", "constant", "linear")
-TRIED = {"linear, last layer of each module": ("mrpc", "cola")}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "constant": {"rate": Constant()},
+    "linear": {},
+    "linear, last layer of each module": {"initialisation": "last_of_module"},
+    "linear, ramp over nine tenths": {"rate": Linear(full_at=0.9)},
+    "linear, modules of 1, 2 and 3 layers": {"modules": "0:1|1-2:1|3-5:1"},
+}
+"""The settings of Theseus in each row but the first."""
+TRIED = {
+    "linear, last layer of each module": ("mrpc", "cola"),
+    "linear, ramp over nine tenths": ("cola",),
+    "linear, modules of 1, 2 and 3 layers": ("cola",),
+}
 """Further rows, and the tasks they were tried on."""
 
 
@@ -42,9 +55,7 @@ def method(row: str, training: Training) -> Method:
     """What a row trains."""
     if row == "truncated":
         return Finetune(layers=3, training=training)
-    rate = Constant() if row == "constant" else Linear()
-    initialisation = "last_of_module" if "last layer" in row else "bottom"
-    return Theseus(rate=rate, initialisation=initialisation, replacing=training)
+    return Theseus(replacing=training, **VARIANTS[row])
 
 
 def successors(grid: Grid, task: str, row: str) -> Iterator[Cell]:
