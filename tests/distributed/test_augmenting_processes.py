@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import make_config, make_tokenizer, randomise
+from test_two_processes import ONE, TWO
 
 pytestmark = pytest.mark.slow
-ONE = [sys.executable, "-m"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 
 
 def test_two_processes_write_what_one_writes(tiny_model_folder: Path, tiny_data_folder: Path, tmp_path: Path) -> None:
@@ -30,7 +28,7 @@ def test_two_processes_write_what_one_writes(tiny_model_folder: Path, tiny_data_
     flags = ["--model", tiny_model_folder, "--masked-lm", tmp_path / "masked", "--samples", 3, "--device", "cpu"]
     flags += ["--task", "files", "--data-dir", tmp_path / "data", "--columns", "text", "--quiet"]
     for name, start in (("one", ONE), ("two", TWO)):
-        line = [*start, "bertpress", "augment", *map(str, flags), "--out", str(tmp_path / name)]
+        line = [*start, "augment", *map(str, flags), "--out", str(tmp_path / name)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -19,8 +19,10 @@ from token_tasks import HEADS, label_fields, write_token_tasks
 
 pytestmark = pytest.mark.slow
 
-ONE = [sys.executable, "-m"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+QUICK = str(Path(__file__).parents[1] / "quick_command.py")
+ONE = [sys.executable, QUICK]
+TWO = [*TORCHRUN, QUICK]
 RAMP = ["--set", "rate.linear.base=0.4", "--set", "rate.linear.full_at=0.7"]
 
 
@@ -61,7 +63,7 @@ def command(model: Path, tiny_data_folder: Path, tmp_path: Path) -> Any:
             "--max-length",
             "32",
         ]
-        return [*start, "bertpress", "theseus", *flags, "--no-baseline", "--quiet", *more], out
+        return [*start, "theseus", *flags, "--no-baseline", "--quiet", *more], out
 
     return make
 
@@ -194,7 +196,7 @@ def test_two_processes_make_one_model_from_nothing(tiny_text_folder: Path, tmp_p
     flags = ["--corpus", str(tiny_text_folder / "train.txt"), "--shape", "2x16x2", "--vocabulary", "wordpiece"]
     flags += ["--vocabulary-size", "120", "--max-length", "32", "--batch-size", "4", "--device", "cpu", "--quiet"]
     flags += ["--set", "training.max_steps=4", "--out", str(tmp_path / "run")]
-    out = run([*TWO, "bertpress", "pretrain", *flags], tmp_path / "run")
+    out = run([*TORCHRUN, "-m", "bertpress", "pretrain", *flags], tmp_path / "run")
     assert (out / "untrained" / "untrained.json").is_file()
     assert (out / "00-finetune" / "model" / "model.safetensors").is_file()
 

@@ -62,7 +62,7 @@ def test_two_processes_train_and_search_as_one_does(strategy: str, tiny_data_fol
             "--quiet",
             *STRATEGIES[strategy],
         ]
-        return run([*start, "bertpress", "yoco", *map(str, flags)], out)
+        return run([*start, "yoco", *map(str, flags)], out)
 
     two, one = started(TWO, 8), started(ONE, 16)
 
