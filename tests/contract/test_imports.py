@@ -52,7 +52,7 @@ LAYERS = (
     ("curves", "search_sections"),
     ("slices", "calibration"),
     ("certificate",),
-    ("pairing", "certificate_sections", "waterfall"),
+    ("pairing", "certificate_sections", "waterfall", "unscored"),
     ("recorded", "junit"),
     ("sections", "search_figures"),
     ("run_fronts", "token_summary", "trace_page"),
