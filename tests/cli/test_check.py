@@ -83,6 +83,37 @@ def test_time_is_measured_in_turns_where_a_bound_asks_for_it(bertpress: Callable
     assert (outcome.code, outcome.lines[0].startswith("bertpress: min-speedup 1,000 is broken: ")) == (3, True)
 
 
+@pytest.fixture
+def small(model: Path, tmp_path: Path) -> Path:
+    """The model with the tokens alone that have to stay, whose ids are below those of all words."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from bertpress.methods.vocabulary.pieces import needed_ids
+    from bertpress.methods.vocabulary.selecting import select_tokens
+    from bertpress.methods.vocabulary.steps import content_of, write_tokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    kept = sorted(needed_ids(content_of(tokenizer)))
+    write_tokenizer(tokenizer, kept, tmp_path / "small")
+    select_tokens(AutoModelForSequenceClassification.from_pretrained(model), kept).save_pretrained(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_each_side_is_timed_on_its_own_tokens(
+    bertpress: Callable[..., Any], model: Path, small: Path, data: Path, tmp_path: Path
+) -> None:
+    """Else the smaller vocabulary would be asked for tokens that it does not have."""
+    asked = ("--min-speedup", 0.0001, "--batch-size", 4, "--quiet")
+    of_files = ("--task", "files", "--data-dir", data, "--columns", "text", "--max-length", 32)
+    anew = bertpress("check", model, "--against", small, *of_files, *asked)
+    assert anew.code == 0, anew.err
+    task = {"files": str(data), "columns": ["text"], "label": "label"}
+    run = make_composed_run(tmp_path / "run", model=str(small), task=task, max_length=32)
+    shutil.copytree(model, run / "01-trbert" / "model")
+    of_runs = bertpress("check", run, "--against", run / "start", *asked)
+    assert of_runs.code == 0, of_runs.err
+
+
 def test_without_labels_costs_are_bounded_and_changed_answers_counted(
     bertpress: Callable[..., Any], model: Path, tmp_path: Path
 ) -> None:
