@@ -38,6 +38,7 @@ LAYERS = (
         "processes",
         "values",
         "pages",
+        "hub_card",
     ),
     ("corpus",),
     ("tasks", "encoders"),
