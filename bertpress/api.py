@@ -289,7 +289,7 @@ def import_model(
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
-    """Rewrite the report of each run; with `out`, one HTML page over all of them.
+    """Rewrite the report of each run, once; with `out`, one HTML page over all of them.
 
     The page sets the runs on one task side by side, and names folders that hold no finished run with the reason; it is
     refused if none does. Without `out`, so is any such folder.
@@ -299,4 +299,5 @@ def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, A
     if not runs:
         raise RequestError("Name at least one run.")
     check_file(None if out is None else Path(out))
+    runs = tuple({Path(run).resolve(): run for run in reversed(runs)}.values())[::-1]
     return [reporting.write(run) for run in runs] if out is None else reporting.combined(runs, Path(out))

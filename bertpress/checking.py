@@ -20,7 +20,7 @@ from bertpress.files import check_file, write_text
 from bertpress.junit import junit as junit_xml
 from bertpress.pairing import BASELINE, of_export
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_values
-from bertpress.recorded import planned_folders, read_mapping, results_of, row_of, task_words
+from bertpress.recorded import planned_folders, read_mapping, read_result, results_of, row_of, task_words
 from bertpress.rendering import certificate_html, certificate_markdown
 from bertpress.run import Runtime
 from bertpress.unscored import unscored
@@ -105,6 +105,8 @@ def check(
     """
     for path, flag in ((out, "--out"), (junit, "--junit")):
         check_file(None if path is None else Path(path), flag)
+    if out is not None and junit is not None and Path(out).resolve() == Path(junit).resolve():
+        raise RequestError(f"--out and --junit are different files, but both name {out}; give each its own.")
     limits = bounds if isinstance(bounds, Bounds) else build(Bounds, bounds)
     limits.require_one()
     if out is not None and Path(out).suffix not in FORMS:
@@ -164,7 +166,7 @@ def side_of(name: str) -> Side:
         return Side(name, path / steps[-1][1], recipe, steps[-1][2])
     run = path.parent.parent if of_export(path) else path.parent
     if (path / "result.json").is_file() and (run / "recipe.yaml").is_file():
-        return Side(name, path, read_mapping(run / "recipe.yaml"), read_mapping(path / "result.json"))
+        return Side(name, path, read_mapping(run / "recipe.yaml"), read_result(path / "result.json"))
     raise RequestError(
         f"{name} is neither a run with a finished step nor the folder of a step, so it holds no predictions to "
         "compare; name the task with --task to score both models on it now."

@@ -168,6 +168,8 @@ def test_the_same_certificate_as_json_markdown_and_page(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     with pytest.raises(RequestError, match=r"\.html, \.md, \.json"):
         check(*arguments, out=tmp_path / "c.txt")
+    with pytest.raises(RequestError, match=r"both name .*c\.html; give each its own"):
+        check(*arguments, out=tmp_path / "c.html", junit=tmp_path / "." / "c.html")
 
 
 def test_junit_names_every_bound_and_survives_hostile_names() -> None:
