@@ -35,7 +35,7 @@ def check_end(recipe: Recipe, task: Task) -> None:
     if recipe.budget is not None:
         recipe.budget.require_one()
         if recipe.budget.max_drop is not None and not task.has_labels(task.dev_split):
-            raise RequestError(f"max_drop is judged on labelled rows, but {task.dev_split} has no labels; leave it out.")
+            raise RequestError(f"max_drop needs labelled rows, but those of {task.dev_split} have none; leave it out.")
 
 
 def finish_exports(job: Job, folder: Path, result: str, start: str) -> None:

@@ -1,4 +1,4 @@
-"""Two results on rows without labels: what can be said of their answers all the same. What they cost needs no labels."""
+"""Two results on rows without labels: what can be said of their answers all the same. Costs need no labels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bertpress.certificate import Certificate, share_of_rows
 Answers = Sequence[Mapping[str, Any]]
 """One for each row, as `predict` gives them"""
 KEPT_NONE = (
-    "the rows have no labels and runs keep no predictions of such rows, so nothing is said of scores, flips, slices and "
-    "calibration; with --task the answers that changed are counted"
+    "the rows have no labels and runs keep no predictions of such rows, so nothing is said of scores, flips, slices "
+    "and calibration; with --task the answers that changed are counted"
 )
-NOT_SAID = "the rows have no labels, so nothing is said of scores, of which answers are right, of slices and calibration"
+NOT_SAID = "the rows have no labels, so nothing is said of scores, right answers, slices and calibration"
 
 
 def unscored(ours: Answers | None = None, theirs: Answers | None = None) -> tuple[Certificate, str]:

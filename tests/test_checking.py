@@ -124,7 +124,8 @@ def test_answers_that_changed_are_counted_without_labels() -> None:
     assert 0 < changed["low"] < 0.25 < changed["high"] < 1
     one, moved = ([{"type": "LOC", "start": at, "end": 5, "probability": 0.5 + at / 10}] for at in (0, 2))
     again = [{**one[0], "probability": 0.1}]
-    tagged = changed_answers([{"entities": found} for found in (one, one, [])], [{"entities": again}, {"entities": moved}, {"entities": []}])
+    sides = ([{"entities": found} for found in side] for side in ((one, one, []), (again, moved, [])))
+    tagged = changed_answers(*sides)
     assert tagged is not None
     assert tagged["count"] == 1
     assert changed_answers([{"prediction": 0.5}], [{"prediction": 0.6}]) is None, "numbers always differ"

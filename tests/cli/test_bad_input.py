@@ -104,7 +104,9 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_sizes_and_budgets_that_nothing_has(case: str, bertpress: Call, model: Path, data: Path, tmp_path: Path) -> None:
+def test_sizes_and_budgets_that_nothing_has(
+    case: str, bertpress: Call, model: Path, data: Path, tmp_path: Path
+) -> None:
     command, field, fragments = IMPOSSIBLE[case]
     task = ("--task", "files", "--data-dir", data, "--columns", "text", "--max-length", 32)
     outcome = bertpress(command, "--model", model, *task, "--out", tmp_path / "out", "--set", field)
