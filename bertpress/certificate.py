@@ -63,18 +63,16 @@ def document(
     costs: Sequence[Mapping[str, Any]],
     seeds: Mapping[str, Any] | None = None,
     bounds: Sequence[Mapping[str, Any]] = (),
-    notes: Sequence[str] = (),
 ) -> Certificate:
     """A certificate that stands alone.
 
     Args:
         about: `result`, `against`, `task`, `split` and whatever else names what was compared.
-        found: of `certificate`.
+        found: of `certificate`, or of `unscored`, whose `notes` tell what could not be said.
         costs: rows of costs as a report has them, that of the other side first.
         seeds: the same difference over the cells of a sweep; see `pairing.over_cells`.
         bounds: limits that were asked for, and whether they are kept; see `bounds`.
-        notes: what could not be said.
     """
     own = {name: value for name, value in found.items() if name not in ("name", "against")}
-    rest = {"costs": list(costs), "seeds": seeds, "bounds": list(bounds), "notes": list(notes)}
+    rest = {"costs": list(costs), "seeds": seeds, "bounds": list(bounds), "notes": list(found.get("notes", ()))}
     return {"schema": 1, **about, **own, **rest}

@@ -174,11 +174,12 @@ def side_of(name: str) -> Side:
 
 
 def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Certificate:
-    split = metric = note = None
+    split: str | None = None
+    metric: str | None = None
     if _needs_no_labels(ours.result, theirs.result, bounds):
         if ours.recipe.get("task") != theirs.recipe.get("task"):
             raise NotComparable("their tasks are not the same")
-        found, note = unscored()
+        found = unscored()
     else:
         split, metric = _split(ours.result, theirs.result), words(ours.result.get("primary_metric"))
         sides = [read_predictions(side.place, split, side.result) for side in (ours, theirs)]
@@ -188,8 +189,7 @@ def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Cert
     latency = _timed(ours, theirs, bounds.batch_size, runtime) if bounds.needs_time else []
     rows = _costs(theirs, ours, split, metric, latency)
     about = {"task": task_words(ours.recipe.get("task")), "split": split}
-    notes = [] if note is None else [note]
-    return document({"result": ours.name, "against": theirs.name, **about}, found, rows, notes=notes)
+    return document({"result": ours.name, "against": theirs.name, **about}, found, rows)
 
 
 def _needs_no_labels(ours: Mapping[str, Any], theirs: Mapping[str, Any], bounds: Bounds) -> bool:
@@ -270,17 +270,15 @@ def _scored_now(
 
         theirs = side(against, "against", other, others_task, None)
         ours = side(result, "result", own, own_task, other)
-        split, notes = own_task.dev_split, []
+        split = own_task.dev_split
         if _needs_no_labels(ours.result, theirs.result, bounds):
-            found, note = unscored(_answers(own, own_task), _answers(other, others_task))
-            notes = [note]
+            found = unscored(_answers(own, own_task), _answers(other, others_task))
         else:
             split = _split(ours.result, theirs.result)
             sides = [read_predictions(each.place, split, each.result) for each in (ours, theirs)]
             found = _found(ours, theirs, sides, own_task.primary)
     rows = _costs(theirs, ours, split, own_task.primary, ours.result["cost"]["latency"])
-    about = {"result": result, "against": against, "task": own_task.name, "split": split}
-    return document(about, found, rows, notes=notes)
+    return document({"result": result, "against": against, "task": own_task.name, "split": split}, found, rows)
 
 
 def _answers(model: PreTrainedModel, task: Task) -> list[dict[str, Any]]:

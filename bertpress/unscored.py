@@ -16,22 +16,23 @@ KEPT_NONE = (
 NOT_SAID = "the rows have no labels, so nothing is said of scores, right answers, slices and calibration"
 
 
-def unscored(ours: Answers | None = None, theirs: Answers | None = None) -> tuple[Certificate, str]:
-    """What a certificate says where there are no labels, and a note on what it does not say.
+def unscored(ours: Answers | None = None, theirs: Answers | None = None) -> Certificate:
+    """What a certificate says where there are no labels.
 
     Args:
         ours: of the result, none where a task asks nothing; None where its answers are not known.
         theirs: of the other one.
 
     Returns:
-        The fields of `certificate.certificate`, None or empty, and `changed_answers`: None where answers are not known,
-        or are numbers, which always differ.
+        The fields of `certificate.certificate`, None or empty; `changed_answers`, None where answers are not known, or
+        are numbers, which always differ; and in `notes` what is not said.
     """
     nothing: Certificate = dict.fromkeys(("metric", "rows", "test", "flips", "changes", "changed_answers"))
     nothing |= {"scores": {"result": None, "other": None}, "slices": [], "calibration": []}
     if ours is None or theirs is None:
-        return nothing, KEPT_NONE
-    return {**nothing, "rows": len(ours) or None, "changed_answers": changed_answers(ours, theirs)}, NOT_SAID
+        return {**nothing, "notes": [KEPT_NONE]}
+    changed = changed_answers(ours, theirs)
+    return {**nothing, "rows": len(ours) or None, "changed_answers": changed, "notes": [NOT_SAID]}
 
 
 def changed_answers(ours: Answers, theirs: Answers) -> dict[str, Any] | None:
