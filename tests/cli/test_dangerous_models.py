@@ -22,9 +22,9 @@ from .conftest import Outcome
 TASK = "--task files --data-dir DATA --columns text --max-length 32 --device cpu --quiet"
 TRAINED = f"--model BAD {TASK} --out OUT"
 COMMANDS = {
-    **{name: f"{name} {TRAINED}" for name in METHODS},
+    **{method.name: f"{method.name} {TRAINED}" for method in METHODS},
     "compress": f"compress demo-theseus {TRAINED}",
-    "pretrain": "pretrain --model BAD --corpus TEXT --out OUT --device cpu --quiet",
+    "pretrain": "pretrain --model BAD --corpus TEXT --max-length 32 --out OUT --device cpu --quiet",
     "evaluate": f"evaluate BAD {TASK}",
     "predict": "predict BAD --text good",
     "measure": f"measure BAD {TASK}",
