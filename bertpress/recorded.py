@@ -41,9 +41,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     result = read_mapping(path)
     if not isinstance(result.get("metrics"), dict):
-        raise RequestError(
-            f"{path} is damaged (it has no metrics): restore it, or delete it and run the recipe again"
-        )
+        raise RequestError(f"{path} is damaged (it has no metrics): restore it, or delete it and run the recipe again")
     return result
 
 
