@@ -62,9 +62,10 @@ def stages(report: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     tests = {(test["name"], test["against"]): test for test in report["comparisons"]}
     found: list[dict[str, Any]] = []
-    last = None
+    last: int | None = None
     for place, row in enumerate(rows):
-        of, last = last, last if of_export(row["folder"]) else place
+        of: int | None = last
+        last = last if of_export(row["folder"]) else place
         shares = {name: _share(row[name], rows[0][name]) for name in ("parameters", "macs")}
         whole = tests.get((row["name"], "start"))
         step = None if of is None else tests.get((row["name"], rows[of]["name"]))
