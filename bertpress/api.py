@@ -80,8 +80,6 @@ def compress(
 
 def finetune(model: str, task: str | Mapping[str, Any], out: str | Path, **options: Any) -> Result:
     """Fine-tune a model; `options` are those of `Finetune` and of `compress`."""
-    from bertpress.methods.finetune import Finetune
-
     own = {name: options.pop(name) for name in list(options) if name in Finetune.model_fields}
     return compress(model, task, [Finetune(**own)], out, **options)
 
@@ -289,7 +287,7 @@ def import_model(
 
 
 def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
-    """Rewrite the report of each run; with `out`, one HTML page over all of them.
+    """Rewrite the report of each run, once; with `out`, one HTML page over all of them.
 
     The page sets the runs on one task side by side, and names folders that hold no finished run with the reason; it is
     refused if none does. Without `out`, so is any such folder.
@@ -299,4 +297,5 @@ def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, A
     if not runs:
         raise RequestError("Name at least one run.")
     check_file(None if out is None else Path(out))
-    return [reporting.write(run) for run in runs] if out is None else reporting.combined(runs, Path(out))
+    once = list({Path(run).resolve(): run for run in runs}.values())
+    return [reporting.write(run) for run in once] if out is None else reporting.combined(once, Path(out))

@@ -47,12 +47,14 @@ def flips(result: Predictions, other: Predictions) -> dict[str, Any] | None:
     """
     if result.right is None or other.right is None:
         return None
-    found = {}
-    for name, where in (("negative", other.right & ~result.right), ("positive", result.right & ~other.right)):
-        count, rows = int(where.sum()), len(where)
-        low, high = share_interval(count, rows)
-        found[name] = {"count": count, "rate": count / rows, "low": low, "high": high}
-    return found
+    changed = {"negative": other.right & ~result.right, "positive": result.right & ~other.right}
+    return {name: share_of_rows(int(where.sum()), len(where)) for name, where in changed.items()}
+
+
+def share_of_rows(count: int, rows: int) -> dict[str, Any]:
+    """`count`, `rate` and the ends of its exact interval, `low` and `high`."""
+    low, high = share_interval(count, rows)
+    return {"count": count, "rate": count / rows, "low": low, "high": high}
 
 
 def document(
@@ -61,17 +63,16 @@ def document(
     costs: Sequence[Mapping[str, Any]],
     seeds: Mapping[str, Any] | None = None,
     bounds: Sequence[Mapping[str, Any]] = (),
-    notes: Sequence[str] = (),
 ) -> Certificate:
     """A certificate that stands alone.
 
     Args:
         about: `result`, `against`, `task`, `split` and whatever else names what was compared.
-        found: of `certificate`.
+        found: of `certificate`, or of `unscored`, whose `notes` tell what could not be said.
         costs: rows of costs as a report has them, that of the other side first.
         seeds: the same difference over the cells of a sweep; see `pairing.over_cells`.
         bounds: limits that were asked for, and whether they are kept; see `bounds`.
     """
     own = {name: value for name, value in found.items() if name not in ("name", "against")}
-    rest = {"costs": list(costs), "seeds": seeds, "bounds": list(bounds), "notes": list(notes)}
+    rest = {"costs": list(costs), "seeds": seeds, "bounds": list(bounds), "notes": list(found.get("notes", ()))}
     return {"schema": 1, **about, **own, **rest}

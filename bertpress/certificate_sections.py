@@ -34,11 +34,11 @@ def reading(certificate: Certificate) -> str:
 def finding(certificate: Certificate) -> list[str]:
     """What to know besides the paired test: rows that broke, slices that lost."""
     said = []
+    against = words(certificate["against"])
     if flips := certificate["flips"]:
-        negative = flips["negative"]
-        ends = f"{shown(negative['low'], 1, 100)} to {shown(negative['high'], 1, 100)}"
-        rate = shown(negative["rate"], 1, 100)
-        said.append(f"{rate} % of the rows ({ends}) were right in {words(certificate['against'])} and are wrong now")
+        said.append(f"{_share(flips['negative'])} were right in {against} and are wrong now")
+    if changed := certificate.get("changed_answers"):  # counted where there are no labels
+        said.append(f"{_share(changed)} are answered in another way than by {against}")
     judged = [row for row in certificate["slices"] if row["differs"] is not None]
     lost = [row for row in judged if reading(row) == "loss"]
     if judged:
@@ -46,6 +46,11 @@ def finding(certificate: Certificate) -> list[str]:
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         said.append(f"a loss is shown in {len(lost)} of {len(judged)} slices" + f": {named}{more}" * bool(lost))
     return said
+
+
+def _share(found: dict[str, Any]) -> str:
+    ends = " to ".join(shown(found[end], 1, 100) for end in ("low", "high"))
+    return f"{shown(found['rate'], 1, 100)} % of the rows ({ends})"
 
 
 def tables(certificates: Sequence[Certificate]) -> list[Section]:

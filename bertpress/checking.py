@@ -18,11 +18,12 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.files import check_file, write_text
 from bertpress.junit import junit as junit_xml
-from bertpress.pairing import BASELINE
+from bertpress.pairing import BASELINE, of_export
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_values
-from bertpress.recorded import planned_folders, read_mapping, results_of, row_of, task_words
+from bertpress.recorded import planned_folders, read_mapping, read_result, results_of, row_of, task_words
 from bertpress.rendering import certificate_html, certificate_markdown
 from bertpress.run import Runtime
+from bertpress.unscored import unscored
 from bertpress.values import mapping, number, words
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Side:
     @property
     def model(self) -> str:
         """What loads it; a start model lies where its recipe says, or in the step that fine-tuned it."""
-        if self.place.parent.name == "export":
+        if of_export(self.place):
             return str(self.place)
         tuned = self.place.parent / "00-finetune" / "model"
         if self.place.name == "start" and not tuned.is_dir():
@@ -104,6 +105,8 @@ def check(
     """
     for path, flag in ((out, "--out"), (junit, "--junit")):
         check_file(None if path is None else Path(path), flag)
+    if out is not None and junit is not None and Path(out).resolve() == Path(junit).resolve():
+        raise RequestError(f"--out and --junit are different files, but both name {out}; give each its own.")
     limits = bounds if isinstance(bounds, Bounds) else build(Bounds, bounds)
     limits.require_one()
     if out is not None and Path(out).suffix not in FORMS:
@@ -161,9 +164,9 @@ def side_of(name: str) -> Side:
         if not steps:
             raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
         return Side(name, path / steps[-1][1], recipe, steps[-1][2])
-    run = path.parent.parent if path.parent.name == "export" else path.parent
+    run = path.parent.parent if of_export(path) else path.parent
     if (path / "result.json").is_file() and (run / "recipe.yaml").is_file():
-        return Side(name, path, read_mapping(run / "recipe.yaml"), read_mapping(path / "result.json"))
+        return Side(name, path, read_mapping(run / "recipe.yaml"), read_result(path / "result.json"))
     raise RequestError(
         f"{name} is neither a run with a finished step nor the folder of a step, so it holds no predictions to "
         "compare; name the task with --task to score both models on it now."
@@ -171,11 +174,17 @@ def side_of(name: str) -> Side:
 
 
 def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Certificate:
-    split = _split(ours.result, theirs.result)
-    sides = [read_predictions(side.place, split, side.result) for side in (ours, theirs)]
-    require_same_texts(*sides)
-    metric = words(ours.result.get("primary_metric"))
-    found = _found(ours, theirs, sides, metric)
+    split: str | None = None
+    metric: str | None = None
+    if _needs_no_labels(ours.result, theirs.result, bounds):
+        if ours.recipe.get("task") != theirs.recipe.get("task"):
+            raise NotComparable("their tasks are not the same")
+        found = unscored()
+    else:
+        split, metric = _split(ours.result, theirs.result), words(ours.result.get("primary_metric"))
+        sides = [read_predictions(side.place, split, side.result) for side in (ours, theirs)]
+        require_same_texts(*sides)
+        found = _found(ours, theirs, sides, metric)
     # Times that lie in the results are of other hours, and perhaps of other machines: no basis for a verdict.
     latency = _timed(ours, theirs, bounds.batch_size, runtime) if bounds.needs_time else []
     rows = _costs(theirs, ours, split, metric, latency)
@@ -183,7 +192,14 @@ def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Cert
     return document({"result": ours.name, "against": theirs.name, **about}, found, rows)
 
 
-def _costs(theirs: Side, ours: Side, split: str, metric: str, latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _needs_no_labels(ours: Mapping[str, Any], theirs: Mapping[str, Any], bounds: Bounds) -> bool:
+    """Whether neither result has a score, and no bound is about one."""
+    return bounds.max_drop is None and not mapping(ours, "metrics") and not mapping(theirs, "metrics")
+
+
+def _costs(
+    theirs: Side, ours: Side, split: str | None, metric: str | None, latency: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """The rows of costs of both sides, the other one first, with the times of their turns."""
     rows = []
     for side, times in ((theirs, _turns(latency)), (ours, latency)):
@@ -193,27 +209,16 @@ def _costs(theirs: Side, ours: Side, split: str, metric: str, latency: list[dict
 
 
 def _found(ours: Side, theirs: Side, sides: list[Predictions], metric: str) -> Certificate:
-    if (own := _reordered(sides[0], sides[1].names)) is None:
+    if (own := sides[0].reordered(sides[1].names)) is None:
         raise NotComparable(f"{ours.name} knows other labels than {theirs.name}")
     return certificate(own, sides[1], metric)
-
-
-def _reordered(side: Predictions, names: tuple[str, ...]) -> Predictions | None:
-    """The same predictions with classes in another order; None where these are other classes."""
-    import numpy as np
-
-    if sorted(side.names) != sorted(names) or len(set(names)) != len(names):
-        return side if side.names == names else None
-    order = [side.names.index(name) for name in names]
-    labels = np.argsort(order)[side.labels.astype(int)].astype(np.float64) if names else side.labels
-    logits = side.logits[:, order] if names else side.logits
-    positive = names.index(side.names[side.positive]) if side.positive < len(names) else side.positive
-    return dataclasses.replace(side, names=names, labels=labels, logits=logits, positive=positive)
 
 
 def _split(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """The split that both were scored on: that for development where there is one."""
     shared = [split for split in mapping(ours, "metrics") if split in mapping(theirs, "metrics")]
+    if not mapping(ours, "metrics") and not mapping(theirs, "metrics"):
+        raise NotComparable("neither has a score, which max_drop is about, as their rows have no labels")
     if not shared:
         raise NotComparable("there is no split on which both were scored")
     return "validation" if "validation" in shared else shared[0]
@@ -253,8 +258,9 @@ def _scored_now(
     from bertpress.opening import open_model, where_both_run
 
     runtime = where_both_run(runtime, result, against)
-    other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=True)
-    own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=True)
+    answers = bounds.max_drop is not None
+    other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=answers)
+    own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=answers)
     with tempfile.TemporaryDirectory() as folder:
 
         def side(name: str, place: str, model: PreTrainedModel, data: Task, start: PreTrainedModel | None) -> Side:
@@ -264,8 +270,20 @@ def _scored_now(
 
         theirs = side(against, "against", other, others_task, None)
         ours = side(result, "result", own, own_task, other)
-        split = _split(ours.result, theirs.result)
-        sides = [read_predictions(each.place, split, each.result) for each in (ours, theirs)]
-        found = _found(ours, theirs, sides, own_task.primary)
+        split = own_task.dev_split
+        if _needs_no_labels(ours.result, theirs.result, bounds):
+            found = unscored(_answers(own, own_task), _answers(other, others_task))
+        else:
+            split = _split(ours.result, theirs.result)
+            sides = [read_predictions(each.place, split, each.result) for each in (ours, theirs)]
+            found = _found(ours, theirs, sides, own_task.primary)
     rows = _costs(theirs, ours, split, own_task.primary, ours.result["cost"]["latency"])
     return document({"result": result, "against": against, "task": own_task.name, "split": split}, found, rows)
+
+
+def _answers(model: PreTrainedModel, task: Task) -> list[dict[str, Any]]:
+    """What a model answers on the development split; nothing where a task asks nothing."""
+    from bertpress.evaluation import logits_of
+
+    split = task.dev_split
+    return task.decode(logits_of(model, task, task.encoded(split)), split) if task.asks else []

@@ -53,6 +53,16 @@ class Predictions:
         own = self.parts.get(name, np.zeros((len(self.labels), 1 + self.logits.shape[1])))
         return replace(self, labels=own[:, 0], logits=own[:, 1:], lengths=None, parts={})
 
+    def reordered(self, names: tuple[str, ...]) -> Predictions | None:
+        """The same with classes in another order; None where these are other classes."""
+        if sorted(self.names) != sorted(names) or len(set(names)) != len(names):
+            return self if self.names == names else None
+        order = [self.names.index(name) for name in names]
+        labels = np.argsort(order)[self.labels.astype(int)].astype(np.float64) if names else self.labels
+        logits = self.logits[:, order] if names else self.logits
+        positive = names.index(self.names[self.positive]) if self.positive < len(names) else self.positive
+        return replace(self, names=names, labels=labels, logits=logits, positive=positive)
+
     def score(self, metric: str) -> float:
         """A metric of `KINDS` on all rows, best 1."""
         return float(WEIGHTED[metric](np.ones((1, len(self.labels))), self.labels, self.answers, self.positive)[0])

@@ -70,6 +70,7 @@ def latency_rows(
     seconds: float = 6.0,
     forward: Forward = run_model,
     undecided: nn.Module | None = None,
+    start_rows: float = 1.0,
 ) -> list[dict[str, Any]]:
     """One JSON-able row per batch size: the latency of `other`, set against `start`; without `other`, that of `start`.
 
@@ -83,14 +84,16 @@ def latency_rows(
         seconds: Time for each batch size, all models together; the fewest rounds (15 and warm-up) may exceed it.
         forward: What is timed.
         undecided: A model that takes turns too; ``against_itself`` then holds the speed-up over it.
+        start_rows: How many rows hold for `start` what one holds for `other`, which its times are multiplied by.
     """
     models = [model for model in (start, other, undecided) if model is not None]
     rows = []
     for size in batches:
         row, times = _timed(models, 0 if other is None else 1, size, batches[size], seconds, forward)
         if other is not None:
-            speedup, low, high = ratio_interval(times[0], times[1])
-            row |= {"against": _milliseconds(times[0]), "speedup": speedup, "speedup_low": low, "speedup_high": high}
+            whole = start_rows * times[0]
+            speedup, low, high = ratio_interval(whole, times[1])
+            row |= {"against": _milliseconds(whole), "speedup": speedup, "speedup_low": low, "speedup_high": high}
         if undecided is not None:
             names = ("speedup", "speedup_low", "speedup_high")
             row["against_itself"] = dict(zip(names, ratio_interval(times[-1], times[-2]), strict=True))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OWN = "start."
 """What the names of tensors begin with that the start model alone reads."""
+BATCHES = 8
+"""Batches of each size that latency is measured on."""
 
 
 def measured(
@@ -119,21 +121,24 @@ def timed(
 ) -> list[dict[str, Any]]:
     """Rows of measured latency at batch 1 and `batch_size`, set against `start` where there is one.
 
-    Both read the same texts: `start` as the task `before` encodes them, where its vocabulary is another.
+    Both read the same texts: `start` as the task `before` encodes them, where its vocabulary is another. Long texts may
+    then be other numbers of windows for each, so times of `start` are those for as much text as a batch of `model` has.
 
     A model that skips tokens is also set against itself in the same execution without decisions, which shows what the
     decisions bring and not what leaving out padding does; and its rows say what is to be expected by multiply-adds.
     """
-    batches = latency_batches(task, (1, batch_size), model.device)
+    sizes = (1, batch_size)
     first, second = (model, None) if start is None else (start, model)
     # A graph cannot be run without its decisions.
     undecided = without_decisions(model) if is_reduced(model.config) and not is_graph(model) else None
-    forward = task.forward
-    if before is not None and before.tokenizer.get_vocab() != task.tokenizer.get_vocab():
-        own = latency_batches(before, (1, batch_size), model.device).values()
-        batches = {size: [*map(_with_own, batches[size], other)] for size, other in zip(batches, own, strict=True)}
+    forward, more = task.forward, 1.0
+    if before is None or before.tokenizer.get_vocab() == task.tokenizer.get_vocab():
+        batches = latency_batches(task, sizes, model.device)
+    else:
+        batches, more = _batches_for_both(task, before, sizes, model.device)
         forward = _reading_own(task, start)
-    rows = latency.latency_rows(first, second, batches, seconds=seconds, forward=forward, undecided=undecided)
+    how: dict[str, Any] = {"seconds": seconds, "forward": forward, "undecided": undecided, "start_rows": more}
+    rows = latency.latency_rows(first, second, batches, **how)
     if undecided is not None:
         annotate(rows, model, plain_config(model, start), task, batches)
     return rows
@@ -144,6 +149,19 @@ def is_graph(model: nn.Module) -> bool:
     from transformers import PreTrainedModel
 
     return not isinstance(model, PreTrainedModel)
+
+
+def _batches_for_both(
+    task: Task, before: Task, sizes: tuple[int, ...], device: Any
+) -> tuple[dict[int, list[dict[str, Any]]], float]:
+    """Batches that two tasks read in their own ways, and how many rows the second one has for each of the first."""
+    ours, theirs = (len(each.encoded(each.dev_split)) for each in (task, before))
+    found = {}
+    for size in sizes:
+        count = max(1, min(BATCHES, min(ours, theirs) // size))
+        pairs = zip(*(latency_batches(each, (size,), device, count)[size] for each in (task, before)), strict=True)
+        found[size] = [_with_own(*pair) for pair in pairs]
+    return found, theirs / ours
 
 
 def _with_own(batch: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +189,7 @@ def latency_batch(recipe: Recipe) -> int:
 
 
 def latency_batches(
-    task: Task, sizes: tuple[int, ...], device: Any, count: int = 8, rows: Rows | None = None
+    task: Task, sizes: tuple[int, ...], device: Any, count: int = BATCHES, rows: Rows | None = None
 ) -> dict[int, list[dict[str, Any]]]:
     """Batches of real rows for each batch size, spread evenly over `rows`, by default the dev split, and padded."""
     rows = task.encoded(task.dev_split) if rows is None else rows
@@ -181,6 +199,13 @@ def latency_batches(
         batches = [task.collate([rows[row] for row in chosen]) for chosen in picked]
         result[size] = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
     return result
+
+
+def padded_tokens(task: Task, size: int) -> int:
+    """Mean length of the batches of that size which latency is measured on: of the longest row in each, rounded."""
+    lengths: list[int] = list(task.encoded(task.dev_split)["length"])
+    picked = spread(len(lengths), size, BATCHES, side_by_side=task.together is not None)
+    return round(sum(max(lengths[row] for row in chosen) for chosen in picked) / len(picked))
 
 
 def spread(total: int, size: int, count: int, side_by_side: bool = False) -> list[list[int]]:

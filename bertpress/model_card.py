@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress import latency
+from bertpress.hub_card import front_matter, name_on_hub
 from bertpress.models import is_compact
 from bertpress.reloading import LEVELS, loader_of
 
@@ -15,21 +15,6 @@ if TYPE_CHECKING:
     from bertpress.methods.method import Method
     from bertpress.recipe import Recipe
 
-PIPELINES = {
-    "classification": "text-classification",
-    "regression": "text-classification",
-    "masked-lm": "fill-mask",
-    "encoder": "feature-extraction",
-    "tagging": "token-classification",
-    "mrc": "token-classification",
-    "qa": "question-answering",
-    "multihop": "question-answering",
-    "candidates": "question-answering",
-    "choice": "multiple-choice",
-    "embedding": "sentence-similarity",
-    "retrieval": "sentence-similarity",
-}
-"""Kind of a task to what the Hub calls it."""
 SENTENCES = ("embedding", "retrieval")
 _LINES = {
     "class by name": """from transformers import AutoTokenizer
@@ -68,7 +53,7 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
         also = f" It also loads {LEVELS[ways[1]]}, which was tried where that package was installed."
         lines = f"{_LINES[ways[-1]].format(code=code)}\n# or the states of its tokens\n{lines}"
     parts = [
-        f"---\n{metadata(recipe, task, method, result, model)}---\n\n# A model pressed by bertpress\n",
+        f"{metadata(recipe, task, method, result, model)}\n# A model pressed by bertpress\n",
         f"Made from `{recipe.model}` on `{task}` by `{method.name}` (seed {recipe.seed}).\n",
         f"## Scores\n\n{_scores(result)}",
         f"## Costs\n\n{_costs(result, model)}",
@@ -81,31 +66,17 @@ def model_card(recipe: Recipe, task: str, method: Method, result: dict[str, Any]
 
 
 def metadata(recipe: Recipe, task: str, method: Method, result: dict[str, Any], model: PreTrainedModel) -> str:
-    """What the Hub reads of a card, as YAML: what the model is for, and its scores."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    kind = PIPELINES.get(result["kind"])
-    scores = [
-        EvalResult(
-            task_type=kind or "other",
-            dataset_type=task,
-            dataset_name=task,
-            dataset_split=split,
-            metric_type=name,
-            metric_value=round(value, 6),
-        )
-        for split, values in result["metrics"].items()
-        for name, value in values.items()
-    ]
-    data = ModelCardData(
-        library_name="sentence-transformers" if result["kind"] in SENTENCES else "transformers",
-        pipeline_tag=kind if method.saves_head else "feature-extraction",
-        base_model=None if Path(recipe.model).exists() or recipe.model == "packaged-minilm" else recipe.model,
-        tags=["bertpress", method.name, *["custom_code"] * is_compact(model.config)],
-        model_name=f"{task} by {method.name}" if scores else None,
-        eval_results=scores or None,
+    """What the Hub reads of a card: what the model is for, and its scores."""
+    return front_matter(
+        library="sentence-transformers" if result["kind"] in SENTENCES else "transformers",
+        tags=[method.name, *["custom_code"] * is_compact(model.config)],
+        base=name_on_hub(recipe.model),
+        title=f"{task} by {method.name}",
+        task=task,
+        kind=result["kind"],
+        metrics=result["metrics"],
+        has_head=method.saves_head,
     )
-    return f"{data.to_yaml()}\n"
 
 
 def _scores(result: dict[str, Any]) -> str:

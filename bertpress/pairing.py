@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from bertpress.certificate import certificate
@@ -12,16 +12,28 @@ from bertpress.comparing import NotComparable, Predictions, paired_test, read_pr
 from bertpress.values import number
 
 BASELINE = "truncated baseline"
+EXPORTS = "export"
+"""The folder of a run in which its exports lie"""
 Named = list[tuple[str, str, dict[str, Any]]]
 """(row name, folder, result) of everything that a run compares."""
 
 
-def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Who is tested against whom: all against start and baseline, and each step against the one before it."""
-    steps = [name for name in names if name not in ("start", BASELINE)]
-    before = dict(zip(steps[1:], steps, strict=False))
-    others = {name: dict.fromkeys(("start", BASELINE, before.get(name, ""))) for name in names if name != "start"}
-    return [(name, other) for name in others for other in others[name] if other in names and other != name]
+def of_export(place: str | PurePath) -> bool:
+    """Whether a result's folder is that of an export, which is made of the last step: others beside it are too."""
+    return PurePath(place).parent.name == EXPORTS
+
+
+def pairs_of(places: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Who is tested against whom: all against start and baseline, and each against the step that it was made of.
+
+    Args:
+        places: names with folders, in order.
+    """
+    names, others, step = [name for name, _ in places], dict[str, list[str]](), ""
+    for name, place in places:
+        others[name] = ["start", BASELINE, *[step] * (name != BASELINE)] if name != "start" else []
+        step = step if name in ("start", BASELINE) or of_export(place) else name
+    return [(name, other) for name in names for other in others[name] if other in names and other != name]
 
 
 def compared(folder: Path, named: Named, split: str | None, primary: str | None) -> dict[str, Any]:
@@ -39,7 +51,7 @@ def compared(folder: Path, named: Named, split: str | None, primary: str | None)
         except NotComparable as reason:
             reasons[name] = str(reason)
     pairs: dict[str, Any] = {"comparisons": [], "changes": [], "certificates": [], "notes": []}
-    for name, against in pairs_of([name for name, _, _ in named]):
+    for name, against in pairs_of([(name, place) for name, place, _ in named]):
         about = {"name": name, "against": against}
         try:
             if missing := [reasons[side] for side in (name, against) if side in reasons]:

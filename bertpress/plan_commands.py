@@ -91,9 +91,10 @@ def _print(advice: Advice) -> None:
         )
     Console(highlight=False).print(table)
     print(
-        f"Foreseen, not measured: texts of {advice.tokens} tokens (the mean), batches of {advice.batch_size}. The "
-        "first recipe keeps most of the model; what score it will have, nobody knows before it is trained. In place of "
-        "tinybert, theseus gives the same shape in less time."
+        f"Foreseen, not measured: multiply-adds of a text of {advice.tokens} tokens (the mean), times of batches of "
+        f"{advice.batch_size}, padded to {advice.padded} (the mean over batches of these rows). The first recipe keeps "
+        "most of the model; what score it will have, nobody knows before it is trained. In place of tinybert, theseus "
+        "gives the same shape in less time."
     )
     if advice.start["meets"]:
         print("The model keeps to the budget as it is.")

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bertpress.config import build
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
 from bertpress.files import changed_files, new_folder, write_json
 from bertpress.methods import method_named
 from bertpress.methods.method import Training
+from bertpress.methods.tinybert import Shape
 from bertpress.processes import is_first_process
 from bertpress.run import Runtime, check_runtime
 from bertpress.run_folder import check_run
@@ -208,7 +210,7 @@ def parse_shape(text: str) -> dict[str, int]:
     The inner width is four times the width by default; heads are 64 wide, or 12 where 64 does not divide the width.
 
     Raises:
-        RequestError: another form, or heads that do not divide the width.
+        RequestError: another form, heads that do not divide the width, or more than any model has.
     """
     match = re.fullmatch(r"(\d+)x(\d+)(?:x(\d+))?(?:x(\d+))?", SHAPES.get(text, text))
     numbers = [int(number) for number in match.groups() if number] if match else []
@@ -223,7 +225,8 @@ def parse_shape(text: str) -> dict[str, int]:
             f"--shape: the width {width} is no multiple of {heads} heads; add the heads, as in 4x192x12."
         )
     inner = rest[1] if len(rest) > 1 else 4 * width
-    return {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": inner}
+    shape = {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": inner}
+    return build(Shape, shape, where="--shape").model_dump()
 
 
 def untrained_config(shape: dict[str, int], vocabulary_size: int) -> BertConfig:

@@ -33,6 +33,18 @@ def read_mapping(path: Path) -> dict[str, Any]:
     raise RequestError(f"{path} cannot be read ({reason}): restore it, or delete it and run the recipe again")
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """What a `result.json` holds.
+
+    Raises:
+        RequestError: it cannot be read, or tells of no metrics, which every result does, if only that there are none.
+    """
+    result = read_mapping(path)
+    if not isinstance(result.get("metrics"), dict):
+        raise RequestError(f"{path} is damaged (it has no metrics): restore it, or delete it and run the recipe again")
+    return result
+
+
 def planned_folders(recipe: dict[str, Any]) -> list[str]:
     """The folder of each step of the recipe."""
     return [f"{number:02d}-{next(iter(step), '')}" for number, step in enumerate(recipe.get("steps") or [])]
@@ -47,7 +59,7 @@ def results_of(folder: Path, planned: list[str]) -> Named:
     named += [(place if [p[3:] for p in steps].count(place[3:]) > 1 else place[3:], place) for place in steps]
     exports = sorted(path.parent.name for path in folder.glob("export/*/result.json"))
     found = [(name, place) for name, place in named if place in done] + [(name, f"export/{name}") for name in exports]
-    return [(name, place, read_mapping(folder / place / "result.json")) for name, place in found]
+    return [(name, place, read_result(folder / place / "result.json")) for name, place in found]
 
 
 def row_of(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:

@@ -134,10 +134,14 @@ def sections(report: Report) -> list[Section]:
 def certificate_findings(document: dict[str, Any]) -> list[str]:
     """What a certificate that stands alone says: what was compared, how it ended, what was asked of it."""
     names = {"name": document["result"], "against": document["against"]}
-    about = f"{words(document['task'])}, {words(document['metric'])} on {words(document['split'])}"
-    first = f"{words(document['result'])} against {words(document['against'])}: {about}, {document['rows']:,} rows"
-    scores = " against ".join(shown(document["scores"][side], 1, 100) for side in ("result", "other"))
-    said = [first, f"score {scores}: {_verdict(document['test'])}", *certificate_sections.finding(document | names)]
+    about = [words(document["task"])]
+    about += [f"{words(document['metric'])} on {words(document['split'])}"] if document["test"] else []
+    about += [] if document["rows"] is None else [f"{document['rows']:,} rows"]
+    said = [f"{words(document['result'])} against {words(document['against'])}: {', '.join(about)}"]
+    if document["test"]:
+        scores = " against ".join(shown(document["scores"][side], 1, 100) for side in ("result", "other"))
+        said.append(f"score {scores}: {_verdict(document['test'])}")
+    said += [*certificate_sections.finding(document | names), *map(words, document["notes"])]
     said += _speed(document["costs"][-1])
     return [f"{sentence}." for sentence in (*said, *map(certificate_sections.bound_line, document["bounds"]))]
 
@@ -145,11 +149,11 @@ def certificate_findings(document: dict[str, Any]) -> list[str]:
 def certificate_tables(document: dict[str, Any]) -> list[Section]:
     """The tables of a certificate that stands alone; empty ones are left out."""
     names = {"name": document["result"], "against": document["against"]}
-    test = {"comparisons": [names | document["test"]], "primary_metric": document["metric"], "split": document["split"]}
-    notes = [["check", words(note)] for note in document["notes"]]
+    tests = [names | document["test"]] if document["test"] else []
+    test = {"comparisons": tests, "primary_metric": document["metric"], "split": document["split"]}
     tables = [certificate_sections.bounds(document["bounds"]), _tests(test), costs(document["costs"])]
     tables += [certificate_sections.seeds(document["seeds"]), *certificate_sections.tables([document | names])]
-    tables += [*changes([names | document["changes"]]), Section("Notes", ["about", "note"], notes, False)]
+    tables += changes([names | document["changes"]] if document["changes"] else [])
     return [table for table in tables if table.rows]
 
 

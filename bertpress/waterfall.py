@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bertpress.curves import span, ticks
+from bertpress.pairing import of_export
 from bertpress.tables import Section
 from bertpress.values import cut, number, shown, shown_interval, shown_points, words
 
@@ -16,9 +17,9 @@ WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 360, 92, 52, 6, 26, 24
 MOST_LETTERS = 14
 COSTS = {"parameters": "parameters", "macs": "multiply-adds", "time": "time at batch 1"}
 NOTE = (
-    "Each bar is a step. Of the score it runs from what the step was given to what it made of it, with the 95 % "
-    "interval of that difference; of the costs the strong part is what is left of the start's, the pale part what the "
-    "step took away."
+    "Each bar is a step, or an export of the last step: exports stand side by side. Of the score it runs from what it "
+    "was given to what it made of it, with the 95 % interval of that difference; of the costs the strong part is what "
+    "is left of the start's, the pale part what was taken away."
 )
 
 
@@ -49,26 +50,38 @@ class Waterfall(NamedTuple):
 
 
 def stages(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The start and every step of a run of several: what is left of each cost, and the tests against both sides.
+    """The start, every step and every export of a run of several: what is left of each cost, and the paired tests.
 
     Returns:
-        `name`, `score`, `step` and `whole` (the paired tests against the stage before and against the start, or None),
-        `parameters`, `macs` and `time` as shares of the start's; nothing of a run with fewer than two steps.
+        `name`, `score`, `of` (the number of the stage that it was made of, None of the start), `step` and `whole` (the
+        tests against that stage and against the start, or None), `parameters`, `macs` and `time` as shares of the
+        start's; nothing of a run with fewer than two steps and exports.
     """
     rows = [row for row in report["rows"] if row["name"] == "start" or row["name"] in report["recovered"]]
     if len(rows) < 3 or rows[0]["name"] != "start":
         return []
     tests = {(test["name"], test["against"]): test for test in report["comparisons"]}
-    found = []
+    found: list[dict[str, Any]] = []
+    last: int | None = None
     for place, row in enumerate(rows):
-        before = rows[place - 1]["name"] if place else None
+        of: int | None = last
+        last = last if of_export(row["folder"]) else place
         shares = {name: _share(row[name], rows[0][name]) for name in ("parameters", "macs")}
         whole = tests.get((row["name"], "start"))
-        step = tests.get((row["name"], before))
+        step = None if of is None else tests.get((row["name"], rows[of]["name"]))
         time = _time(row) if place else {"share": 1.0 if rows[0]["latency"] else None, "low": None, "high": None}
-        scores = {"name": row["name"], "score": row["score"], "step": step, "whole": whole}
+        scores = {"name": row["name"], "score": row["score"], "of": of, "step": step, "whole": whole}
         found.append({**scores, **shares, "time": time["share"], "time_interval": (time["low"], time["high"])})
     return found
+
+
+def _before(found: list[dict[str, Any]], stage: dict[str, Any], measure: str) -> Any:
+    """A measure of what a stage was made of, or, where that is not known, of what stands before it."""
+    while stage["of"] is not None:
+        stage = found[stage["of"]]
+        if stage[measure] is not None:
+            return stage[measure]
+    return None
 
 
 def _share(value: float | None, whole: float | None) -> float | None:
@@ -89,12 +102,12 @@ def table(report: dict[str, Any]) -> Section:
     """The stages in numbers; costs as what is left of the start's, and what the step took away of it."""
     body = []
     found = stages(report)
-    for place, stage in enumerate(found):
+    for stage in found:
         cells = [words(stage["name"]), shown(stage["score"], 1, 100)]
         for test in (stage["step"], stage["whole"]):
             cells += [shown_points(test["difference"]), shown_interval(test)] if test else ["-", "-"]
         for name in COSTS:
-            before = found[place - 1][name] if place else None
+            before = _before(found, stage, name)
             taken = f" ({shown_points(stage[name] - before)})" if None not in (before, stage[name]) else ""
             cells.append(shown(stage[name], 1, 100) + taken)
         low, high = stage["time_interval"]
@@ -116,7 +129,7 @@ def waterfalls(report: dict[str, Any]) -> list[Waterfall]:
 def _score(report: dict[str, Any], found: list[dict[str, Any]]) -> Waterfall:
     known = [stage for stage in found if stage["score"] is not None]
     scores = [100 * stage["score"] for stage in known]
-    pairs = list(zip(known[1:], scores, strict=False))
+    pairs = [(stage, 100 * _before(found, stage, "score")) for stage in known[1:]]
     ends = [before + 100 * stage["step"][end] for stage, before in pairs if stage["step"] for end in ("low", "high")]
     low, high = span([*scores, *ends])
     room = 0.05 * (high - low)
@@ -142,7 +155,7 @@ def _cost(name: str, found: list[dict[str, Any]]) -> Waterfall:
     across = _axis(0, high)
     bars = []
     for place, (stage, share) in enumerate(zip(known, shares, strict=True)):
-        before = shares[place - 1] if place else share
+        before = 100 * (_before(found, stage, name) or stage[name])
         taken = (across(min(share, before)), across(max(share, before))) if before > share else None
         low, most = stage["time_interval"] if name == "time" else (None, None)
         whisker = None if low is None or most is None else (across(100 * low), across(min(100 * most, high)))

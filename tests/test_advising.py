@@ -20,6 +20,7 @@ from bertpress.advising.timing import layers_of, share_of
 from bertpress.bounds import Bounds
 from bertpress.checking import broken_bounds
 from bertpress.config import build
+from bertpress.evaluation import mean_tokens
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.vocabulary import Vocabulary
@@ -115,6 +116,15 @@ def test_the_start_model_is_priced_in_closed_form(task: Classification) -> None:
     assert layers == 2 * (found.macs - half.macs)
 
 
+def test_a_plan_times_batches_as_long_as_those_that_compress_times(task: Classification) -> None:
+    from bertpress.measuring import latency_batches, padded_tokens
+
+    for size in (1, 3, 8):
+        widths = [batch["input_ids"].shape[1] for batch in latency_batches(task, (size,), "cpu")[size]]
+        assert padded_tokens(task, size) == round(sum(widths) / len(widths))
+    assert padded_tokens(task, 8) > mean_tokens(task), "a batch is as long as its longest text"
+
+
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_layers_are_timed_once_on_a_machine(family: str, task_of: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from bertpress.advising import timing
@@ -160,7 +170,13 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     from bertpress.advising import timing
 
     monkeypatch.setattr(timing, "SECONDS", 0.01)
-    monkeypatch.setattr(timing, "int8_factor", lambda *_: 0.25)
+    timed_at: list[tuple[int, int]] = []
+
+    def factor(model: Any, task: Any, batch_size: int, tokens: int) -> float:
+        timed_at.append((batch_size, tokens))
+        return 0.25
+
+    monkeypatch.setattr(timing, "int8_factor", factor)
     data = ["--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text", "--max-length", "32"]
     common = [str(tiny_model_folder), *data, "--device", "cpu", "--quiet"]
     file = tmp_path / "plan.yaml"
@@ -176,12 +192,14 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     assert "keeps to the budget as it is" not in said
     assert run([*common, "--macs", "100%"], monkeypatch) == 0
     assert "The model keeps to the budget as it is." in capsys.readouterr().out
-    assert run([*common, "--speedup", "500", "--json"], monkeypatch) == 3
+    assert run([*common, "--speedup", "500", "--batch-size", "8", "--json"], monkeypatch) == 3
     captured = capsys.readouterr()
     told = json.loads(captured.out)
     assert told["recipe"] is None
     assert len(told["rows"]) == 3
     assert told["refused"] == {}
+    assert timed_at[-1] == (8, told["padded"])
+    assert told["padded"] > told["tokens"]
     as_it_is, int8 = told["start"]["milliseconds"], told["baselines"][0]["milliseconds"]
     assert int8 == pytest.approx(as_it_is / 4)
     assert "No recipe would keep to the budget" in captured.err

@@ -52,6 +52,23 @@ def test_the_sums_of_the_quality_grid(benchmark: Callable[[str], Any]) -> None:
     assert (lines["linear"]["kept %"], lines["linear"]["recovered %"]) == ("83.3", "50")
 
 
+def test_the_claims_of_the_composed_recipe(benchmark: Benchmark) -> None:
+    composed = benchmark("composed")
+    names = (*composed.SIDES, composed.AGAINST)
+    ratios = {
+        (name, size): (float(place), place - 0.1, place + size / 100)
+        for place, name in enumerate(names)
+        for size in composed.BATCHES
+    }
+    scores = {composed.START: 0.9, composed.RESULT: 0.81, "composed, PyTorch": 0.99}
+    assert composed.claims_of(ratios, scores) == {
+        "composed-throughput": (5.0, 4.9, 5.32),
+        "composed-latency": (5.0, 4.9, 5.01),
+        "composed-kept": pytest.approx((0.9, 0.9, 0.9)),
+        "composed-against-int8": (6.0, 5.9, 6.32),
+    }
+
+
 @pytest.mark.parametrize("file", CELLS, ids=lambda file: file.stem)
 def test_cells_that_were_measured_are_found_again(file: Path, benchmark: Benchmark) -> None:
     cells, cell = benchmark("cells"), json.loads(file.read_text(encoding="utf-8"))

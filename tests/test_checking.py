@@ -17,10 +17,11 @@ from pyarrow import parquet
 from bertpress import rendering
 from bertpress.bounds import Bounds, judged
 from bertpress.certificate_sections import bound_line
-from bertpress.checking import check, side_of
+from bertpress.checking import broken_bounds, check, side_of
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.junit import junit
+from bertpress.unscored import changed_answers
 
 
 def found(**changes: Any) -> dict[str, Any]:
@@ -81,6 +82,56 @@ def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, Any], message: 
         check(run, run, bounds)
 
 
+def make_unlabelled_run(folder: Path, **recipe: Any) -> Path:
+    """A run on rows without labels: nothing was scored, and no predictions are kept."""
+    run = make_composed_run(folder, **recipe)
+    for file in run.glob("*/result.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "metrics": {}}))
+        (file.parent / "predictions" / "validation.parquet").unlink()
+    return run
+
+
+def test_costs_alone_need_no_labels(tmp_path: Path) -> None:
+    run = make_unlabelled_run(tmp_path / "run")
+    files = [tmp_path / name for name in ("c.html", "c.md")]
+    for file in files:
+        whole = check(str(run), str(run / "start"), {"max_parameters": "50%", "max_macs": "20%"}, out=file)
+    assert [bound["kept"] for bound in whole["bounds"]] == [True, False]
+    unsaid = ("metric", "rows", "test", "flips", "changes", "changed_answers", "split")
+    assert [whole[name] for name in unsaid] == [None] * len(unsaid)
+    for file in files:
+        assert "nothing is said of scores, flips, slices and calibration" in file.read_text()
+    assert 'failures="1"' in junit(whole)
+    assert broken_bounds(run) == []
+    (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text() + "budget: {max_macs: 20%}\n")
+    assert broken_bounds(run) == ["max-macs 2,160,000,000 is broken: 2,700,000,000 macs"]
+
+
+def test_scores_need_labels_and_costs_the_same_task(tmp_path: Path) -> None:
+    run, other = (make_unlabelled_run(tmp_path / name, task=name) for name in ("run", "other"))
+    with pytest.raises(RequestError, match="neither has a score, which max_drop is about"):
+        check(str(run), str(run / "start"), {"max_drop": 1, "max_macs": "1G"})
+    with pytest.raises(RequestError, match="their tasks are not the same"):
+        check(str(run), str(other), {"max_macs": "100%"})
+
+
+def test_answers_that_changed_are_counted_without_labels() -> None:
+    sure, unsure = ({"prediction": "a", "probability": share} for share in (0.9, 0.6))
+    other = {"prediction": "b", "probability": 0.9}
+    changed = changed_answers([sure, sure, sure, sure], [unsure, other, sure, sure])
+    assert changed is not None
+    assert (changed["count"], changed["rate"]) == (1, 0.25)
+    assert 0 < changed["low"] < 0.25 < changed["high"] < 1
+    one, moved = ([{"type": "LOC", "start": at, "end": 5, "probability": 0.5 + at / 10}] for at in (0, 2))
+    again = [{**one[0], "probability": 0.1}]
+    sides = ([{"entities": found} for found in side] for side in ((one, one, []), (again, moved, [])))
+    tagged = changed_answers(*sides)
+    assert tagged is not None
+    assert tagged["count"] == 1
+    assert changed_answers([{"prediction": 0.5}], [{"prediction": 0.6}]) is None, "numbers always differ"
+    assert changed_answers([], []) is None
+
+
 def test_a_number_that_is_not_known_is_asked_for() -> None:
     with pytest.raises(RequestError, match="does not tell the speedup at batch 4 that min-speedup is about"):
         judged(build(Bounds, {"min_speedup": 2, "batch_size": 4}), found())
@@ -118,6 +169,8 @@ def test_the_same_certificate_as_json_markdown_and_page(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     with pytest.raises(RequestError, match=r"\.html, \.md, \.json"):
         check(*arguments, out=tmp_path / "c.txt")
+    with pytest.raises(RequestError, match=r"both name .*c\.html; give each its own"):
+        check(*arguments, out=tmp_path / "c.html", junit=tmp_path / "." / "c.html")
 
 
 def test_junit_names_every_bound_and_survives_hostile_names() -> None:

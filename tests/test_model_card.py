@@ -15,7 +15,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from bertpress import cli, push
 from bertpress.errors import RequestError
-from bertpress.model_card import PIPELINES
+from bertpress.hub_card import PIPELINES, base_of
 from bertpress.tasks.judging import KINDS
 
 
@@ -37,6 +37,23 @@ def test_the_hub_reads_scores_and_purpose(run: Path) -> None:
     score = data.eval_results[0]
     assert score.dataset_split == "validation"
     assert 0 <= score.metric_value <= 1
+
+
+def test_the_base_of_a_local_model_is_what_its_card_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for head, base in (
+        ("base_model: someone/encoder\n", "someone/encoder"),
+        ("base_model: [one, two]\n", None),
+        ("base_model: [\n", None),
+        ("- a list\n", None),
+        ("license: mit\n", None),
+    ):
+        (tmp_path / "README.md").write_text(f"---\n{head}---\n\n# A model\n")
+        assert base_of(str(tmp_path)) == base
+        assert base_of("") is None, "a model that was never in a folder has nothing to do with the working folder"
+    (tmp_path / "README.md").write_bytes(b"---\n\xff\n---\n")
+    assert base_of(str(tmp_path)) is None
+    assert base_of(str(tmp_path / "nowhere")) is None
 
 
 def test_a_reader_finds_costs_loading_limits_and_recipe(run: Path) -> None:

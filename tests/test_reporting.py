@@ -21,7 +21,7 @@ from made_runs import (
     save_predictions,
 )
 
-from bertpress import rendering, reporting
+from bertpress import checking, rendering, reporting
 from bertpress.errors import RequestError
 
 
@@ -280,6 +280,17 @@ def test_a_broken_file_is_named(run: Path, name: str, content: bytes) -> None:
     with pytest.raises(RequestError, match=name):
         reporting.write(run)
     assert not (run / "report.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"metrics": 3}', '{"seed": 1}'])
+def test_a_result_without_metrics_is_damaged(run: Path, content: str) -> None:
+    (run / "01-trbert" / "result.json").write_text(content)
+    damaged = r"01-trbert/result.json is damaged \(it has no metrics\): restore it"
+    with pytest.raises(RequestError, match=damaged):
+        reporting.write(run)
+    for place in (run, run / "01-trbert"):
+        with pytest.raises(RequestError, match=damaged):
+            checking.side_of(str(place))
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:

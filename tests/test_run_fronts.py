@@ -94,6 +94,14 @@ def test_runs_on_other_tasks_are_apart(tmp_path: Path) -> None:
     assert all(title in page.text for title in titles)
 
 
+def test_a_run_that_is_named_twice_is_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (make_composed_run(tmp_path / name) for name in ("one", "two"))
+    monkeypatch.chdir(tmp_path)
+    built = api.report(one, two, "one", tmp_path / "two" / ".." / "one", out=tmp_path / "all.html")
+    assert [report["run"] for report in built] == ["one", "two"]
+    assert len(api.report("one", one)) == 1
+
+
 def test_what_cannot_be_shown_is_named_and_nothing_else_is_lost(tmp_path: Path) -> None:
     runs = [make_composed_run(tmp_path / "one"), make_composed_run(tmp_path / "two")]
     broken = make_composed_run(tmp_path / "broken")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_runs import make_composed_run, make_full_run, make_run
+from made_runs import make_composed_run, make_exported_run, make_full_run, make_run
 
 from bertpress import reporting, waterfall
 from bertpress.waterfall import LEFT, RIGHT, WIDTH
@@ -31,6 +31,23 @@ def test_the_table_shows_what_is_left_and_what_a_step_took(tmp_path: Path) -> No
     assert (second[1], second[2], second[4]) == ("75.0", "-5.0", "-15.0")
     assert first[6:9] == ["50.0 (-50.0)"] * 3
     assert second[6:] == ["50.0 (0.0)", "25.0 (-25.0)", "25.0 (-25.0)", "23.8-26.3"]
+
+
+def test_exports_of_one_result_are_alternatives(tmp_path: Path) -> None:
+    report = reporting.build(make_exported_run(tmp_path / "run"))
+    found = waterfall.stages(report)
+    assert [stage["name"] for stage in found] == ["start", "theseus", "trbert", "onnx-fp32", "onnx-int8"]
+    assert [stage["of"] for stage in found] == [None, 0, 1, 2, 2]
+    for stage, points, share in zip(found[3:], (0, -0.05), (1 / 5, 1 / 8), strict=True):
+        assert stage["step"]["against"] == "trbert"
+        assert stage["step"]["difference"] == pytest.approx(points)
+        assert stage["time"] == pytest.approx(share)
+    assert [row[8] for row in waterfall.table(report).rows[3:]] == ["20.0 (-5.0)", "12.5 (-12.5)"]
+    score, *_, time = waterfall.waterfalls(report)
+    assert [bar.text for bar in score.bars] == ["90.0", "-10.0", "-5.0", "0.0", "-5.0"]
+    assert time.bars[2].kept is not None
+    taken = [bar.taken and bar.taken[1] for bar in time.bars[3:]]
+    assert taken == [time.bars[2].kept[1]] * 2, "both begin where the last step ended"
 
 
 def test_one_step_is_no_waterfall_and_a_run_without_predictions_has_no_intervals(tmp_path: Path) -> None:

@@ -50,9 +50,11 @@ class Advice:
     refused: dict[str, str]
     """methods that this model or task does not take, and why"""
     tokens: int
-    """mean length of a text, which costs are of"""
+    """mean length of a text, which multiply-adds are of"""
     batch_size: int
     """texts in the batch that times are of"""
+    padded: int
+    """length of that batch: of its longest text, as the mean over batches of real rows"""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,10 @@ def plan(
 
 
 def _advice(asked: Asked) -> Advice:
-    from bertpress.evaluation import mean_tokens
+    from bertpress.measuring import padded_tokens
 
-    known, refused = known_of(asked.model, asked.task, asked.budget, mean_tokens(asked.task))
+    padded = padded_tokens(asked.task, asked.budget.batch_size)
+    known, refused = known_of(asked.model, asked.task, asked.budget, padded)
     found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
     meeting = in_order([(each, costs) for each, costs in priced if shortfall(asked.budget, known.start, costs) <= 1])
@@ -150,21 +153,27 @@ def _advice(asked: Asked) -> Advice:
         refused={**refused, **unfit},
         tokens=known.tokens,
         batch_size=known.batch_size,
+        padded=padded,
     )
 
 
-def known_of(model: PreTrainedModel, task: Task, budget: Bounds, tokens: int) -> tuple[Known, dict[str, str]]:
-    """What plans rest on, measured where need be; and why there is no int8, if there is none."""
+def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) -> tuple[Known, dict[str, str]]:
+    """What plans rest on, measured where need be; and why there is no int8, if there is none.
+
+    Args:
+        padded: tokens of the longest text of the batch that is timed.
+    """
     from bertpress.advising.timing import int8_factor, layers_of
+    from bertpress.evaluation import mean_tokens
     from bertpress.methods.vocabulary.steps import staying
 
     refused = {}
     try:
-        int8 = int8_factor(model, task, budget.batch_size, tokens)
+        int8 = int8_factor(model, task, budget.batch_size, padded)
     except RequestError as error:
         int8, refused["int8"] = 1.0, str(error)
     depth = encoder_of(model.config).depth(model.config)
-    timed = layers_of(model, task, budget.batch_size, tokens)
+    timed, tokens = layers_of(model, task, budget.batch_size, padded), mean_tokens(task)
     start, layers_macs = start_costs(model, task, tokens, timed.base_ms + depth * timed.layer(1.0))
     unused = 0
     if budget.max_parameters is not None and vocabulary_fits(model, task):

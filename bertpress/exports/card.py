@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bertpress.exports import GRAPH
+from bertpress.hub_card import base_of, front_matter, name_on_hub
 from bertpress.latency import describe
 from bertpress.reloading import LEVELS
 
@@ -23,13 +24,14 @@ outputs = session.run({outputs}, {{name: value for name, value in encoded.items(
 """
 
 
-def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any]) -> str:
+def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any], kind: str | None = None) -> str:
     """The card of an export.
 
     Args:
         name: the model that it was made of.
         config: of that model.
         record: what the export says of itself.
+        kind: of the task that it was scored on; None without one.
     """
     precision, parity = record["request"]["precision"], record["parity"]
     lines = [
@@ -48,8 +50,18 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any]) -> str:
         *_about_int8(record.get("int8")),
     ]
     opening = _OPENING.format(graph=GRAPH, outputs=list(record["outputs"]))
+    task = record["request"]["sources"]["task"]
+    head = front_matter(
+        library="onnx",
+        tags=["onnx", precision],
+        base=name_on_hub(name) or base_of(config.name_or_path),
+        title=f"{task} in ONNX, {precision}",
+        task=task,
+        kind=kind,
+        metrics=record["metrics"],
+    )
     return (
-        f"# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch "
+        f"{head}\n# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch "
         "size and length.\n\n"
         + "\n".join(lines)
         + f"\n\n```python\n{opening}```\n\n`export.json` says all of this to programs.\n"

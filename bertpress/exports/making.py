@@ -65,6 +65,11 @@ class Source:
     """gives rows that are scored and timed, and training rows for int8"""
     threads: int | None = None
 
+    @property
+    def kind(self) -> str | None:
+        """Of the task."""
+        return None if self.task is None else self.task.kind
+
     def identity(self, wanted: OnnxExport) -> dict[str, Any]:
         """By which an export is told from others: digests of all that goes into it."""
         config = {name: value for name, value in self.model.config.to_dict().items() if name not in NOT_ITS_OWN}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -72,6 +74,15 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], header: tuple[str, .
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """The arguments of each command in a page of the documents, with rows of `data` in place of GLUE's."""
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^bertpress (.+)$", "\n".join(blocks), flags=re.MULTILINE)
+    own = "--task files --data-dir data --columns text --max-length 32"
+    return [shlex.split(line.replace("--task glue/mrpc", own), comments=True) for line in lines]
 
 
 def sentences(count: int, seed: int) -> list[tuple[str, str]]:

@@ -91,6 +91,30 @@ SETTINGS = {
 }
 
 
+IMPOSSIBLE = {
+    "fewer than no tokens": ("vocabulary", "tokens=-5", ["tokens: expected a number of tokens from 1", "(got -5)"]),
+    "more than all tokens": ("vocabulary", "tokens=1.5", ["tokens: expected", "up to 1.0", "(got 1.5)"]),
+    "more positions than memory": ("finetune", "positions=1e11", ["positions: ", "less than or equal to 1000000"]),
+    "positions below 0": ("finetune", "positions=-1", ["positions: ", "greater than or equal to 1 (got -1)"]),
+    "a student too wide": ("tinybert", "shape.hidden_size=100000000", ["shape.hidden_size: ", "equal to 100000"]),
+    "a student too deep": ("tinybert", "shape.layers=100000", ["shape.layers: ", "less than or equal to 1000"]),
+    "parameters below 0": ("yoco", "parameters=-5M", ["parameters: expected a number such as", "got '-5M'"]),
+    "multiply-adds below 0": ("trbert", "macs=-0.5", ["macs: ", "greater than 0 (got -0.5)"]),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_sizes_and_budgets_that_nothing_has(
+    case: str, bertpress: Call, model: Path, data: Path, tmp_path: Path
+) -> None:
+    command, field, fragments = IMPOSSIBLE[case]
+    task = ("--task", "files", "--data-dir", data, "--columns", "text", "--max-length", 32)
+    outcome = bertpress(command, "--model", model, *task, "--out", tmp_path / "out", "--set", field)
+    refused(outcome, *fragments)
+    assert ";" not in outcome.err, "one sentence"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("case", SETTINGS)
 def test_settings(case: str, theseus: Call) -> None:
     flags, fragments = SETTINGS[case]

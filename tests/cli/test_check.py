@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made_runs import make_composed_run
 
-from .conftest import relabelled
+from .conftest import relabelled, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -81,6 +81,53 @@ def test_time_is_measured_in_turns_where_a_bound_asks_for_it(bertpress: Callable
     assert found["costs"][1]["faster"] is all(entry["speedup_low"] > 1 for entry in own)
     outcome = bertpress("check", run, "--against", run / "start", "--min-speedup", 1000, "--quiet")
     assert (outcome.code, outcome.lines[0].startswith("bertpress: min-speedup 1,000 is broken: ")) == (3, True)
+
+
+@pytest.fixture
+def small(model: Path, tmp_path: Path) -> Path:
+    """The model with special tokens and letters alone: it has fewer embeddings than a word's id in the model's own."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from bertpress.methods.vocabulary.selecting import select_tokens
+    from bertpress.methods.vocabulary.steps import write_tokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    kept = sorted(number for token, number in tokenizer.get_vocab().items() if len(token) == 1 or token[0] == "[")
+    write_tokenizer(tokenizer, kept, tmp_path / "small")
+    select_tokens(AutoModelForSequenceClassification.from_pretrained(model), kept).save_pretrained(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_each_side_is_timed_on_its_own_tokens(
+    bertpress: Callable[..., Any], model: Path, small: Path, data: Path, tmp_path: Path
+) -> None:
+    """Else the smaller vocabulary would be asked for tokens that it does not have."""
+    asked = ("--min-speedup", 0.0001, "--batch-size", 4, "--quiet")
+    of_files = ("--task", "files", "--data-dir", data, "--columns", "text", "--max-length", 32)
+    anew = bertpress("check", model, "--against", small, *of_files, *asked)
+    assert anew.code == 0, anew.err
+    task = {"files": str(data), "columns": ["text"], "label": "label"}
+    run = make_composed_run(tmp_path / "run", model=str(small), task=task, max_length=32)
+    shutil.copytree(model, run / "01-trbert" / "model")
+    of_runs = bertpress("check", run, "--against", run / "start", *asked)
+    assert of_runs.code == 0, of_runs.err
+
+
+def test_without_labels_costs_are_bounded_and_changed_answers_counted(
+    bertpress: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "validation"):
+        write_csv(tmp_path / "texts" / f"{split}.csv", [(text,) for text, _ in sentences(40, 2)], header=("text",))
+    other = relabelled(model, tmp_path / "other", ("neg", "pos"), (1, 0))  # says the opposite
+    task = ("--task", "files", "--data-dir", tmp_path / "texts", "--columns", "text", "--unlabelled", "--quiet")
+    asked = ("check", other, "--against", model, *task, "--max-length", 32, "--max-parameters", "100%")
+    outcome = bertpress(*asked, "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert (found["rows"], found["changed_answers"]["count"], found["test"]) == (40, 40, None)
+    assert "100.0 % of the rows (91.2 to 100.0) are answered in another way" in " ".join(bertpress(*asked).out.split())
+    refused = bertpress(*asked, "--max-drop", 1)
+    assert (refused.code, "as their rows have no labels" in refused.err) == (2, True)
 
 
 def test_models_are_scored_anew_on_a_task(

@@ -15,7 +15,7 @@ from exports.graphs import write_sum_graph
 
 from bertpress.exports import making
 
-from .conftest import Outcome
+from .conftest import Outcome, commands_of
 from .test_bad_input import refused
 from .test_commands import files_task
 
@@ -89,6 +89,21 @@ def test_an_export_is_a_folder_that_other_commands_take(
     refused(bertpress("evaluate", out, *task, "--profile", "half"), "has one speed")
     refused(bertpress("evaluate", out, *task, "--device", "cuda"), "There is no device")
     refused(bertpress("finetune", "--model", out, *task, "--out", tmp_path / "c"), "give the model that it was")
+
+
+@slow
+@pytest.mark.usefixtures("untraced")
+def test_the_page_runs_as_it_stands(
+    bertpress: Call, sensitive: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sensitive, "runs/small")
+    shutil.copytree(data, "data")
+    for arguments in commands_of("exports"):
+        outcome = bertpress(*arguments, "--quiet")
+        assert outcome.code == 0, outcome.err
+    small, int8 = ((Path("exports") / name / "model.onnx").stat().st_size for name in ("small", "small-int8"))
+    assert int8 < small
 
 
 @slow

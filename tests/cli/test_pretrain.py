@@ -187,6 +187,8 @@ def test_the_function_refuses_what_the_command_refuses(corpus: Path, model: Path
         (["--corpus", "CORPUS", "--model", "MODEL", "--shape", "2x16"], "one of --model and --shape"),
         (["--corpus", "CORPUS", "--shape", "wide", "--vocabulary", "wordpiece"], "LAYERSxWIDTH"),
         (["--corpus", "CORPUS", "--shape", "2x50", "--vocabulary", "wordpiece"], "50 is no multiple of 12 heads"),
+        (["--corpus", "CORPUS", "--shape", "2x99999999x1", "--vocabulary", "wordpiece"], "--shape.hidden_size: "),
+        (["--corpus", "CORPUS", "--shape", "2x-24", "--vocabulary", "wordpiece"], "LAYERSxWIDTH"),
         (["--corpus", "CORPUS", "--shape", "2x24", "--vocabulary", "letters"], "expects wordpiece or characters"),
         (["--corpus", "CORPUS", "--model", "MODEL", "--train", "tail"], "train"),
         (["--corpus", "CORPUS", "--model", "MODEL", "--columns", "body"], "leave out --data-dir, --columns"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import make_config, make_tokenizer
 from exports.graphs import SumModel, write_graph
+from huggingface_hub import ModelCard
 
 from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
@@ -100,6 +101,23 @@ def test_an_export_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
     assert way["difference"] <= 1e-6
     assert "it loads with ONNX Runtime in a process without bertpress" in said
     assert "it loads with ONNX Runtime; this was tried" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_hub_reads_what_an_export_is(task: Any, tmp_path: Path) -> None:
+    source = source_of(task)
+    (tmp_path / "README.md").write_text("---\nbase_model: someone/encoder\n---\n")
+    source.model.config.name_or_path = str(tmp_path)
+    local = Source(str(tmp_path), source.model, source.tokenizer, task)
+    record = export(local, DYNAMIC, tmp_path / "scored")
+    data = ModelCard.load(tmp_path / "scored" / "README.md").data
+    assert (data.library_name, data.pipeline_tag) == ("onnx", "text-classification")
+    assert (data.base_model, data.tags) == ("someone/encoder", ["bertpress", "onnx", "int8"])
+    [score] = data.eval_results
+    assert (score.dataset_name, score.dataset_split, score.metric_type) == ("files", "validation", "accuracy")
+    assert score.metric_value == pytest.approx(record["metrics"]["validation"]["accuracy"])
+    export(source_of(), OnnxExport(), tmp_path / "plain")
+    data = ModelCard.load(tmp_path / "plain" / "README.md").data
+    assert (data.base_model, data.pipeline_tag, data.eval_results) == ("sum", None, None)
 
 
 @pytest.mark.parametrize("broken", ["tokenizer.json", "model.onnx", "answers"])

@@ -217,6 +217,21 @@ def test_each_model_is_timed_on_the_texts_as_it_reads_them(
     assert row["tokens"] == pytest.approx(sum(lengths[id(start)][8:23]) / 15)
 
 
+def test_more_windows_of_the_same_texts_count_as_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = make_tokenizer()
+    kept = sorted(needed_ids(steps.content_of(tokenizer)))
+    steps.write_tokenizer(tokenizer, kept, tmp_path / "small")
+    before = token_task(write_token_tasks(tmp_path)["tagging"])
+    after = before.with_tokenizer(steps.read_tokenizer(tmp_path / "small"))
+    start = make_model(head=before.head, num_labels=5)
+    fewer, more = (len(each.encoded("validation")) for each in (before, after))  # letter by letter texts are longer
+    assert fewer // 8 < more // 8, "a batch of eight windows each: one has fewer batches than the other"
+    monkeypatch.setattr(measuring.latency, "_time_pass", lambda *_: 1.0)  # a second for each batch
+    for row in measuring.timed(select_tokens(start, kept), start, after, 8, 0, before=before):
+        assert (row["median_ms"], row["against"]["median_ms"]) == pytest.approx((1000, 1000 * fewer / more))
+        assert row["speedup"] == row["speedup_high"] == pytest.approx(fewer / more), "seconds for the same texts"
+
+
 def test_it_comes_last_and_behind_token_reduction(task: Any) -> None:
     def check(*steps: Any, config: Any = None) -> None:
         recipe = make_recipe({"model": "folder", "task": "pydoc", "steps": list(steps)})

@@ -37,7 +37,7 @@ class Finetune(Method):
 
     layers: int | None = Field(None, ge=1)
     """keep only that many bottom layers of the given model"""
-    positions: int | None = Field(None, ge=1)
+    positions: int | None = Field(None, ge=1, le=1_000_000)
     """longest input that the model can read afterwards; it gets new positions, which this training has to teach it"""
     extend: Literal["tile", "interpolate"] = "tile"
     """how new positions begin: as the trained ones repeated, or as these stretched over the new length"""

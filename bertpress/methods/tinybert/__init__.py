@@ -45,13 +45,13 @@ Weight = NotNegative | tuple[NotNegative, ...]
 class Shape(Config):
     """The shape of a student that starts from random weights."""
 
-    layers: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=1_000)
     """encoder layers"""
-    hidden_size: int = Field(312, ge=1)
+    hidden_size: int = Field(312, ge=1, le=100_000)
     """width"""
-    heads: int = Field(12, ge=1)
+    heads: int = Field(12, ge=1, le=10_000)
     """attention heads; must divide the width"""
-    intermediate_size: int = Field(1200, ge=1)
+    intermediate_size: int = Field(1200, ge=1, le=1_000_000)
     """width inside of the feed-forward blocks"""
 
     @model_validator(mode="after")

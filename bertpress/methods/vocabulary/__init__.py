@@ -18,9 +18,9 @@ stay, so no text has more unknown tokens than before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bertpress.methods.method import Method, Situation, Training
 
@@ -39,12 +39,20 @@ class Vocabulary(Method):
     takes_reduced: ClassVar[bool] = True
     changes_tokens: ClassVar[bool] = True
 
-    tokens: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    tokens: int | float | None = None
     """how many stay at most, or which share of them, the most frequent first; default all that occur"""
     min_count: int = Field(1, ge=1)
     """occurrences below which a token goes"""
     corpus: tuple[str, ...] = ()
     """files, folders or patterns of further texts whose tokens stay: plain text, a sentence a line"""
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if value is None or whole or (isinstance(value, float) and 0 < value <= 1):
+            return value
+        raise ValueError("expected a number of tokens from 1, or a share of them above 0 and up to 1.0")
 
     @property
     def needs_labels(self) -> bool:
