@@ -18,8 +18,8 @@ from pathlib import Path
 from results import arguments, data_root, write_result
 
 from bertpress.advising.timing import layers_of
-from bertpress.evaluation import mean_tokens
 from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.measuring import padded_tokens
 from bertpress.recipe import TaskSpec
 from bertpress.run import save_model
 from bertpress.statistics import median_interval
@@ -40,7 +40,7 @@ def main() -> None:
         tables, plans = [], []
         for number in range(options.rounds):
             began = time.perf_counter()
-            layers_of(model, task, 1, mean_tokens(task), Path(place) / "tables" / str(number))
+            layers_of(model, task, 1, padded_tokens(task, 1), Path(place) / "tables" / str(number))
             tables.append(time.perf_counter() - began)
         command = [sys.executable, "-m", "bertpress", "plan", str(folder), "--task", TASK, "--speedup", "3", "--quiet"]
         environment = {**os.environ, "BERTPRESS_CACHE": place}
