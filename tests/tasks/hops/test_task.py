@@ -21,12 +21,13 @@ from bertpress.loading import load_for_task, packaged_minilm
 from bertpress.losses import kl_divergence
 from bertpress.models.multihop import KIND, NOWHERE, OUTPUTS, SENTENCE, SPAN
 from bertpress.recipe import TaskSpec, make_recipe, read_recipe
-from bertpress.tasks import load_task, task_of_head
+from bertpress.tasks import load_task
 from bertpress.tasks.hops.records import METRICS, load_hops
 from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.hops.task import NAMES, MultiHop, of_head
 from bertpress.tasks.judging import KINDS
 from bertpress.tasks.reading.losses import IGNORED
+from bertpress.tasks.trained import task_of_head
 from bertpress.tasks.weighted import WEIGHTED
 from bertpress.tasks.windows import OWN_TEXTS
 
