@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bertpress.errors import RequestError
-from bertpress.tasks import CLASSES, KINDS, loaded
+from bertpress.tasks import KINDS, loaded
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
