@@ -1,12 +1,12 @@
-"""Sub-networks of one super-network at three budgets, against chance, uniform width, truncation and Theseus.
+"""Sub-networks of one super-network at three budgets, against chance, one width, spread layers, truncation and Theseus.
 
 MiniLM on MRPC and on 10,000 rows of SST-2. The predecessor is the best on dev of `TRIED`. A super-network is trained
 once per seed (a sandwich of four networks per step) and searched for each of `BUDGETS`, shares of the encoder's
 parameters, on training rows that were held out; the score is that on dev. From the same super-network come `random`,
-the median of five random networks that cost nearly the budget, and `uniform`, the dearest network within it whose
-layers are alike. `truncated` trains the bottom layers of the predecessor and `theseus` replaces them (linear
-curriculum), each at the depth that the budget has room for and for as many optimizer steps. Learning rates are the best
-of `RATES` on dev on seed 1, further seeds run with them.
+the median of five random networks that cost nearly the budget; `uniform`, the dearest network within it whose layers
+are alike; and `spread`, as many whole layers as it has room for, evenly spread. `truncated` trains the bottom layers of
+the predecessor and `theseus` replaces them (linear curriculum), each at the depth that the budget has room for and for
+as many optimizer steps. Learning rates are the best of `RATES` on dev on seed 1, further seeds run with them.
 
 A cell is one training in bfloat16; its file in results/yoco_quality/ is written when it ends, and a cell that has its
 file is not run again. `yoco_quality.json` sums up once all cells are there. Needs BERTPRESS_DATA.
@@ -47,7 +47,13 @@ EPOCHS, SEEDS = 5, 3
 BUDGETS = {0.75: 4, 0.5: 3, 0.33: 2}
 """Share of the encoder's parameters to the layers of the six that it has room for; a third, rounded up, for two."""
 TASKS: dict[str, dict[str, int]] = {"mrpc": {}, "sst2": {"train": 10_000}}
-FOUND = ("yoco", "random", "uniform")
+DEAREST = {
+    "uniform": Options(uniform=True),
+    "spread": Options(uniform=True, depth=(1, 2, 3, 4, 5, 6), heads=(1.0,), widths=(1.0,)),
+}
+"""Rows that are the dearest network within a budget to which networks: those whose layers are alike, or whole layers,
+evenly spread over the model."""
+FOUND = ("yoco", "random", *DEAREST)
 """Rows that come from a super-network."""
 RANDOM = 5
 ROOM = 0.005
@@ -125,11 +131,6 @@ class Protocol:
         most = share * cost.of(space, space.choice_of(space.largest))
         draws = Draws(space, [(cost, Window(0.9 * most, most))])
         drawn = [space.sub_network(choice) for choice in draws.many(RANDOM, np.random.default_rng(1))]
-        alike = resolve(Options(uniform=True), model.config)
-        choices = [(depth, option) for depth in range(len(alike.layer_sets)) for option in range(len(alike.options[0]))]
-        priced = parameter_costs(alike, model.config, task.head, "encoder")
-        fitting = [choice for choice in choices if priced.of(alike, choice) <= most]
-        uniform = alike.sub_network(max(fitting, key=lambda choice: (priced.of(alike, choice), choice)))
 
         def score(network: SubNetwork) -> float:
             with choosing(model, network):
@@ -137,7 +138,8 @@ class Protocol:
             return float(task.score(logits, "validation")[task.primary])
 
         scores = [score(network) for network in drawn]
-        return {"random": statistics.median(scores), "random_all": scores, "uniform": score(uniform)}
+        found = {name: score(dearest(options, model.config, task.head, most)) for name, options in DEAREST.items()}
+        return {"random": statistics.median(scores), "random_all": scores, **found}
 
     def trained(self, row: str, layers: int) -> Iterator[Cell]:
         """The cells of truncation or Theseus at one depth."""
@@ -152,6 +154,15 @@ class Protocol:
             return self.grid.cell(key, self.start, step, **self.fields)
 
         return over_seeds(train, RATES, SEEDS)
+
+
+def dearest(options: Options, config: Any, head: str | None, most: float) -> SubNetwork:
+    """The network of most parameters, at most so many, among those whose layers are alike."""
+    space = resolve(options, config)
+    costs = parameter_costs(space, config, head, "encoder")
+    choices = [(depth, option) for depth in range(len(space.layer_sets)) for option in range(len(space.options[0]))]
+    fitting = [choice for choice in choices if costs.of(space, choice) <= most]
+    return space.sub_network(max(fitting, key=lambda choice: (costs.of(space, choice), choice)))
 
 
 def table(task: str, start: Cell, points: Sequence[Cell], cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -185,7 +196,7 @@ def claims(lines: Sequence[dict[str, Any]]) -> dict[str, Interval]:
         return float(line[column]) if line[column] != "-" else 100.0
 
     pairs = [(task, budget) for task in TASKS for budget in ("50 %", "33 %")]
-    others = ("random", "uniform", "truncated", "theseus")
+    others = ("random", *DEAREST, "truncated", "theseus")
     best = min(value(*pair, "yoco") - max(value(*pair, other) for other in others) for pair in pairs)
     recovered = min(value(*pair, "yoco", "recovered %") for pair in pairs)
     kept = min(value(task, "50 %", "yoco", "kept %") for task in TASKS)

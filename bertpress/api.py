@@ -17,7 +17,7 @@ from bertpress.export_requests import export as export
 from bertpress.files import check_file
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import Speed, open_model, open_texts, prepare, where_both_run
+from bertpress.opening import Speed, asked_of, open_model, open_texts, prepare, where_both_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.publishing import push as push
@@ -132,17 +132,19 @@ def evaluate(
     A model that skips tokens runs at the speed of `profile` or `token_threshold`, if one is given.
     """
     from bertpress.evaluation import logits_of
+    from bertpress.tasks.used import hint_unknown
 
-    speed = Speed(profile, token_threshold)
-    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
+    speed, runtime = Speed(profile, token_threshold), runtime or Runtime()
+    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed, answers=True)
     splits = [split] if split else data.scored_splits()
+    hint_unknown(data, splits[0], runtime.say)
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
 
 def predict(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
-    split: str = "test",
+    split: str | None = None,
     *,
     max_length: int = MAX_LENGTH,
     limit: Mapping[str, int] | None = None,
@@ -154,23 +156,28 @@ def predict(
     zip_files: bool = False,
     written: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """One record per row of a split: row, prediction, and the probability of a class; the speed as in `evaluate`.
+    """One record per row of a split, with the `row`, its `id` and the answer; the speed as in `evaluate`.
 
     Args:
+        split: default test, or validation where there is none.
         out: a folder to write them to: JSON lines, and the files that the task's own tools take.
         zip_files: of GLUE, pack the leaderboard's files too.
         written: told each file, and remarks on it.
     """
     from bertpress import predictions
     from bertpress.evaluation import logits_of
+    from bertpress.tasks import used
 
-    speed = Speed(profile, token_threshold)
-    loaded, data = open_model(model, task, max_length, limit, runtime or Runtime(), head_labels, speed, answers=True)
+    speed, runtime = Speed(profile, token_threshold), runtime or Runtime()
+    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed, answers=True)
+    split = split or used.split_to_predict(data)
     encoded = data.encoded(split)
+    runtime.say(f"predicting {split}: {used.size_of(data, split)}")
+    used.hint_unknown(data, split, runtime.say)
     if out is not None:
         make_folder(Path(out))
     logits = logits_of(loaded, data, encoded)
-    records = [{"row": row, **record} for row, record in enumerate(data.decode(logits, split))]
+    records = predictions.answered(data, logits, split)
     if out is not None:
         files = data.answer_files(logits, split)
         for line in predictions.write(data.name, split, records, Path(out), files, zip_files):
@@ -188,11 +195,11 @@ def predict_texts(
     token_threshold: float | Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
     """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head."""
+    from bertpress import predictions
     from bertpress.evaluation import logits_of
 
-    speed = Speed(profile, token_threshold)
-    loaded, sample = open_texts(model, texts, max_length, runtime or Runtime(), speed)
-    return sample.task.decode(logits_of(loaded, sample.task, sample.encoded), sample.split)
+    loaded, sample = open_texts(model, texts, max_length, runtime or Runtime(), Speed(profile, token_threshold))
+    return predictions.answered(sample.task, logits_of(loaded, sample.task, sample.encoded), sample.split)
 
 
 def measure(
@@ -219,10 +226,11 @@ def measure(
     runtime = runtime or Runtime()
     speed = Speed(profile, token_threshold)
     runtime = where_both_run(runtime, model, against)
-    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
+    spec = asked_of(model, task, runtime)
+    loaded, data = open_model(model, spec, max_length, limit, runtime, head_labels, speed)
     if against is None:
         return timed(loaded, None, data, batch_size, seconds)
-    other, before = open_model(against, task, max_length, limit, runtime, head_labels)
+    other, before = open_model(against, spec, max_length, limit, runtime, head_labels)
     return timed(loaded, other, data, batch_size, seconds, before)
 
 

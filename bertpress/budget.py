@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bertpress.errors import RequestError
 from bertpress.evaluation import batches_by_length
-from bertpress.models.token_selection import Settings
+from bertpress.models.deciding import Decide
+from bertpress.models.shared_choices import Shared
+from bertpress.models.token_selection import Settings, tokens_of
 from bertpress.models.walks import Decision, Trace
 from bertpress.row_costs import RowCosts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from bertpress.tasks.task import Rows, Task
 
 CORRECTIONS, CLOSE = 3, 0.005
-"""How often thresholds that miss a budget are fitted again, and how near to it is near enough, as a share of it."""
+"""How often what was missed corrects the power of the next try, and how near to a budget is near enough, as a share."""
+TRIES, RESOLUTION = 18, 1.001
+"""How often thresholds are fitted at most, and how near two powers are between which no other is looked for."""
+LEAST, MOST = 2.0**-14, 2.0**14
+"""Powers: a policy that keeps a thousandth or all but a thousandth by itself can be brought to either end by them."""
 
 
 def settings_of(model: PreTrainedModel) -> Settings:
@@ -50,40 +58,84 @@ def change_settings(model: PreTrainedModel, **fields: Any) -> None:
     model.config.token_reduction = encoder.config.token_reduction = encoder.settings.to_dict()
 
 
-def fit(model: PreTrainedModel, task: Task, encoded: Rows, target: float) -> float:
+def fit(
+    model: PreTrainedModel, task: Task, encoded: Rows, target: float, measure: Callable[[], float] | None = None
+) -> float:
     """Let a reduced model keep that share of the multiply-adds of its layers on encoded rows, in place.
 
     Its thresholds are moved so that each decision keeps a share of the tokens that it sees: the one that it keeps by
-    itself (of policies, by their mean probability), raised to a power that is the same for all decisions and makes the
-    whole cost what it should; shares are raised to a power likewise. That supposes rows alike and no tokens that are
-    always kept; so the goal is corrected by how far the last one was missed. Labels are not looked at.
+    itself (of policies, by their mean probability), raised to a power that is the same for all decisions; shares are
+    raised to a power likewise. The power is the one whose cost, measured on the rows, is nearest to the target. Labels
+    are not looked at.
+
+    Args:
+        measure: what is to be the target, with the settings that the model has when it is called; by default the mean
+            over the rows of the share that is left of each one's multiply-adds.
 
     Returns:
         the share that it keeps now.
     """
     costs = RowCosts.of(model.config)
     batches = [batch for _, batch in batches_by_length(task, encoded, model.device)]
-    lengths = torch.tensor(encoded["length"], dtype=torch.float64)
     settings = settings_of(model)
     if settings.selector == "policy" and settings.shares is None:  # what is found depends on the weights alone
         change_settings(model, thresholds=None)
     own = None if settings.shares is not None else own_ratios(model, traced(model, task, batches))
-    goal, reached = target, 1.0
-    for _ in range(CORRECTIONS + 1):
+    measure = measure or (lambda: mean_share(model, task, batches, costs))
+    tried: dict[float, Settings] = {}
+
+    def cost(power: float) -> float:
         if own is None:
             shares = torch.tensor(settings.shares, dtype=torch.float64)
-            change_settings(model, shares=(shares ** _power_of_shares(costs, lengths, shares, goal)).tolist())
+            change_settings(model, shares=(shares**power).tolist())
         else:
-            _set_thresholds(model, task, batches, own ** _power(costs, lengths, own, goal))
-        reached = mean_share(model, task, batches, costs)
-        if abs(reached - target) <= CLOSE * target:
-            break
-        goal = max(0.0, goal + target - reached)
+            _set_thresholds(model, task, batches, own**power)
+        tried[power] = settings_of(model)
+        return measure()
+
+    lengths, least = least_kept(settings, task, batches)
+    power, reached = nearest_power(cost, _expected(costs, lengths, least, own, settings.shares), target)
+    change_settings(model, thresholds=tried[power].thresholds, shares=tried[power].shares)
     return reached
 
 
-def _power_of_shares(costs: RowCosts, lengths: Tensor, shares: Tensor, target: float) -> float:
-    return fitting_power(lambda power: costs.mean(lengths, _whole(lengths[:, None] * shares**power)), target)
+def nearest_power(
+    cost: Callable[[float], float], expected: Callable[[float], float], target: float
+) -> tuple[float, float]:
+    """The power whose cost is nearest to the target, and that cost.
+
+    Costs fall with the power, mostly in steps: a row keeps a whole number of tokens, and tokens of equal scores stay or
+    go together. Where the target lies between two steps, both are looked at.
+
+    Args:
+        cost: of a power, measured.
+        expected: the same foreseen. The first powers tried are those at which it is the target, corrected by how far
+            the last try was off; then what lies between too dear and too cheap is halved.
+    """
+    low, high, goal = LEAST, MOST, target
+    tried: dict[float, float] = {}
+    for step in range(TRIES):
+        power = fitting_power(expected, goal) if step <= CORRECTIONS else 0.0
+        if power in tried or not low <= power <= high:
+            power = (low * high) ** 0.5
+        found = tried[power] = cost(power)
+        low, high = (power, high) if found > target else (low, power)
+        goal = max(0.0, goal + target - found)
+        if abs(found - target) <= CLOSE * target or high <= low * RESOLUTION:
+            break
+    best = min(tried, key=lambda each: abs(tried[each] - target))
+    return best, tried[best]
+
+
+def _expected(
+    costs: RowCosts, lengths: Tensor, least: Tensor, own: Tensor | None, shares: tuple[float, ...] | None
+) -> Callable[[float], float]:
+    """What a power is foreseen to cost: every row keeps its share of the tokens that may be skipped."""
+    if own is not None:
+        ratios, asked = own, (lengths - least)[:, None]
+        return lambda power: costs.mean(lengths, least[:, None] + asked * (ratios**power).cumprod(0))
+    given, always = torch.tensor(shares, dtype=torch.float64), (least - 1).clamp(min=0)[:, None]
+    return lambda power: costs.mean(lengths, always + _whole((lengths[:, None] - always) * given**power))
 
 
 def _whole(tokens: Tensor) -> Tensor:
@@ -91,9 +143,45 @@ def _whole(tokens: Tensor) -> Tensor:
     return torch.ceil(tokens - 1e-9).clamp(min=1)
 
 
-def _power(costs: RowCosts, lengths: Tensor, ratios: Tensor, target: float) -> float:
-    others = lengths[:, None] - 1  # all but the first token, which is always kept
-    return fitting_power(lambda power: costs.mean(lengths, 1 + others * (ratios**power).cumprod(0)), target)
+def least_kept(settings: Settings, task: Task, batches: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
+    """(rows,) tokens of each row, and those of them that go on whatever is decided: 1, or more by the settings."""
+    lengths, least = [], []
+    for batch in batches:
+        valid = batch["attention_mask"].bool()
+        tokens = tokens_of(valid)
+        groups = task.groups(batch) if settings.shared else None
+        shared = None if groups is None else Shared.of(groups, batch["input_ids"], valid)
+        ids = torch.tensor(settings.always_keep, dtype=torch.long, device=valid.device)
+        decide = Decide(settings, nn.ModuleList(), torch.isin(batch["input_ids"], ids).flatten(), shared=shared)
+        held = decide.held(torch.zeros_like(tokens.place, dtype=torch.bool), tokens)
+        # The least of a row is filled up behind what stays anyway.
+        keep = decide.held(decide.limited(torch.zeros_like(held), held.double(), tokens), tokens)
+        lengths.append(valid.sum(1))
+        least.append(torch.zeros_like(lengths[-1]).index_add(0, tokens.place // tokens.width, keep.long()))
+    return torch.cat(lengths).double().cpu(), torch.cat(least).double().cpu()
+
+
+def check_least(target: float, config: PretrainedConfig, task: Task, encoded: Rows) -> None:
+    """Refuse a share of the multiply-adds that is less than what the tokens cost that go on whatever is decided.
+
+    Args:
+        config: of the reduced model.
+        encoded: the rows that are to cost so much.
+
+    Raises:
+        RequestError: names the smallest share that can be reached.
+    """
+    costs = RowCosts.of(config)
+    settings = Settings.of(config.token_reduction, len(costs.linear))
+    batches = (batch for _, batch in batches_by_length(task, encoded, torch.device("cpu")))
+    lengths, least = least_kept(settings, task, batches)
+    share = costs.mean(lengths, least[:, None].expand(-1, len(costs.layers)))
+    if target < share:
+        raise RequestError(
+            f"macs {target:g} cannot be reached on {task.name}: what is never skipped (the layers below the first "
+            f"decision, first tokens, the options' own tokens) is {share:.3f} of the multiply-adds; give at least "
+            f"{math.ceil(1000 * share) / 1000:g}, or decide earlier (reduction_layers)."
+        )
 
 
 def _set_thresholds(model: PreTrainedModel, task: Task, batches: list[dict[str, Tensor]], ratios: Tensor) -> None:
@@ -114,11 +202,14 @@ def own_ratios(model: PreTrainedModel, traces: list[Trace]) -> Tensor:
 
 
 def _threshold(scores: Tensor, share: float) -> float:
-    """What that share of the scores, which lie between 0 and 1, exceeds; between two of them, so that none is near."""
+    """What that share of the scores, which lie between 0 and 1, exceeds; between two of them, so that none is near.
+
+    A policy may be so sure that scores are 1: what exceeds none of them is more.
+    """
     if not len(scores):
         return 0.5
     kept = round(share * len(scores))
-    ordered = [1.0, *scores.sort(descending=True).values.tolist(), 0.0]
+    ordered = [1.01, *scores.sort(descending=True).values.tolist(), 0.0]
     return float(ordered[kept] + ordered[kept + 1]) / 2
 
 
@@ -143,8 +234,8 @@ def _asked(decision: Decision) -> Tensor:
 
 
 def fitting_power(cost: Callable[[float], float], target: float) -> float:
-    """The power from 1/64 to 64 at which the cost, which falls with it, is the target; the nearest end else."""
-    low, high = 1 / 64, 64.0
+    """The power from `LEAST` to `MOST` at which the cost, which falls with it, is the target; the nearest end else."""
+    low, high = LEAST, MOST
     for _ in range(40):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if cost(middle) > target else (low, middle)

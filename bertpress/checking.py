@@ -255,12 +255,14 @@ def _scored_now(
     head_labels: tuple[str, ...] | None,
 ) -> Certificate:
     from bertpress.measuring import measured
-    from bertpress.opening import open_model, where_both_run
+    from bertpress.opening import asked_of, open_model, where_both_run
+    from bertpress.tasks.used import hint_unknown
 
     runtime = where_both_run(runtime, result, against)
-    answers = bounds.max_drop is not None
+    task, answers = asked_of(result, task, runtime), bounds.max_drop is not None
     other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=answers)
     own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=answers)
+    hint_unknown(own_task, own_task.dev_split, runtime.say)
     with tempfile.TemporaryDirectory() as folder:
 
         def side(name: str, place: str, model: PreTrainedModel, data: Task, start: PreTrainedModel | None) -> Side:

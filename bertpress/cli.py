@@ -113,7 +113,7 @@ def evaluate(
 def predict(
     model: ModelArgument,
     task: TaskOption = None,
-    split: Annotated[str, typer.Option(help="split to predict")] = "test",
+    split: Annotated[str | None, typer.Option(help="split to predict; default: test, else validation")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder for the predictions")] = None,
     text: TextOption = None,
     text_pair: PairOption = None,
@@ -127,10 +127,10 @@ def predict(
 
     texts = predictions.own_texts(text, text_pair, file, split_list(options.columns))
     if texts is not None:
-        of_split = (out, task, options.limit, options.corpus, options.assignments)
+        of_split = (out, task, split, options.limit, options.corpus, options.assignments)
         if any(of_split) or zip_files:
             raise RequestError(
-                "--text, or --input, prints its predictions; leave out --out, --zip, --limit, and what names a task."
+                "--text or --input prints predictions; leave out --out, --zip, --split, --limit, and what names a task."
             )
         length = options.max_length or MAX_LENGTH
         for record in api.predict_texts(model, texts, max_length=length, runtime=options.runtime(), **options.speed()):

@@ -12,6 +12,7 @@ from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec, task_values
 from bertpress.run import Runtime, check_device, default_device
 from bertpress.tasks.task import OWN_TEXTS
+from bertpress.tasks.used import hint_unknown, size_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +44,11 @@ class Sample:
     def encoded(self) -> Rows:
         """The rows as a model reads them."""
         return self.task.encoded(self.split)
+
+    @property
+    def size(self) -> str:
+        """How many rows these are, in words."""
+        return size_of(self.task, self.split)
 
     @property
     def is_own(self) -> bool:
@@ -81,11 +87,24 @@ def open_model(
         require_reduction(model, runtime)
     config = load_config(model, runtime.trust_remote_code)
     check_length(max_length, encoder_of(config).positions(config))
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    spec = asked_of(model, task, runtime)
     data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
     if answers and not data.asks:
         raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
     return _load(model, data, runtime, speed, head_labels)
+
+
+def asked_of(model: str, task: str | Mapping[str, Any] | TaskSpec, runtime: Runtime) -> TaskSpec:
+    """A task, of the kind that a finished model was trained for where it names none.
+
+    Raises:
+        RequestError: it names another kind, or there is no such model.
+    """
+    from bertpress.loading import load_config
+    from bertpress.tasks.trained import of_its_kind
+
+    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    return of_its_kind(spec, load_config(model, runtime.trust_remote_code), model)
 
 
 def where_both_run(runtime: Runtime, *models: str | None) -> Runtime:
@@ -112,7 +131,7 @@ def open_texts(
     """
     from bertpress.encoders import check_length, encoder_of
     from bertpress.loading import load_config, load_tokenizer
-    from bertpress.tasks import task_of_head
+    from bertpress.tasks.trained import task_of_head
 
     if len({len(parts) for parts in texts}) != 1:
         raise RequestError("Give at least one text, and each with a second one, or none.")
@@ -126,6 +145,7 @@ def open_texts(
     positions = encoder_of(config).positions(config)
     if max(task.encoded(OWN_TEXTS)["length"]) > positions:
         check_length(max_length, positions)
+    hint_unknown(task, OWN_TEXTS, runtime.say)
     return loaded, Sample(task, OWN_TEXTS)
 
 
@@ -155,7 +175,9 @@ def open_sample(
             )
         return open_texts(model, texts or (), max_length, runtime, speed)
     loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
-    return loaded, Sample(data, split or data.dev_split)
+    split = split or data.dev_split
+    hint_unknown(data, split, runtime.say)
+    return loaded, Sample(data, split)
 
 
 def prepare(runtime: Runtime) -> None:

@@ -61,7 +61,7 @@ class DataOptions(CommonOptions):
         str | None,
         _option(
             "what is asked: classification or regression (default: seen from the labels), tagging, mrc, qa, multihop, "
-            "candidates, choice or embedding"
+            "candidates, choice or embedding; of a trained model that is known"
         ),
     ] = None
     queries: Annotated[str | None, _option("mrc: YAML or JSON file, entity type to question")] = None

@@ -29,6 +29,7 @@ from bertpress.run import Runtime, StepRun, check_runtime, default_device, envir
 from bertpress.run_folder import LOCK, note_recipe, open_run
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made
+from bertpress.tasks.used import hint_unknown
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -50,7 +51,10 @@ class Job:
     @functools.cached_property
     def plans(self) -> list[planning.StepPlan]:
         """All steps; how long they are needs the rows, for which plain text is tokenised now."""
-        return planning.plan_steps(self.recipe, self.config, self.task, world_size())
+        plans = planning.plan_steps(self.recipe, self.config, self.task, world_size())
+        for plan in plans:
+            plan.method.check_rows(plan.before, self.task)
+        return plans
 
     @property
     def starts_with_finetuning(self) -> bool:
@@ -190,6 +194,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
             keep_made(folder / "splits.json", task.made_splits)
         for note in (*task.notes, *remarks, *idle_devices(job.runtime.device)):
             job.runtime.say(note)
+        hint_unknown(task, task.dev_split, job.runtime.say)
         if not job.starts_with_finetuning:
             _record_start(job, model, task, folder)
         del model

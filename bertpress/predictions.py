@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
 from bertpress.files import write_text
 from bertpress.tasks.data import without_halves
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bertpress.tasks.task import Task
 
 
 def own_texts(
@@ -60,6 +65,16 @@ def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]
     if not texts:
         raise RequestError(f"{file} holds no texts.")
     return texts
+
+
+def answered(task: Task, logits: np.ndarray, split: str) -> list[dict[str, Any]]:
+    """What a task answers to each row of a split, with the number of the row and, where its data name them, the id."""
+    rows = task.splits[split]
+    ids = rows["id"][:] if "id" in getattr(rows, "column_names", ()) else None
+    return [
+        {"row": row, **({} if ids is None else {"id": ids[row]}), **answer}
+        for row, answer in enumerate(task.decode(logits, split))
+    ]
 
 
 def write(

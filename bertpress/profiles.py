@@ -100,7 +100,7 @@ def calibrate(
     else:
         found = _fitted(loaded, sample, wanted)
         if abs(found.macs - wanted) > NEAR:
-            raise AnswerNo(_unreachable(found, wanted, len(sample.encoded)))
+            raise AnswerNo(_unreachable(found, wanted, sample.size))
     scores = _scores(loaded, sample, found)
     store(model, folder, profile, found.values)
     return {
@@ -112,7 +112,8 @@ def calibrate(
         "layers": list(found.settings.layers),
         "kept": found.kept,
         "measured": timing,
-        "rows": len(sample.encoded),
+        "rows": len(sample.task.splits[sample.split]),
+        "inputs": len(sample.encoded),
         "primary_metric": sample.task.primary,
         "scores": scores,
         "folder": str(folder),
@@ -190,15 +191,20 @@ def _fitted(model: PreTrainedModel, sample: Sample, share: float) -> Fitted:
     from bertpress.evaluation import batches_by_length
     from bertpress.skipping import Counting, plain_config, speedups
 
-    fit(model, sample.task, sample.encoded, share)
-    counting = Counting(sample.task)
-    with torch.inference_mode():
-        for _, batch in batches_by_length(sample.task, sample.encoded, model.device):
-            counting(model, batch)
-    ratio = speedups(model.config, plain_config(model, None), counting.batches, sample.task)["theoretical_speedup"]
-    rows = [row for batch in counting.batches for row in batch.kept]
-    tokens = sum(sum(batch.lengths) for batch in counting.batches)
-    return Fitted(settings_of(model), 1 / ratio, [sum(column) / tokens for column in zip(*rows, strict=True)])
+    plain = plain_config(model, None)
+
+    def cost() -> Fitted:
+        counting = Counting(sample.task)
+        with torch.inference_mode():
+            for _, batch in batches_by_length(sample.task, sample.encoded, model.device):
+                counting(model, batch)
+        ratio = speedups(model.config, plain, counting.batches, sample.task)["theoretical_speedup"]
+        rows = [row for batch in counting.batches for row in batch.kept]
+        tokens = sum(sum(batch.lengths) for batch in counting.batches)
+        return Fitted(settings_of(model), 1 / ratio, [sum(column) / tokens for column in zip(*rows, strict=True)])
+
+    fit(model, sample.task, sample.encoded, share, lambda: cost().macs)
+    return cost()
 
 
 def _timed_to(model: PreTrainedModel, sample: Sample, wanted: float, batch_size: int) -> tuple[Fitted, dict[str, Any]]:
@@ -236,9 +242,9 @@ def _timed_to(model: PreTrainedModel, sample: Sample, wanted: float, batch_size:
     return found, row
 
 
-def _unreachable(found: Fitted, wanted: float, rows: int) -> str:
+def _unreachable(found: Fitted, wanted: float, rows: str) -> str:
     return (
-        f"No {' or '.join(found.values)} bring these {rows} rows to {wanted:.3f} of the plain model's multiply-adds; "
+        f"No {' or '.join(found.values)} bring these {rows} to {wanted:.3f} of the plain model's multiply-adds; "
         f"the nearest that was reached is {found.macs:.3f}: ask for --macs {found.macs:.3f}, or give more rows."
     )
 

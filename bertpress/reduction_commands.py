@@ -82,14 +82,16 @@ def calibrate(
 
 def _found_lines(found: dict[str, Any]) -> list[str]:
     from bertpress.latency import describe
+    from bertpress.tasks.used import in_words
     from bertpress.token_summary import after
 
     values = next((name, found[name]) for name in ("thresholds", "shares") if name in found)
     kept = [
         f"{100 * share:.1f} % {after(layers)}" for share, layers in zip(found["kept"], found["layers"], strict=True)
     ]
+    size = in_words(found["rows"], found["inputs"])
     lines = [
-        f"{found['profile']}: {found['macs']:.3f} of the plain model's multiply-adds on {found['rows']:,} rows, "
+        f"{found['profile']}: {found['macs']:.3f} of the plain model's multiply-adds on {size}, "
         f"theoretical speed-up {found['theoretical_speedup']:.2f}x",
         f"{values[0]} {', '.join(f'{value:.4g}' for value in values[1])}; tokens kept: {', '.join(kept)}",
     ]

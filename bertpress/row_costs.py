@@ -71,20 +71,24 @@ class RowCosts:
         lengths = trace.valid.sum(1).double()
         return self.share(lengths, trace.kept().double()) if self.layers else torch.ones_like(lengths)
 
-    def even_share(self, target: float, tokens: float) -> float:
+    def even_share(self, target: float, tokens: float, always: float = 0.0) -> float:
         """The share p of tokens for which rows of that many, keeping p at each decision, cost `target`.
 
         Found by bisection; 1 where even that costs less, and near 0 where nothing is cheap enough.
+
+        Args:
+            always: of the tokens those that go on whatever is decided; p is a share of the others.
         """
         low, high = 0.0, 1.0
         lengths = torch.tensor([tokens], dtype=torch.float64)
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (low, middle) if self._even(lengths, middle) > target else (middle, high)
+            low, high = (low, middle) if self._even(lengths, middle, always) > target else (middle, high)
         return (low + high) / 2
 
-    def _even(self, lengths: Tensor, share: float) -> float:
-        return float(self.share(lengths, lengths[:, None] * even_shares(share, len(self.layers), lengths)))
+    def _even(self, lengths: Tensor, share: float, always: float) -> float:
+        left = even_shares(share, len(self.layers), lengths)
+        return float(self.share(lengths, always + (lengths[:, None] - always) * left))
 
 
 def check_reachable(target: float, config: PretrainedConfig, first: int) -> None:

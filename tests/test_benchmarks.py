@@ -298,3 +298,34 @@ def test_lines_of_whole_runs_are_recipes(name: str, benchmark: Benchmark, monkey
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert stop.value.code == 0, line
+
+
+def test_spread_layers_fill_the_budget(benchmark: Benchmark) -> None:
+    from transformers import BertConfig
+
+    script = benchmark("yoco_quality")
+    config = BertConfig(num_hidden_layers=6, hidden_size=24, num_attention_heads=12, intermediate_size=96)
+    space = script.resolve(script.Options(), config)
+    full = script.parameter_costs(space, config, None, "encoder").of(space, space.choice_of(space.largest))
+    for share, layers in script.BUDGETS.items():
+        network = script.dearest(script.DEAREST["spread"], config, None, (share + script.ROOM) * full)
+        assert [layer.origin for layer in network.layers] == [number * 6 // layers for number in range(layers)]
+        assert {(layer.heads, layer.intermediate_size) for layer in network.layers} == {(12, 96)}
+
+
+def test_spread_layers_have_a_row(benchmark: Benchmark) -> None:
+    script = benchmark("yoco_quality")
+    points = [{"budget": budget, **dict.fromkeys(script.FOUND, 0.8)} for budget in script.BUDGETS]
+    points[1]["spread"] = 0.75
+    cells = [
+        {"row": f"{row} {layers}", "score": 0.7}
+        for row in ("truncated", "theseus")
+        for layers in script.BUDGETS.values()
+    ]
+    lines = [line for task in script.TASKS for line in script.table(task, {"score": 0.9}, [{"points": points}], cells)]
+    (line,) = [line for line in lines if (line["task"], line["budget"], line["row"]) == ("mrpc", "50 %", "spread")]
+    assert (line["median"], line["recovered %"]) == ("75.0", "25")
+    assert script.claims(lines)["yoco-best"][0] == pytest.approx(0)
+    points[1]["spread"] = 0.85
+    lines = [line for task in script.TASKS for line in script.table(task, {"score": 0.9}, [{"points": points}], cells)]
+    assert script.claims(lines)["yoco-best"][0] == pytest.approx(-5), "it counts among those to be better than"

@@ -40,7 +40,7 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any], kind: s
             for split, values in record["metrics"].items()
         ),
         f"- {record['size_bytes'] / 1e6:.1f} MB",
-        f"- the fp32 graph agrees with the model on {parity['rows']} rows: outputs are apart by at most "
+        f"- the fp32 graph agrees with the model on {parity['rows']} inputs: outputs are apart by at most "
         f"{parity['difference']:.1e} of the largest one",
         *(
             f"- it loads {LEVELS[way['level']]}; this was tried, in a process without bertpress"

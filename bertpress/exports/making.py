@@ -127,10 +127,10 @@ class Making:
             raise RuntimeError(
                 f"the graph of a {type(model).__name__} does not say what the model says: outputs are apart by "
                 f"{found.difference:.1e} of the largest one (at most {found.bound:.0e}), and of "
-                f"{found.decided_otherwise} of {found.rows} rows other tokens are skipped; nothing was kept"
+                f"{found.decided_otherwise} of {found.rows} inputs other tokens are skipped; nothing was kept"
             )
         self.say(
-            f"the graph agrees with the model on {found.rows} rows: apart by {found.difference:.1e} of the largest"
+            f"the graph agrees with the model on {found.rows} inputs: apart by {found.difference:.1e} of the largest"
         )
         return {"parity": found.to_dict()}
 

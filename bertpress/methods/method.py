@@ -115,6 +115,16 @@ class Method(Config, ABC):
             RequestError: says which setting does not fit.
         """
 
+    def check_rows(self, config: PretrainedConfig, task: Task) -> None:
+        """Refuse what a task's rows cannot give, once they are read and before anything is written.
+
+        Args:
+            config: of the model that the step is given.
+
+        Raises:
+            RequestError: says which setting does not fit.
+        """
+
     @abstractmethod
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         """The compressed model; `model` is left unchanged."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from bertpress.encoders import check_length
 from bertpress.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from bertpress.recipe import TaskSpec
     from bertpress.tasks.data import TextData
@@ -141,46 +140,13 @@ def load_task(
     elif not spec.name.startswith("glue/"):  # these have validation splits of their own: a folder without is not whole
         data = splits.hold_out(data)
     if limit:
-        data = dataclasses.replace(data, splits=splits.limit(data.splits, limit, seed=0))
+        data = splits.limited(data, limit)
     return _asked(spec, data, tokenizer, max_length)
 
 
 def kind_of(spec: TaskSpec) -> str:
     """What is asked of the data; classification also stands for scores, which the labels tell."""
     return spec.kind or ("classification" if spec.name == "files" else KINDS.get(spec.name, ("classification",))[0])
-
-
-def task_of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Task:
-    """A task without rows for the trained head of a model, to predict texts of your own."""
-    architecture = next(iter(config.architectures or ()), "")
-    if architecture.endswith("ForQuestionAnswering"):
-        from bertpress.tasks.reading import task as reading
-
-        return reading.of_head(config, tokenizer, max_length)
-    if architecture.endswith("ForMultipleChoice"):
-        from bertpress.tasks.choices.task import no_options
-
-        raise no_options()
-    from bertpress.tasks.embedding import task as embedding
-
-    if embedding.is_sentence_encoder(config):
-        return embedding.of_head(config, tokenizer, max_length)
-    if architecture.endswith("ForTokenClassification"):
-        from bertpress.tasks.candidates import task as candidates
-        from bertpress.tasks.queries import task as queries
-        from bertpress.tasks.tagging import task as tagging
-
-        if candidates.has_candidates(config):
-            raise candidates.no_texts()
-        of_head = queries.of_head if queries.has_queries(config) else tagging.of_head
-        return of_head(config, tokenizer, max_length)
-    if architecture.endswith("ForMultiHop"):
-        from bertpress.tasks.hops import task as hops
-
-        return hops.of_head(config, tokenizer, max_length)
-    from bertpress.tasks.classification import Classification, data_of_head
-
-    return Classification(data_of_head(config), tokenizer, max_length)
 
 
 def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Task:
@@ -192,12 +158,12 @@ def _asked(spec: TaskSpec, data: TextData, tokenizer: PreTrainedTokenizerBase, m
         return Classification(data, tokenizer, max_length)
     settings = getattr(spec, kind)
     if kind in SETTINGS_FOR:
-        settings = _loaded(SETTINGS_FOR[kind])(spec.name, settings)
-    task: Task = _loaded(CLASSES[kind])(data, tokenizer, max_length, settings)
+        settings = loaded(SETTINGS_FOR[kind])(spec.name, settings)
+    task: Task = loaded(CLASSES[kind])(data, tokenizer, max_length, settings)
     return task
 
 
-def _loaded(path: str) -> Any:
+def loaded(path: str) -> Any:
     """A class or a function by its module and name."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(f"bertpress.tasks.{module}"), name)
@@ -255,7 +221,7 @@ def _text(
 def _read(spec: TaskSpec) -> TextData:
     if (kind := kind_of(spec)) in READERS:
         reader, *fields = READERS[kind]
-        data: TextData = _loaded(reader)(spec.name, *(getattr(spec, field) for field in fields))
+        data: TextData = loaded(reader)(spec.name, *(getattr(spec, field) for field in fields))
         return data
     if spec.name == "files":
         from bertpress.tasks.files import load_files

@@ -161,3 +161,15 @@ def limit(splits: Mapping[str, Dataset], sizes: Mapping[str, int], seed: int) ->
         if size < rows:
             limited[split] = splits[split].select(sorted(random.Random(f"{seed} {split}").sample(range(rows), size)))
     return limited
+
+
+def limited(data: TextData, sizes: Mapping[str, int]) -> TextData:
+    """The data cut by `limit`; a remark on a split that was cut says that it counts more rows than are left."""
+    kept = limit(data.splits, sizes, seed=0)
+    cut = [split for split in sizes if len(kept[split]) < len(data.splits[split])]
+    return dataclasses.replace(data, splits=kept, notes=tuple(_before_limit(note, cut) for note in data.notes))
+
+
+def _before_limit(note: str, cut: Sequence[str]) -> str:
+    split, colon, text = note.partition(": ")
+    return f"{split} (before --limit): {text}" if colon and split in cut else note

@@ -185,6 +185,25 @@ def test_predict_a_split(model: Path, data: Path, tmp_path: Path, bertpress: Cal
     assert {record["prediction"] for record in records} <= {"neg", "pos"}
 
 
+def test_the_split_that_is_predicted_is_the_test_split_if_there_is_one(
+    model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
+) -> None:
+    outcome = bertpress("predict", model, *files_task(data), "--out", tmp_path / "tested")
+    assert "predicting test: 20 rows" in outcome.err
+    assert (tmp_path / "tested" / "test.jsonl").is_file()
+    for split in ("train", "validation"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        shutil.copy(data / f"{split}.csv", tmp_path / "data")
+    flags = (*files_task(tmp_path / "data"), "--limit", "validation=7")
+    outcome = bertpress("predict", model, *flags, "--out", tmp_path / "predicted")
+    assert outcome.code == 0, outcome.err
+    assert "predicting validation: 7 rows" in outcome.err
+    assert len((tmp_path / "predicted" / "validation.jsonl").read_text().splitlines()) == 7
+    refused = bertpress("predict", model, *flags, "--split", "test", "--out", tmp_path / "other")
+    assert refused.code == 2
+    assert "no split 'test'" in refused.err
+
+
 def test_predictions_need_a_place(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")

@@ -118,6 +118,19 @@ def test_calibrate_on_texts_without_labels(bertpress: Call, reduced: Path, tmp_p
     assert "on 40 rows" in outcome.out
 
 
+def test_calibrate_on_texts_of_very_different_lengths(bertpress: Call, reduced: Path, tmp_path: Path) -> None:
+    """The cost is that of all texts together, which the mean over texts is not."""
+    words = ["an", "awful", "plot", "with", "a", "very", "bad", "end", "that", "was", "good", "in", "the", "film"]
+    long = [" ".join((words * 4)[start : start + 40 + start]) for start in range(8)]
+    (tmp_path / "texts.txt").write_text("\n".join([*long, *["a good film"] * 40]))
+    flags = ("--input", tmp_path / "texts.txt", "--macs", 0.5, "--profile", "x", "--max-length", 64, *CPU, "--json")
+    outcome = bertpress("calibrate", reduced, *flags)
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["macs"] == pytest.approx(0.5, abs=0.005)
+    assert (found["rows"], found["inputs"]) == (48, 48)
+
+
 def test_calibrate_into_a_copy(bertpress: Call, reduced: Path, data: Path, tmp_path: Path) -> None:
     before = (reduced / "config.json").read_bytes()
     copy = tmp_path / "new" / "copy"

@@ -17,7 +17,7 @@ from bertpress.errors import RequestError
 from bertpress.importing import import_model
 from bertpress.loading import auto_class, load_config, loader
 from bertpress.run import Runtime
-from bertpress.tasks import task_of_head
+from bertpress.tasks.trained import task_of_head
 
 WIDTH, POLICY = 16, 5
 WALK = {"bert": "bert.encoder", "distilbert": "distilbert.transformer"}

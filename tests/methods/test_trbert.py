@@ -14,7 +14,7 @@ from reduced import made, reinforced
 from torch import Tensor
 
 from bertpress import losses
-from bertpress.budget import change_settings, fit, settings_of, spread
+from bertpress.budget import change_settings, fit, least_kept, settings_of, spread
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.methods.method import Situation
@@ -499,3 +499,26 @@ def test_rows_too_short_for_any_decision_leave_thresholds_alone(task: Any) -> No
     reduced, _ = made(task, alpha=None, min_tokens=64)
     assert fit(reduced, task, task.encoded("validation"), 0.5) >= 1
     assert settings_of(reduced).thresholds == (0.5, 0.5)
+
+
+def test_a_policy_that_is_sure_of_every_token_can_be_made_to_skip_them(task: Any) -> None:
+    """Scores of exactly 1 are no reason to keep all."""
+    reduced, _ = made(task, alpha=None, policy_init_bias=60.0)
+    with torch.no_grad():
+        for policy in reduced.base_model.policies:
+            policy.outer.weight.zero_()
+    lengths, least = least_kept(settings_of(reduced), task, [batch_of(task)])
+    assert least.tolist() == [1.0] * 8, "the first token"
+    assert lengths.tolist() == task.encoded("train")["length"][:8]
+    assert fit(reduced, task, task.encoded("validation"), 0.3) < 0.5
+    assert fit(reduced, task, task.encoded("validation"), 0.95) >= 1
+
+
+def test_what_is_always_kept_is_counted(task: Any) -> None:
+    batch = batch_of(task)
+    reduced, _ = made(task, alpha=None, always_keep=("sep",), min_keep=3)
+    assert least_kept(settings_of(reduced), task, [batch])[1].tolist() == [3.0] * 8, "two stay anyway"
+    reduced, _ = made(task, alpha=None, min_tokens=9)
+    lengths, least = least_kept(settings_of(reduced), task, [batch])
+    assert least.tolist() == [length if length < 9 else 1 for length in lengths.tolist()]
+    assert len(set(least.tolist())) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from conftest import ROWS, make_model, without_dropout
 from token_tasks import choice_of, token_task, write_token_tasks
 
 from bertpress import pipeline
-from bertpress.budget import spread
+from bertpress.budget import fit, spread
+from bertpress.errors import RequestError
 from bertpress.loading import load_config
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import _shares
@@ -25,6 +27,7 @@ from bertpress.methods.trbert.sampling import Rollouts
 from bertpress.methods.trbert.steps import freeze, prepared
 from bertpress.models.walks import Trace
 from bertpress.recipe import make_recipe, override, read_recipe
+from bertpress.row_costs import RowCosts
 from bertpress.run import Runtime
 
 FIXED = {"alpha": 0.7, "policy_init_bias": 0.3, "rollouts": 3}
@@ -232,3 +235,39 @@ def test_the_recipes_run_on_the_originals_files(
         assert saved["cost"]["token_reduction"]["theoretical_speedup"] > 1.2
     phases = {path.name for path in result.iterdir() if path.is_dir()}
     assert {"importance", "policy", "logits", "joint", "model", "predictions"} <= phases
+
+
+def least_share(task: Any) -> float:
+    """What is left of the multiply-adds if of all options their own tokens and the first one are read, in a loop."""
+    costs = RowCosts.of(reduced(task).model.config)
+    rows, shares = task.encoded("validation"), []
+    for start in range(0, len(rows), 4):
+        ids = [rows[start + option]["input_ids"] for option in range(4)]
+        common = next(place for place, tokens in enumerate(zip(*ids, strict=False)) if len(set(tokens)) > 1)
+        for own in ids:
+            kept = torch.full((1, 2), float(len(own) - common + 1), dtype=torch.float64)
+            shares.append(costs.mean(torch.tensor([float(len(own))], dtype=torch.float64), kept))
+    return sum(shares) / len(shares)
+
+
+def test_a_budget_below_what_options_cost_by_themselves_is_refused(task: Any) -> None:
+    config, least = make_model(head="multiple-choice").config, least_share(task)
+    assert 0.3 < least < 0.8
+    with pytest.raises(RequestError, match=r"macs 0\.3 cannot be reached on files") as refused:
+        TrBert(macs=0.3).check_rows(config, task)
+    named = float(re.findall(r"give at least ([\d.]+),", str(refused.value))[0])
+    assert least <= named < least + 0.0011
+    TrBert(macs=named).check_rows(config, task)
+    TrBert(macs=0.3, share_choices=False).check_rows(config, task)
+    TrBert(macs=0.3, alpha=0.5).check_rows(config, task)
+
+
+def test_a_budget_is_met_although_options_keep_their_tokens(task: Any) -> None:
+    method = TrBert(macs=0.75)
+    model = prepared(method, make_model(head="multiple-choice", **without_dropout("bert")), task, 1)
+    with torch.no_grad():
+        for policy in model.base_model.policies:
+            policy.inner.weight.mul_(20)
+            policy.outer.weight.mul_(20)
+    assert fit(model, task, task.encoded("validation"), 0.75) == pytest.approx(0.75, abs=0.02)
+    assert fit(model, task, task.encoded("validation"), 0.1) == pytest.approx(least_share(task), abs=0.02)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 import torch
 from conftest import make_config
 
-from bertpress.budget import fitting_power
+from bertpress.budget import LEAST, MOST, RESOLUTION, TRIES, fitting_power, nearest_power
 from bertpress.encoders.compact import compact_config
 from bertpress.methods.trbert.importance import gradient_scores
 from bertpress.methods.trbert.rewards import (
@@ -224,5 +225,53 @@ def test_the_power_that_meets_the_budget_is_found() -> None:
     found = fitting_power(cost, 0.2)
     assert cost(found) == pytest.approx(0.2, rel=1e-6)
     assert cost(found) <= 0.2
-    assert fitting_power(lambda _: 0.9, 0.5) == 64, "as few tokens as can be, where nothing is enough"
-    assert fitting_power(lambda _: 0.1, 0.5) == pytest.approx(1 / 64)
+    assert fitting_power(lambda _: 0.9, 0.5) == MOST, "as few tokens as can be, where nothing is enough"
+    assert fitting_power(lambda _: 0.1, 0.5) == pytest.approx(LEAST)
+
+
+def steps_at(*powers: float) -> Any:
+    """A cost that falls from 1 by equal steps at these powers, and how often it was asked."""
+    asked: list[float] = []
+
+    def cost(power: float) -> float:
+        asked.append(power)
+        return 1 - sum(power >= each for each in powers) / (len(powers) + 1)
+
+    return cost, asked
+
+
+@pytest.mark.parametrize(
+    ("target", "reachable"), [(0.5, 0.5), (0.62, 0.5), (0.63, 0.75), (0.05, 0.25), (1.0, 1.0), (0.9, 1.0), (0.26, 0.25)]
+)
+@pytest.mark.parametrize("exponent", [-1, 0.4, 3])
+def test_the_nearest_cost_that_there_is_is_found(target: float, reachable: float, exponent: float) -> None:
+    """On steps, wherever they are, and however wrong what was expected is."""
+    cost, asked = steps_at(1.7, 2.0, 2.5)
+    power, found = nearest_power(cost, lambda power: 2.0 ** -(power**exponent), target)
+    assert found == reachable
+    assert cost(power) == found
+    assert len(asked) <= TRIES + 1
+
+
+def test_two_steps_at_almost_the_same_power_are_told_apart() -> None:
+    cost, _ = steps_at(40.0, 40.0 * RESOLUTION**3)
+    assert nearest_power(cost, lambda power: 1 / (1 + power), 2 / 3)[1] == pytest.approx(2 / 3)
+
+
+def test_what_is_near_enough_ends_the_search() -> None:
+    asked: list[float] = []
+
+    def cost(power: float) -> float:
+        asked.append(power)
+        return 0.5**power
+
+    assert nearest_power(cost, lambda power: 0.5**power, 0.3)[1] == pytest.approx(0.3, rel=1e-6)
+    assert len(asked) == 1
+
+
+def test_a_share_of_what_may_be_skipped_costs_what_was_asked_for() -> None:
+    costs, lengths = bert_base([1, 6]), torch.tensor([200.0], dtype=torch.float64)
+    share = costs.even_share(0.5, 200, 60)
+    kept = 60 + 140 * torch.tensor([[share, share**2]])
+    assert float(costs.share(lengths, kept)) == pytest.approx(0.5, abs=1e-6)
+    assert share < costs.even_share(0.5, 200)

@@ -5,13 +5,13 @@ import inspect
 import pytest
 
 from bertpress.recipe import TaskSpec
-from bertpress.tasks import CLASSES, READERS, SETTINGS, SETTINGS_FOR, _loaded
+from bertpress.tasks import CLASSES, READERS, SETTINGS, SETTINGS_FOR, loaded
 from bertpress.tasks.task import Task
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_kind_has_a_task_that_takes_its_settings(kind):
-    task = _loaded(CLASSES[kind])
+    task = loaded(CLASSES[kind])
     assert issubclass(task, Task)
     settings = list(inspect.signature(task).parameters.values())[3]
     assert settings.default is None
@@ -22,7 +22,7 @@ def test_every_kind_has_a_task_that_takes_its_settings(kind):
 
 @pytest.mark.parametrize("kind", SETTINGS_FOR)
 def test_settings_of_data_sets_are_of_their_kind(kind):
-    found = _loaded(SETTINGS_FOR[kind])("files", None)
+    found = loaded(SETTINGS_FOR[kind])("files", None)
     assert isinstance(found, TaskSpec.model_fields[kind].annotation.__args__[0])
 
 
@@ -30,4 +30,4 @@ def test_settings_of_data_sets_are_of_their_kind(kind):
 def test_every_reader_takes_the_fields_that_it_is_given(kind):
     reader, *fields = READERS[kind]
     wanted = [field if field in ("data_dir", "columns", "label") else "settings" for field in fields]
-    assert list(inspect.signature(_loaded(reader)).parameters) == ["name", *wanted]
+    assert list(inspect.signature(loaded(reader)).parameters) == ["name", *wanted]

@@ -11,7 +11,7 @@ from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec
 from bertpress.tasks import load_task
 from bertpress.tasks.data import CLASSES, SCORES, TextData, build_split
-from bertpress.tasks.splits import hold_out, keep_made, limit, make_splits, parse_shares, spread
+from bertpress.tasks.splits import hold_out, keep_made, limit, limited, make_splits, parse_shares, spread
 
 NAMES = ("a", "b", "c")
 UNEVEN = [0] * 150 + [1] * 40 + [2] * 10
@@ -247,3 +247,12 @@ def test_limit_is_a_seeded_subset_in_order():
         limit(splits, {"trian": 5}, seed=1)
     with pytest.raises(RequestError, match="Expected at least 1 row for 'train', got 0: give a positive limit"):
         limit(splits, {"train": 0}, seed=1)
+
+
+def test_remarks_on_rows_that_a_limit_leaves_out_say_so() -> None:
+    splits = {name: Dataset.from_dict({"text": ["a"] * 8}) for name in ("train", "validation")}
+    notes = ("train: 3 of 8 cells of 'text' are empty", "validation: 1 of 8 cells of 'text' are empty", "made of paper")
+    data = TextData("files", splits, ("text",), None, (), "", notes=notes)
+    cut = limited(data, {"train": 5, "validation": 8})
+    assert [len(rows) for rows in cut.splits.values()] == [5, 8]
+    assert cut.notes == ("train (before --limit): 3 of 8 cells of 'text' are empty", *notes[1:])

@@ -12,7 +12,8 @@ from token_tasks import OUTPUTS, label_fields, token_task, write_token_tasks
 
 from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec
-from bertpress.tasks import load_task, task_of_head
+from bertpress.tasks import load_task
+from bertpress.tasks.trained import task_of_head
 
 
 @pytest.fixture(scope="module")

@@ -244,6 +244,12 @@ class TrBert(Method):
         if task is not None and not task.has_labels(task.dev_split):
             raise RequestError(f"trbert chooses checkpoints by labels, but the {task.dev_split} rows have none.")
 
+    def check_rows(self, config: PretrainedConfig, task: Task) -> None:
+        if self.alpha is None and self.share_choices and task.head == "multiple-choice":
+            from bertpress.methods.trbert.steps import check_budget
+
+            check_budget(self, config, task)
+
     def settings(self, layers: list[int]) -> dict[str, object]:
         """What the result's configuration says about token reduction before anything is trained."""
         saved = {"gumbel": "policy", "threshold": "attention"}.get(self.selector, self.selector)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bertpress.budget import change_settings, fit, settings_of, spread
+from bertpress.budget import change_settings, check_least, fit, least_kept, settings_of, spread
 from bertpress.encoders import encoder_of
-from bertpress.encoders.compact import compact
+from bertpress.encoders.compact import compact, compact_config
 from bertpress.errors import RequestError
+from bertpress.evaluation import batches_by_length, logits_of
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.loading import load_tokenizer
 from bertpress.methods.trbert.artefacts import PerRow, stored
@@ -23,7 +24,7 @@ from bertpress.row_costs import RowCosts, even_shares
 from bertpress.teachers import check_vocabulary, find_teacher
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from bertpress.methods.trbert import TrBert
     from bertpress.run import StepRun
@@ -67,13 +68,13 @@ def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepR
 def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> PreTrainedModel:
     """The reduced model before any training: new policies, or shares that cost what is asked for."""
     layers = method.layers_of(encoder_of(model.config).depth(model.config))
-    shared = method.share_choices and task.head == "multiple-choice"
-    settings = {**method.settings(layers), "always_keep": special_ids(method, task), "shared": shared}
+    settings = settings_on(method, task, layers)
     reduced = compact(model, token_reduction=settings)
     if not layers:
         return reduced.eval()
     encoded = task.encoded(task.dev_split)
-    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"]) / len(encoded))
+    always = _options_tokens(reduced, task) if settings["shared"] else 0.0
+    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"]) / len(encoded), always)
     if settings["shares"] is not None:
         change_settings(reduced, shares=even_shares(share, len(layers)).tolist())
     bias = method.policy_init_bias
@@ -81,6 +82,31 @@ def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> P
         bias = 0.0 if method.alpha is not None else float(torch.logit(torch.tensor(share), eps=1e-2))
     draw_policies(reduced, bias, seed)
     return reduced.eval()
+
+
+def settings_on(method: TrBert, task: Task, layers: list[int]) -> dict[str, object]:
+    """What a configuration says about token reduction on a task before anything is trained."""
+    shared = method.share_choices and task.head == "multiple-choice"
+    return {**method.settings(layers), "always_keep": special_ids(method, task), "shared": shared}
+
+
+def _options_tokens(reduced: PreTrainedModel, task: Task) -> float:
+    """Tokens of an input, on average, that are an option's own and so never skipped."""
+    rows = spread(task.encoded(task.dev_split), FITTED_ROWS, task.together)
+    batches = (batch for _, batch in batches_by_length(task, rows, torch.device("cpu")))
+    return float((least_kept(settings_of(reduced), task, batches)[1] - 1).mean())
+
+
+def check_budget(method: TrBert, config: PretrainedConfig, task: Task) -> None:
+    """Refuse a share of the multiply-adds that the options of the development questions exceed by themselves.
+
+    Raises:
+        RequestError: names the smallest share that can be reached.
+    """
+    layers = method.layers_of(encoder_of(config).depth(config))
+    if layers:
+        reduced = compact_config(config, token_reduction=settings_on(method, task, layers))
+        check_least(method.macs, reduced, task, spread(task.encoded(task.dev_split), FITTED_ROWS, task.together))
 
 
 def draw_policies(reduced: PreTrainedModel, bias: float, seed: int) -> None:
@@ -159,8 +185,6 @@ def answers_of(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun)
 
     def answers(rows: list[int]) -> Any:
         chosen = task.encoded("train").select(rows)  # type: ignore[attr-defined]
-        from bertpress.evaluation import logits_of
-
         return [logits[:, None] for logits in logits_of(teacher, task, chosen)]
 
     with run.timed("logits"):

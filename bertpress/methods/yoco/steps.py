@@ -121,7 +121,7 @@ def in_order(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> 
     batches = calibration_batches(task, CALIBRATION, CALIBRATION_BATCH, run.seed, model.device)
     scores = equal_scores(model.config)
     if method.order_by == "importance":
-        run.runtime.say(f"importance of heads and neurons on {min(CALIBRATION, len(task.encoded('train')))} rows")
+        run.runtime.say(f"importance of heads and neurons on {min(CALIBRATION, len(task.encoded('train')))} inputs")
         scores = unit_scores(result, task, batches)
     if method.space.depth_policy == "importance":
         scores = dataclasses.replace(scores, layers=layer_scores(result, task, batches))

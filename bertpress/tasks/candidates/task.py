@@ -17,6 +17,7 @@ from bertpress.tasks.candidates.losses import ABSENT, candidate_distances, candi
 from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.grouping import same_question
 from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
+from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Candidates(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
+        return (*self.data.notes, *self.reader.notes, *map(self._cut, used_splits(self)))
 
     @property
     def markers(self) -> tuple[int, ...]:

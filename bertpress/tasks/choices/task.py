@@ -21,8 +21,9 @@ from bertpress.tasks.choices.losses import choice_distances, choice_losses
 from bertpress.tasks.choices.records import METRIC
 from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.grouping import questions_of
-from bertpress.tasks.heads import keep_settings, name_outputs
+from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
 from bertpress.tasks.metrics import METRICS
+from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class MultipleChoice(Windowed):
     def notes(self) -> tuple[str, ...]:
         most = self.reader.option_length
         counts = {
-            split: self.reader.too_long(rows.select_columns(["question", "options"])[:])
-            for split, rows in self.splits.items()
+            split: self.reader.too_long(self.splits[split].select_columns(["question", "options"])[:])
+            for split in used_splits(self)
         }
         told = (
             f"{split}: {count} questions have more than {most} tokens with one of their options and are cut there"
@@ -238,3 +239,9 @@ def no_options() -> RequestError:
         "into a folder as test.jsonl, a line each with context, question and options, and name it: --task files --kind "
         "choice --data-dir FOLDER --split test."
     )
+
+
+def scores_separately(config: PretrainedConfig) -> bool:
+    """Whether a classifier says of each option by itself whether it is right."""
+    names = tuple(config.id2label[number] for number in sorted(config.id2label))
+    return bool(kept_settings(config, MultipleChoice.kind)) and names == OUTPUTS["separately"]

@@ -26,6 +26,7 @@ from bertpress.tasks.hops.paragraphs import YES_NO, pieces_of
 from bertpress.tasks.hops.records import METRICS
 from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.reading.losses import IGNORED
+from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import OWN_TEXTS, Windowed
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MultiHop(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *self.reader.notes, *map(self._cut, self.splits))
+        return (*self.data.notes, *self.reader.notes, *map(self._cut, used_splits(self)))
 
     @property
     def markers(self) -> tuple[int, ...]:

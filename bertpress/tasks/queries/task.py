@@ -26,6 +26,7 @@ from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.pieces import pieces_of
 from bertpress.tasks.tagging.sentences import spans_in
 from bertpress.tasks.tagging.spans import Span, span_scores
+from bertpress.tasks.used import used_splits
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -54,9 +55,10 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     return EntityReading(data, tokenizer, max_length, options, queries).aligned(config)
 
 
-def has_queries(config: PretrainedConfig) -> bool:
-    """Whether a model's configuration holds the questions that it was trained with."""
-    return bool(kept_settings(config, EntityReading.kind))
+def marks_places(config: PretrainedConfig) -> bool:
+    """Whether the outputs of a token classification head are starts and ends."""
+    names = set(config.id2label.values())
+    return set(LABELS[:2]) <= names <= set(LABELS)
 
 
 class EntityReading(Entities):
@@ -111,7 +113,7 @@ class EntityReading(Entities):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *(note for split in self.splits for note in self._remarks(split)))
+        return (*super().notes, *(note for split in used_splits(self) for note in self._remarks(split)))
 
     def _remarks(self, split: str) -> Iterator[str]:
         if not self.has_labels(split):

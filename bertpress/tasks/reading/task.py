@@ -25,6 +25,7 @@ from bertpress.tasks.reading.losses import IGNORED, span_distances, span_losses
 from bertpress.tasks.reading.metrics import best_threshold, f1_and_match, is_answerable, summary
 from bertpress.tasks.reading.records import METRICS
 from bertpress.tasks.reading.settings import ReadingSettings
+from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import OWN_TEXTS, Windowed
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class SpanReading(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *(note for split in self.splits for note in self._remarks(split)))
+        return (*self.data.notes, *(note for split in used_splits(self) for note in self._remarks(split)))
 
     @property
     def markers(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -25,6 +26,23 @@ class Entities(Windowed):
     primary = "span_f1"
     level: Level | None = None
     """what a word is in texts of one's own; by default each text tells"""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self._counted(), *self.data.notes)
+
+    def _counted(self) -> list[str]:
+        """How many entities each split has, and which types training never sees."""
+        known = {split: rows[TRUTH][:] for split, rows in self.splits.items() if TRUTH in rows.column_names}
+        if not known:
+            return []
+        types = self.data.labels or ()
+        sizes = ", ".join(f"{split} {sum(map(len, kinds))}" for split, kinds in known.items())
+        told = [f"entities of {len(types)} types: {sizes}"]
+        seen = set(itertools.chain.from_iterable(known.get("train", ())))
+        if "train" in known and (missing := [kind for kind in types if kind not in seen]):
+            told.append(f"no training sentence has an entity of the type {', '.join(missing)}")
+        return told
 
     @abstractmethod
     def found(self, condensed: np.ndarray, split: str) -> Iterator[tuple[dict[str, Any], list[Span]]]:

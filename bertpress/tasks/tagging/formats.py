@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -56,7 +55,7 @@ def load_sentences(
 
     Returns:
         `labels` are the types of entities: of a named data set in its order, else in the order of declared tags, else
-        sorted. `notes` say how many entities there are and what had to be mended.
+        sorted. `notes` say what had to be mended.
 
     Raises:
         RequestError: no such data, or something in them that cannot be read; says where.
@@ -73,10 +72,10 @@ def load_sentences(
     )
     notes: list[str] = []
     splits = {split: records_of(part.sentences, split, reading, notes) for split, part in found.items()}
-    counts = {split: Counter(_types(rows[TRUTH])) for split, rows in splits.items() if TRUTH in rows.column_names}
-    if not any(counts.values()):
+    seen = {kind for rows in splits.values() if TRUTH in rows.column_names for kinds in rows[TRUTH] for kind in kinds}
+    if not seen:
         raise RequestError(f"Expected entities in the data of {name}, found none: add tags or spans.")
-    types = task.types if task else _order(found, counts)
+    types = task.types if task else _order(found, seen)
     return TextData(
         name=name,
         splits=splits,
@@ -84,7 +83,7 @@ def load_sentences(
         labels=types,
         metrics=("span_f1", "span_precision", "span_recall"),
         primary="span_f1",
-        notes=(*_remarks(counts, types), *notes),
+        notes=tuple(notes),
         sources=tuple(paths.values()),
         queries=_queries(found, task.spellings if task else {}),
     )
@@ -190,21 +189,7 @@ def _queries(found: Mapping[str, Found], spellings: Mapping[str, str]) -> dict[s
     return {spellings.get(kind, kind): query for part in found.values() for kind, query in part.queries.items()}
 
 
-def _types(column: Iterable[Sequence[str]]) -> Iterable[str]:
-    return (kind for kinds in column for kind in kinds)
-
-
-def _order(found: Mapping[str, Found], counts: Mapping[str, Counter[str]]) -> tuple[str, ...]:
+def _order(found: Mapping[str, Found], seen: Iterable[str]) -> tuple[str, ...]:
     """Types in the order of declared tags, then those that only stand in the sentences, sorted."""
     tags = dict.fromkeys(tag for part in found.values() for tag in part.tags if tag != OUTSIDE)
-    seen = sorted({kind for counter in counts.values() for kind in counter})
-    return tuple(dict.fromkeys((*(tag[2:] for tag in tags), *seen)))
-
-
-def _remarks(counts: Mapping[str, Counter[str]], types: Sequence[str]) -> list[str]:
-    """How many entities each split has, and which types training never sees."""
-    sizes = ", ".join(f"{split} {counter.total()}" for split, counter in counts.items())
-    remarks = [f"entities of {len(types)} types: {sizes}"]
-    if "train" in counts and (missing := [kind for kind in types if not counts["train"][kind]]):
-        remarks.append(f"no training sentence has an entity of the type {', '.join(missing)}")
-    return remarks
+    return tuple(dict.fromkeys((*(tag[2:] for tag in tags), *sorted(seen))))

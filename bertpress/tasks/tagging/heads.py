@@ -65,3 +65,12 @@ def read_head(names: Sequence[str]) -> Tags:
     if found == "BIO" and any(f"B-{kind}" not in names for kind in tags.types):
         return Tags(tuple(names), "IOB1")
     return tags
+
+
+def has_tags(names: Sequence[str]) -> bool:
+    """Whether outputs are named after tags of one scheme."""
+    try:
+        read_head(names)
+    except RequestError:
+        return False
+    return True

@@ -20,13 +20,13 @@ from bertpress.errors import RequestError
 from bertpress.evaluation import logits_of
 from bertpress.losses import soft_cross_entropy
 from bertpress.recipe import make_recipe, read_recipe
-from bertpress.tasks import task_of_head
 from bertpress.tasks.candidates.features import lengths_within
 from bertpress.tasks.candidates.losses import ABSENT, candidate_distances, candidate_losses, candidate_scores
 from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.candidates.task import Candidates
 from bertpress.tasks.data import TextData
 from bertpress.tasks.judging import KINDS
+from bertpress.tasks.trained import task_of_head
 from bertpress.tasks.weighted import WEIGHTED
 
 ROWS: list[dict[str, Any]] = [

@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 from bertpress.errors import RequestError
 from bertpress.evaluation import batches_by_length, logits_of, pieces_of
 from bertpress.losses import soft_cross_entropy
-from bertpress.tasks import task_of_head
 from bertpress.tasks.choices.records import load_choices
 from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.choices.task import MultipleChoice
+from bertpress.tasks.trained import task_of_head
 
 from .fixtures import RAGGED, row, write_race, write_rows
 

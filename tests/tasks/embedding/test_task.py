@@ -21,9 +21,10 @@ from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.importance import scores_of_rows
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.recipe import TaskSpec
-from bertpress.tasks import load_task, task_of_head
+from bertpress.tasks import load_task
 from bertpress.tasks.embedding.layout import Layout, files_of, note_layout
 from bertpress.tasks.embedding.task import Embedding, is_sentence_encoder
+from bertpress.tasks.trained import task_of_head
 
 from .making import PAIR, make_task, write_pairs
 

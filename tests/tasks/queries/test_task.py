@@ -18,7 +18,7 @@ from bertpress.files import content_digest
 from bertpress.losses.prediction import soft_cross_entropy
 from bertpress.tasks.data import TextData
 from bertpress.tasks.queries.settings import QuerySettings
-from bertpress.tasks.queries.task import EntityReading, has_queries, of_head
+from bertpress.tasks.queries.task import EntityReading, marks_places, of_head
 from bertpress.tasks.windows import OWN_TEXTS
 from queries.making import (
     QUERIES,
@@ -219,8 +219,8 @@ def test_a_saved_model_knows_its_questions(tmp_path: Path, nested: bool) -> None
 
 
 def test_a_model_without_questions() -> None:
-    assert has_queries(task_of().configure(make_config()))
-    assert not has_queries(make_config())
+    assert marks_places(task_of().configure(make_config()))
+    assert not marks_places(make_config())
     with pytest.raises(RequestError, match="configuration holds the questions"):
         of_head(make_config(), make_tokenizer(), 32)
 
@@ -273,11 +273,21 @@ def test_notes() -> None:
     long = ("a b c d e f g h", [(0, 8, "PLACE"), (1, 2, "THING")])
     task = task_of([*SENTENCES, long], SENTENCES[2:3], max_length=12)
     assert task.notes == (
+        "entities of 3 types: train 8, validation 0",
         "train: 1 of 5 sentences have no entity",
         "train: 1 of 8 entities stand whole in no window; try a longer --max-length",
         "validation: 1 of 1 sentences have no entity",
     )
     assert task_of().with_texts([("a b",)]).notes == ()
+
+
+def test_what_a_run_does_not_read_is_not_read_for_remarks() -> None:
+    """Encoding a test split for its remarks alone takes as long as predicting it."""
+    splits = {name: split_of(SENTENCES) for name in ("train", "validation", "test")}
+    data = TextData("made", splits, ("text",), TYPES, (), "span_f1")
+    task = EntityReading(data, make_tokenizer(), 32, QuerySettings(), QUERIES)
+    assert [note.partition(":")[0] for note in task.notes] == ["entities of 3 types", "train", "validation"]
+    assert set(task._encoded) == {"train", "validation"}
 
 
 def test_texts_of_the_users_own() -> None:

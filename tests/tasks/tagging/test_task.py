@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import random
 from types import SimpleNamespace
@@ -446,7 +447,20 @@ def test_of_entities_within_entities_the_longest_is_tagged():
     assert "train: 2 of 4 entities overlap a longer one and are left out; mrc can find them" in task.notes
     assert task.score(gold(task), "validation")["span_f1"] == 1.0
     assert task.truths(gold(task), "validation") == [2]
-    assert make().notes == ()
+    assert len(make().notes) == 1
+
+
+def test_remarks_count_the_sentences_that_are_used():
+    """After --limit, that is: what was cut away trains nothing."""
+    data = make().data
+    entities = sum(len(spans) for _, spans in SENTENCES)
+    assert make().notes == (f"entities of {len(TYPES)} types: train {entities}, validation {entities}",)
+    few = {**data.splits, "train": data.splits["train"].select([3])}
+    task = Tagging(dataclasses.replace(data, splits=few), make_tokenizer(), 32)
+    assert task.notes == (
+        f"entities of {len(TYPES)} types: train 1, validation {entities}",
+        "no training sentence has an entity of the type LOC",
+    )
 
 
 def test_agreement_is_the_share_of_words_with_the_same_tag():
