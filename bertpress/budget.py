@@ -18,7 +18,8 @@ from bertpress.row_costs import RowCosts
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 CORRECTIONS, CLOSE = 3, 0.005
 """How often thresholds that miss a budget are fitted again, and how near to it is near enough, as a share of it."""
