@@ -19,8 +19,8 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
 from bertpress.models import is_reduced
-from bertpress.opening import open_model
-from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
+from bertpress.opening import Opening, open_model
+from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_spec
 from bertpress.run import Runtime
 from bertpress.shapes import shape_of
 
@@ -121,10 +121,11 @@ def plan(
     if all(getattr(limits, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
     runtime = runtime or Runtime()
-    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, answers=True)
+    how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
+    loaded, data = open_model(model, task, answers=True, **how)
     if is_export(model) or is_reduced(loaded.config):
         raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    spec = task_spec(task)
     fields = {"model": model, "task": spec, "max_length": max_length, "limit": dict(limit or {})}
     return _advice(Asked({**fields, "head_labels": head_labels}, limits, loaded, data, runtime))
 
