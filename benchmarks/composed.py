@@ -66,7 +66,7 @@ def trained(task: str, runs: Path) -> dict[str, str]:
 def timed(folders: dict[str, str], task: str, rounds: int) -> dict[tuple[str, int], Interval]:
     """(side, batch size) -> how many times as fast as the start, each on its own tokens of the same rows."""
     opened = {
-        name: open_model(folder, f"glue/{task}", 128, None, Runtime(device="cpu", threads=THREADS))
+        name: open_model(folder, f"glue/{task}", runtime=Runtime(device="cpu", threads=THREADS))
         for name, folder in folders.items()
     }
     ratios = {}

@@ -18,9 +18,11 @@ from interleave import mrpc
 from results import Interval, arguments, write_result
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
-from bertpress.methods.yoco.latency_table import LatencyTable
+from bertpress.latency_table import LatencyTable
+from bertpress.layer_timing import build
+from bertpress.methods.yoco.costs import shapes_in
 from bertpress.methods.yoco.options import Options, resolve
-from bertpress.methods.yoco.timing import build, validate
+from bertpress.methods.yoco.validating import validate
 from bertpress.tasks.task import Task
 
 SHAPES = {
@@ -36,7 +38,7 @@ def measured(
     """Seconds that a table took, and the table with its validation."""
     space = resolve(Options(), model.config)
     began = time.perf_counter()
-    table = build(model, task, space, batch_size, TOKENS)
+    table = build(model, task, shapes_in(space), batch_size, TOKENS)
     seconds = time.perf_counter() - began
     return seconds, validate(table, model, task, space, networks, seed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.advising.advice import plan as plan
 from bertpress.checking import broken_bounds as broken_bounds
@@ -17,11 +17,11 @@ from bertpress.export_requests import export as export
 from bertpress.files import check_file
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import Speed, asked_of, open_model, open_texts, prepare, where_both_run
+from bertpress.opening import OpeningAtSpeed, asked_of, open_model, open_texts, prepare, said_to, where_both_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.publishing import push as push
-from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec, task_values
+from bertpress.recipe import Recipe, TaskSpec, task_spec
 from bertpress.run import Runtime
 from bertpress.run_folder import check_run, make_folder
 
@@ -119,25 +119,19 @@ def evaluate(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
     split: str | None = None,
-    *,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
+    **how: Unpack[OpeningAtSpeed],
 ) -> dict[str, dict[str, float]]:
     """Every metric of a model on a split, or on all development splits: split to metric to value, best 1.
 
-    A model that skips tokens runs at the speed of `profile` or `token_threshold`, if one is given.
+    Args:
+        how: see `OpeningAtSpeed`.
     """
     from bertpress.evaluation import logits_of
     from bertpress.tasks.used import hint_unknown
 
-    speed, runtime = Speed(profile, token_threshold), runtime or Runtime()
-    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed, answers=True)
+    loaded, data = open_model(model, task, answers=True, **how)
     splits = [split] if split else data.scored_splits()
-    hint_unknown(data, splits[0], runtime.say)
+    hint_unknown(data, splits[0], said_to(how))
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
 
@@ -146,34 +140,29 @@ def predict(
     task: str | Mapping[str, Any] | TaskSpec,
     split: str | None = None,
     *,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
     out: str | Path | None = None,
     zip_files: bool = False,
     written: Callable[[str], None] = lambda _: None,
+    **how: Unpack[OpeningAtSpeed],
 ) -> list[dict[str, Any]]:
-    """One record per row of a split, with the `row`, its `id` and the answer; the speed as in `evaluate`.
+    """One record per row of a split, with the `row`, its `id` and the answer.
 
     Args:
         split: default test, or validation where there is none.
         out: a folder to write them to: JSON lines, and the files that the task's own tools take.
         zip_files: of GLUE, pack the leaderboard's files too.
         written: told each file, and remarks on it.
+        how: see `OpeningAtSpeed`.
     """
     from bertpress import predictions
     from bertpress.evaluation import logits_of
     from bertpress.tasks import used
 
-    speed, runtime = Speed(profile, token_threshold), runtime or Runtime()
-    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed, answers=True)
-    split = split or used.split_to_predict(data)
+    loaded, data = open_model(model, task, answers=True, **how)
+    say, split = said_to(how), split or used.split_to_predict(data)
     encoded = data.encoded(split)
-    runtime.say(f"predicting {split}: {used.size_of(data, split)}")
-    used.hint_unknown(data, split, runtime.say)
+    say(f"predicting {split}: {used.size_of(data, split)}")
+    used.hint_unknown(data, split, say)
     if out is not None:
         make_folder(Path(out))
     logits = logits_of(loaded, data, encoded)
@@ -188,17 +177,17 @@ def predict(
 def predict_texts(
     model: str,
     texts: Sequence[tuple[str, ...]],
-    *,
-    max_length: int = MAX_LENGTH,
-    runtime: Runtime | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
+    **how: Unpack[OpeningAtSpeed],
 ) -> list[dict[str, Any]]:
-    """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head."""
+    """Predictions for texts of your own, each a tuple of one or two; label names are those of the model's head.
+
+    Args:
+        how: see `OpeningAtSpeed`; `limit` and `head_labels` describe tasks and are refused.
+    """
     from bertpress import predictions
     from bertpress.evaluation import logits_of
 
-    loaded, sample = open_texts(model, texts, max_length, runtime or Runtime(), Speed(profile, token_threshold))
+    loaded, sample = open_texts(model, texts, **how)
     return predictions.answered(sample.task, logits_of(loaded, sample.task, sample.encoded), sample.split)
 
 
@@ -208,29 +197,25 @@ def measure(
     task: str | Mapping[str, Any] | TaskSpec,
     *,
     batch_size: int = 32,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
     seconds: float = 6.0,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
+    **how: Unpack[OpeningAtSpeed],
 ) -> list[dict[str, Any]]:
     """Latency at batch 1 and at `batch_size` on the task's own lengths, interleaved with `against`, with intervals.
 
-    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself. The speed
-    as in `evaluate`; `against` runs at its own.
+    Of a model that skips tokens, also the speed-ups by multiply-adds: against `against`, or against itself.
+
+    Args:
+        how: see `OpeningAtSpeed`; `against` runs at its own speed.
     """
     from bertpress.measuring import timed
 
-    runtime = runtime or Runtime()
-    speed = Speed(profile, token_threshold)
-    runtime = where_both_run(runtime, model, against)
+    runtime = how["runtime"] = where_both_run(how.get("runtime") or Runtime(), model, against)
     spec = asked_of(model, task, runtime)
-    loaded, data = open_model(model, spec, max_length, limit, runtime, head_labels, speed)
+    loaded, data = open_model(model, spec, **how)
     if against is None:
         return timed(loaded, None, data, batch_size, seconds)
-    other, before = open_model(against, spec, max_length, limit, runtime, head_labels)
+    own_speed: OpeningAtSpeed = {**how, "profile": None, "token_threshold": None}
+    other, before = open_model(against, spec, **own_speed)
     return timed(loaded, other, data, batch_size, seconds, before)
 
 
@@ -268,7 +253,7 @@ def augment(
     runtime = runtime or Runtime()
     prepare(runtime)
     processes.join(runtime.device)
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
+    spec = task_spec(task)
     job = open_job(spec, model, settings or Augmentation(), limit, runtime)
     if dry_run:
         return estimating.estimate(job)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
+from pydantic import Field
 
+from bertpress.amounts import Count
 from bertpress.config import Config
 from bertpress.errors import RequestError
-from bertpress.methods.yoco.budget import Amount, parse_amount
 from bertpress.values import number
 
 if TYPE_CHECKING:
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-9
 """A bound that is met exactly is met, although 0.8 - 0.795 is a little more than 0.005"""
-
-
-def _count(value: Any) -> Amount:
-    try:
-        return parse_amount(value, "count")
-    except ValueError:
-        raise ValueError("expected a number such as 15M or 400k, or a share of the other model's such as 40%") from None
-
-
-Count = Annotated[InstanceOf[Amount], BeforeValidator(_count), PlainSerializer(Amount.plain)]
 
 
 class Bounds(Config):

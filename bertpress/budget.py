@@ -22,7 +22,8 @@ from bertpress.row_costs import RowCosts
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 CORRECTIONS, CLOSE = 3, 0.005
 """How often what was missed corrects the power of the next try, and how near to a budget is near enough, as a share."""

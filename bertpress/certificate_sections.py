@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertpress.calibration import BINS
@@ -24,11 +24,11 @@ READING = (
 )
 
 
-def reading(certificate: Certificate) -> str:
-    """What a difference of a slice reads as; nothing where there is no verdict."""
-    if certificate["differs"] is None:
+def reading(test: Mapping[str, Any]) -> str:
+    """What a paired test reads as; `differs` is None where there is no verdict."""
+    if test["differs"] is None:
         return "too few rows"
-    return "no difference shown" if not certificate["differs"] else "gain" if certificate["difference"] > 0 else "loss"
+    return "no difference shown" if not test["differs"] else "gain" if test["difference"] > 0 else "loss"
 
 
 def finding(certificate: Certificate) -> list[str]:

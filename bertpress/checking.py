@@ -18,8 +18,9 @@ from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.files import check_file, write_text
 from bertpress.junit import junit as junit_xml
+from bertpress.opening import Opening, asked_of, open_model, where_both_run
 from bertpress.pairing import BASELINE, of_export
-from bertpress.recipe import MAX_LENGTH, TaskSpec, task_values
+from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
 from bertpress.recorded import planned_folders, read_mapping, read_result, results_of, row_of, task_words
 from bertpress.rendering import certificate_html, certificate_markdown
 from bertpress.run import Runtime
@@ -115,13 +116,14 @@ def check(
         raise RequestError(
             "Predictions of runs are compared as they are; name the task with --task, or leave out --limit."
         )
-    spec = task if isinstance(task, TaskSpec) or task is None else build(TaskSpec, task_values(task), where="task")
+    spec = None if task is None else task_spec(task)
     runtime = runtime or Runtime()
     try:
         if spec is None:
             found = _of_runs(side_of(result), side_of(against), limits, runtime)
         else:
-            found = _scored_now(result, against, limits, spec, runtime, max_length, limit, head_labels)
+            how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
+            found = _scored_now(result, against, limits, spec, how)
     except NotComparable as reason:
         remedy = "" if spec else "; name the task with --task to score both on it now"
         raise RequestError(f"{result} and {against} cannot be compared: {reason}{remedy}.") from None
@@ -232,36 +234,27 @@ def _turns(latency: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[dict[str, Any]]:
     """Latency of one result, in turns with the other, on the rows of its own recipe."""
     from bertpress.measuring import timed
-    from bertpress.opening import open_model, where_both_run
 
     runtime = where_both_run(runtime, ours.model, theirs.model)
-    task = build(TaskSpec, task_values(ours.recipe.get("task") or ""), where="task")
+    task = task_spec(ours.recipe.get("task") or "")
     length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
     (loaded, data), (other, others_data) = (
-        open_model(side.model, task, length, limit, runtime, side.head_labels) for side in (ours, theirs)
+        open_model(side.model, task, max_length=length, limit=limit, runtime=runtime, head_labels=side.head_labels)
+        for side in (ours, theirs)
     )
     return timed(loaded, other, data, batch_size, seconds=6, before=others_data)
 
 
-def _scored_now(
-    result: str,
-    against: str,
-    bounds: Bounds,
-    task: TaskSpec,
-    runtime: Runtime,
-    max_length: int,
-    limit: Mapping[str, int] | None,
-    head_labels: tuple[str, ...] | None,
-) -> Certificate:
+def _scored_now(result: str, against: str, bounds: Bounds, task: TaskSpec, how: Opening) -> Certificate:
     from bertpress.measuring import measured
-    from bertpress.opening import asked_of, open_model, where_both_run
     from bertpress.tasks.used import hint_unknown
 
-    runtime = where_both_run(runtime, result, against)
+    runtime = where_both_run(how.get("runtime") or Runtime(), result, against)
+    how = {**how, "runtime": runtime}
     task, answers = asked_of(result, task, runtime), bounds.max_drop is not None
-    other, others_task = open_model(against, task, max_length, limit, runtime, head_labels, answers=answers)
-    own, own_task = open_model(result, task, max_length, limit, runtime, head_labels, answers=answers)
+    other, others_task = open_model(against, task, answers=answers, **how)
+    own, own_task = open_model(result, task, answers=answers, **how)
     hint_unknown(own_task, own_task.dev_split, runtime.say)
     with tempfile.TemporaryDirectory() as folder:
 

@@ -106,7 +106,7 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
     kind, labels = result.get("kind"), result.get("labels")
     if not isinstance(kind, str) or kind not in KINDS:
         raise NotComparable(f"{place.name}/result.json names no kind of task that has such a test")
-    names = tuple(map(words, labels)) if kind == "classification" and isinstance(labels, list) else ()
+    names = class_names(kind, labels)
     # A split's name comes from a file: it must not lead out of the folder.
     if split is None or not re.fullmatch(r"[\w-][\w.-]{0,99}", split):
         raise NotComparable("no split was scored")
@@ -121,6 +121,11 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
     fitting = {name: part for name, part in parts.items() if part.shape == (len(row_labels), 1 + outputs)}
     first = 1 if positive is None else int(positive)
     return Predictions(file, kind, names, first, row_labels, logits, lengths, fitting)
+
+
+def class_names(kind: str, labels: Any) -> tuple[str, ...]:
+    """Names of the classes of a kind of task, in the order of its outputs; of kinds without classes none."""
+    return tuple(map(words, labels)) if kind == "classification" and isinstance(labels, list | tuple) else ()
 
 
 def _columns(file: Path) -> tuple[Array, Array, Array | None, dict[str, Array]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,15 +85,8 @@ def chart(name: str, points: Points) -> Chart:
     """The chart of one series of at least one point."""
     title, best, best_word, scale = SERIES[name]
     points = [[float(step), scale * float(value)] for step, value in points]
-    (x_low, x_high), (y_low, y_high) = (span([point[axis] for point in points]) for axis in (0, 1))
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        across, up = (step - x_low) / (x_high - x_low), (value - y_low) / (y_high - y_low)
-        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1), round(
-            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1
-        )
-
-    path = " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(place(*p) for p in points))
+    (x_low, x_high), (y_low, y_high) = (span(values) for values in map(list, zip(*points, strict=True)))
+    across, up = axis(x_low, x_high, LEFT, WIDTH - RIGHT), axis(y_low, y_high, HEIGHT - BOTTOM, TOP)
     named = [("first", points[0]), ("last", points[-1])]
     dots = [points[-1]]
     if best is not None:
@@ -104,10 +98,10 @@ def chart(name: str, points: Points) -> Chart:
         f"{title} by step: " + ", ".join(f"{word} {value:.3g} at step {step:g}" for word, (step, value) in named),
         WIDTH,
         HEIGHT,
-        path,
-        [place(*dot) for dot in dots],
-        [(place(tick, y_low)[0], f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
-        [(place(x_low, tick)[1], f"{tick:.4g}") for tick in ticks(y_low, y_high)],
+        path_of([(across(step), up(value)) for step, value in points]),
+        [(across(step), up(value)) for step, value in dots],
+        [(across(tick), f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
+        [(up(tick), f"{tick:.4g}") for tick in ticks(y_low, y_high)],
     )
 
 
@@ -118,6 +112,16 @@ def span(values: list[float]) -> tuple[float, float]:
         return low, high
     room = abs(low) / 2 or 0.5
     return low - room, high + room
+
+
+def axis(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """From values to places: `low` at `start`, `high` at `end`."""
+    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
+
+
+def path_of(places: Iterable[tuple[float, float]]) -> str:
+    """A line through places, in the language of SVG."""
+    return " ".join(f"{'L' if number else 'M'}{x:g} {y:g}" for number, (x, y) in enumerate(places))
 
 
 def phases(folder: Path, order: list[Any], metric: str | None) -> dict[str, dict[str, Points]]:

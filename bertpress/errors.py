@@ -25,6 +25,11 @@ def nearest(name: str, known: list[str]) -> str:
     return similar(name, known) or f" (known: {', '.join(known)})"
 
 
+def no_file(path: Path) -> RequestError:
+    """The error for a file that does not exist."""
+    return RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
+
+
 def beside(path: Path, folders_only: bool = False) -> str:
     """What `similar` says of the names in the folder where `path` should be."""
     there = list(path.absolute().parent.iterdir()) if path.absolute().parent.is_dir() else []

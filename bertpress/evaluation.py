@@ -15,7 +15,8 @@ from bertpress.length_batches import gathered, longest_of_group
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 
 def pieces_of(lengths: np.ndarray, size: int, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:

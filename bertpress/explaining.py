@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import RequestError
 from bertpress.files import write_text
-from bertpress.opening import Sample, Speed, open_sample
-from bertpress.recipe import MAX_LENGTH, TaskSpec
-from bertpress.run import Runtime
+from bertpress.opening import OpeningAtSpeed, Sample, open_sample
+from bertpress.recipe import TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +56,7 @@ def explain(
     split: str | None = None,
     out: str | Path | None = None,
     trace: str | Path | None = None,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
-    profile: str | None = None,
-    token_threshold: float | Sequence[float] | None = None,
+    **how: Unpack[OpeningAtSpeed],
 ) -> Explanation:
     """Trace the tokens of texts through a model that skips some of them.
 
@@ -73,17 +67,14 @@ def explain(
         split: of the task; default that for development.
         out: a page of HTML to write.
         trace: a file of JSON lines to write, a line for each row.
-        limit: largest number of rows of a split.
-        profile: thresholds or shares that the model holds under this name.
-        token_threshold: one for all decisions, or one for each.
+        how: see `OpeningAtSpeed`.
 
     Raises:
         RequestError: the request was wrong; nothing was written.
     """
     from bertpress import trace_page
 
-    speed = Speed(profile, token_threshold)
-    loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels, speed)
+    loaded, sample = open_sample(model, task, texts, split, **how)
     settings = loaded.base_model.settings
     rows = _traced(loaded, sample)
     explanation = Explanation(
@@ -228,7 +219,7 @@ def _record_numbers(sample: Sample) -> list[int]:
 
 def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], Record]:
     """Gives the tokens of a row and the texts that they spell, one between any two special tokens."""
-    from bertpress.tasks.masked_lm import continuing
+    from bertpress.tasks.hiding import continuing
 
     continues = continuing(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}

@@ -16,13 +16,8 @@ from bertpress.errors import RequestError
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one step; the folder is created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def check_file(path: Path | None, flag: str = "--out") -> None:

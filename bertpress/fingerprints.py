@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from bertpress.tasks.task import Rows
+    from bertpress.tasks.rows import Rows
 
 CHUNK = 1024
 """Rows that are read at a time."""

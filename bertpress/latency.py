@@ -147,14 +147,14 @@ def _time_round(
 
 
 def _time_pass(model: nn.Module, batch: Batch, device: torch.device, forward: Forward) -> float:
-    _synchronize(device)
+    synchronize(device)
     started = time.perf_counter()
     forward(model, batch)
-    _synchronize(device)
+    synchronize(device)
     return time.perf_counter() - started
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for an accelerator, which runs behind Python; a CPU does not."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

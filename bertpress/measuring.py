@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bertpress.recipe import Recipe
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 OWN = "start."
 """What the names of tensors begin with that the start model alone reads."""

@@ -6,7 +6,6 @@ checkpoints come from the Trainer without a subclass per method.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Tensor]
 
 
-class Objective(nn.Module, ABC):
+class Objective(nn.Module):
     """A batch in, ``{"loss", "logits"}`` out; the logits (as the task condenses them) in eval mode only.
 
     The engine sets `step` (finished optimizer steps), `total_steps` and `micro_batch` before each forward pass. Losses
@@ -36,6 +35,8 @@ class Objective(nn.Module, ABC):
     accepts_loss_kwargs = False  # The Trainer then divides the loss by the accumulation steps; models do not.
     unused_parameters = False
     """True if a step may leave a trainable parameter without gradient."""
+    model: PreTrainedModel
+    """the deployable one"""
 
     def __init__(self, task: Task, teacher: nn.Module | None = None) -> None:
         super().__init__()
@@ -47,13 +48,9 @@ class Objective(nn.Module, ABC):
         # Its gradient is always 0: a step that trains nothing still has a graph, and moves nothing.
         self.anchor = nn.Parameter(torch.zeros(()))
 
-    @abstractmethod
-    def deployed(self) -> PreTrainedModel:
-        """The model whose forward pass this objective runs."""
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """Loss of the task, shape (), and in eval mode what the task condenses the deployed model's outputs to."""
-        outputs = self.task.forward(self.deployed(), batch)
+        outputs = self.task.forward(self.model, batch)
         result = {} if self.training else {"logits": self.task.condense(outputs, batch)}
         if "labels" in batch:
             result["loss"] = self.task.example_losses(outputs, batch).mean() + 0.0 * self.anchor
@@ -84,7 +81,7 @@ class Objective(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        choose_attention(self.deployed(), training=mode)
+        choose_attention(self.model, training=mode)
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -140,9 +137,6 @@ class Supervised(Objective):
     def __init__(self, model: PreTrainedModel, task: Task) -> None:
         super().__init__(task)
         self.model = model
-
-    def deployed(self) -> PreTrainedModel:
-        return self.model
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from bertpress.config import build
 from bertpress.errors import RequestError
-from bertpress.recipe import TaskSpec, task_values
+from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
 from bertpress.run import Runtime, check_device, default_device
 from bertpress.tasks.task import OWN_TEXTS
 from bertpress.tasks.used import hint_unknown, size_of
@@ -17,7 +16,30 @@ from bertpress.tasks.used import hint_unknown, size_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
+
+
+class Opening(TypedDict, total=False):
+    """How a finished model is opened to be looked at; what is left out has its default."""
+
+    max_length: int
+    """longest input in tokens; default 128"""
+    limit: Mapping[str, int] | None
+    """largest number of rows of a split; default all"""
+    runtime: Runtime | None
+    """device, threads, progress"""
+    head_labels: tuple[str, ...] | None
+    """label names in the order of the model's head, where its configuration does not tell"""
+
+
+class OpeningAtSpeed(Opening, total=False):
+    """The same of a model that may skip tokens, at one of its speeds; default its own."""
+
+    profile: str | None
+    """thresholds or shares that the model's configuration holds under this name"""
+    token_threshold: float | Sequence[float] | None
+    """one for all decisions, or one for each"""
 
 
 @dataclass(frozen=True)
@@ -25,12 +47,28 @@ class Speed:
     """Which of the speeds of a model with token reduction is wanted; by default its own."""
 
     profile: str | None = None
-    """thresholds or shares that the model's configuration holds under this name"""
     token_threshold: float | Sequence[float] | None = None
-    """one for all decisions, or one for each"""
 
 
 OWN = Speed()
+
+
+def settled(how: OpeningAtSpeed) -> tuple[Runtime, Speed, int]:
+    """How it is run, the speed and the longest input that were asked for, or their defaults.
+
+    Raises:
+        TypeError: something else was asked for.
+    """
+    if strange := sorted(how.keys() - OpeningAtSpeed.__optional_keys__):
+        known = ", ".join(sorted(OpeningAtSpeed.__optional_keys__))
+        raise TypeError(f"got the unknown {', '.join(strange)}; a model is opened by {known}")
+    speed = Speed(how.get("profile"), how.get("token_threshold"))
+    return how.get("runtime") or Runtime(), speed, how.get("max_length", MAX_LENGTH)
+
+
+def said_to(how: OpeningAtSpeed) -> Callable[[str], None]:
+    """Who is told remarks."""
+    return settled(how)[0].say
 
 
 @dataclass(frozen=True)
@@ -70,28 +108,25 @@ class Sample:
 def open_model(
     model: str,
     task: str | Mapping[str, Any] | TaskSpec,
-    max_length: int,
-    limit: Mapping[str, int] | None,
-    runtime: Runtime,
-    head_labels: tuple[str, ...] | None = None,
-    speed: Speed = OWN,
     answers: bool = False,
+    **how: Unpack[OpeningAtSpeed],
 ) -> tuple[PreTrainedModel, Task]:
     """A model with a trained head, and the task in its order of labels; `answers` refuses a task that asks nothing."""
     from bertpress.encoders import check_length, encoder_of
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.tasks import load_task
 
+    runtime, speed, max_length = settled(how)
     prepare(runtime)
     if speed != OWN:
         require_reduction(model, runtime)
     config = load_config(model, runtime.trust_remote_code)
     check_length(max_length, encoder_of(config).positions(config))
     spec = asked_of(model, task, runtime)
-    data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, limit)
+    data = load_task(spec, load_tokenizer(model, runtime.trust_remote_code), max_length, how.get("limit"))
     if answers and not data.asks:
         raise RequestError("Text of kind encoder asks nothing, so there is nothing to score or predict; use masked-lm.")
-    return _load(model, data, runtime, speed, head_labels)
+    return _load(model, data, runtime, speed, how.get("head_labels"))
 
 
 def asked_of(model: str, task: str | Mapping[str, Any] | TaskSpec, runtime: Runtime) -> TaskSpec:
@@ -103,8 +138,7 @@ def asked_of(model: str, task: str | Mapping[str, Any] | TaskSpec, runtime: Runt
     from bertpress.loading import load_config
     from bertpress.tasks.trained import of_its_kind
 
-    spec = task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
-    return of_its_kind(spec, load_config(model, runtime.trust_remote_code), model)
+    return of_its_kind(task_spec(task), load_config(model, runtime.trust_remote_code), model)
 
 
 def where_both_run(runtime: Runtime, *models: str | None) -> Runtime:
@@ -122,7 +156,7 @@ def where_both_run(runtime: Runtime, *models: str | None) -> Runtime:
 
 
 def open_texts(
-    model: str, texts: Sequence[tuple[str, ...]], max_length: int, runtime: Runtime, speed: Speed = OWN
+    model: str, texts: Sequence[tuple[str, ...]], **how: Unpack[OpeningAtSpeed]
 ) -> tuple[PreTrainedModel, Sample]:
     """A model and texts of your own, each a tuple of one or two; label names are those of the model's head.
 
@@ -133,8 +167,11 @@ def open_texts(
     from bertpress.loading import load_config, load_tokenizer
     from bertpress.tasks.trained import task_of_head
 
+    if how.get("limit") or how.get("head_labels"):
+        raise _of_tasks()
     if len({len(parts) for parts in texts}) != 1:
         raise RequestError("Give at least one text, and each with a second one, or none.")
+    runtime, speed, max_length = settled(how)
     prepare(runtime)
     if speed != OWN:
         require_reduction(model, runtime)
@@ -154,30 +191,28 @@ def open_sample(
     task: str | Mapping[str, Any] | TaskSpec | None,
     texts: Sequence[tuple[str, ...]] | None,
     split: str | None,
-    max_length: int,
-    limit: Mapping[str, int] | None,
-    runtime: Runtime,
-    head_labels: tuple[str, ...] | None = None,
-    speed: Speed = OWN,
+    **how: Unpack[OpeningAtSpeed],
 ) -> tuple[PreTrainedModel, Sample]:
     """A model that skips tokens, and either texts of your own or a split of a task, by default that for development.
 
     Raises:
         RequestError: both or neither, or a model that skips none.
     """
-    require_reduction(model, runtime)
+    require_reduction(model, how.get("runtime") or Runtime())
     if (task is None) == (texts is None):
         raise RequestError("Give either a task (--task) or texts of your own (--text or --input).")
     if task is None:
-        if split is not None or limit or head_labels:
-            raise RequestError(
-                "--split, --limit and --head-labels describe a task; leave them out with your own texts."
-            )
-        return open_texts(model, texts or (), max_length, runtime, speed)
-    loaded, data = open_model(model, task, max_length, limit, runtime, head_labels, speed)
+        if split is not None:
+            raise _of_tasks()
+        return open_texts(model, texts or (), **how)
+    loaded, data = open_model(model, task, **how)
     split = split or data.dev_split
-    hint_unknown(data, split, runtime.say)
+    hint_unknown(data, split, said_to(how))
     return loaded, Sample(data, split)
+
+
+def _of_tasks() -> RequestError:
+    return RequestError("--split, --limit and --head-labels describe a task; leave them out with your own texts.")
 
 
 def prepare(runtime: Runtime) -> None:

@@ -108,6 +108,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
     """Measured seconds of a layer forward of one example of middling length; two training steps after one warm-up."""
     from bertpress.kernels import fastest_kernels
+    from bertpress.latency import synchronize
     from bertpress.objective import choose_attention
 
     rows = task.encoded("train")
@@ -116,23 +117,15 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     choose_attention(model.train(), training=True)
     times = []
     for _ in range(3):
-        _wait(model)
+        synchronize(model.device)
         began = time.perf_counter()
         with fastest_kernels(model.device):
             outputs = task.forward(model, batch)
             (outputs.logits if task.asks else outputs.last_hidden_state).float().square().mean().backward()
-        _wait(model)
+        synchronize(model.device)
         times.append(time.perf_counter() - began)
     model.zero_grad(set_to_none=True)
     return min(times[1:]) / (3 * encoder_of(model.config).depth(model.config) * len(middle))
-
-
-def _wait(model: PreTrainedModel) -> None:
-    """Until the device has done what it was told."""
-    import torch
-
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def rows(

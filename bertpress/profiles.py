@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.files import new_folder, write_json
-from bertpress.opening import Sample, open_sample
-from bertpress.recipe import MAX_LENGTH, TaskSpec
-from bertpress.run import Runtime
+from bertpress.opening import Opening, Sample, open_sample
+from bertpress.recipe import TaskSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,10 +58,7 @@ def calibrate(
     texts: Sequence[tuple[str, ...]] | None = None,
     split: str | None = None,
     out: str | Path | None = None,
-    max_length: int = MAX_LENGTH,
-    limit: Mapping[str, int] | None = None,
-    runtime: Runtime | None = None,
-    head_labels: tuple[str, ...] | None = None,
+    **how: Unpack[Opening],
 ) -> dict[str, Any]:
     """Find the thresholds at which a model that skips tokens costs the wanted share, and store them under a name.
 
@@ -81,7 +77,7 @@ def calibrate(
         texts: texts of your own, each a tuple of one or two.
         split: of the task; default that for development.
         out: a new folder for a copy of the model, which gets the profile in its place.
-        limit: largest number of rows of a split.
+        how: see `Opening`.
 
     Raises:
         RequestError: the request was wrong; nothing was written.
@@ -93,7 +89,7 @@ def calibrate(
     if not profile.strip():
         raise RequestError("Name the profile with --profile, such as 3x.")
     folder = _folder_for(model, None if out is None else Path(out))
-    loaded, sample = open_sample(model, task, texts, split, max_length, limit, runtime or Runtime(), head_labels)
+    loaded, sample = open_sample(model, task, texts, split, **how)
     timing = None
     if measured:
         found, timing = _timed_to(loaded, sample, 1 / wanted, batch_size)

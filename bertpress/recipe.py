@@ -18,6 +18,7 @@ from bertpress.errors import RequestError, nearest
 from bertpress.exports import EXPORTS, OnnxExport
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
+from bertpress.tasks import KINDS
 from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.embedding.settings import EmbeddingSettings
@@ -40,21 +41,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-Kind = Literal[
-    "classification",
-    "regression",
-    "masked-lm",
-    "encoder",
-    "tagging",
-    "mrc",
-    "qa",
-    "multihop",
-    "candidates",
-    "choice",
-    "embedding",
-]
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
+
+
+def _kind(name: str) -> str:
+    known = [*KINDS["files"], *KINDS["text"]]
+    if name not in known:
+        raise ValueError(f"unknown kind '{name}'{nearest(name, known)}")
+    return name
 
 
 def _shares(text: str) -> str:
@@ -75,7 +70,7 @@ class TaskSpec(Config):
     choice context, question and options"""
     label: str | None = None
     """label column of your own data; default label, of tagging ner_tags, of qa answers, of choice answer"""
-    kind: Kind | None = None
+    kind: Annotated[str, AfterValidator(_kind)] | None = None
     """files: classification, regression (default where labels have decimals), tagging, mrc (entities by reading
     comprehension), qa (answers that are spans of a text), multihop (answers from several paragraphs, with the
     sentences that say them), candidates (which of several answers documents speak for), choice (one of several options)
@@ -114,6 +109,15 @@ def task_values(value: Any) -> Any:
         if isinstance(value, Mapping) and name in value:
             return {"name": name, "data_dir": value[name], **{k: v for k, v in value.items() if k != name}}
     return value
+
+
+def task_spec(task: Any) -> TaskSpec:
+    """A task of its name, of a mapping that says where the data are, or as it is.
+
+    Raises:
+        RequestError: names the wrong field.
+    """
+    return task if isinstance(task, TaskSpec) else build(TaskSpec, task_values(task), where="task")
 
 
 def _task_to(value: TaskSpec) -> Any:

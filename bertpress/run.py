@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
-from bertpress.files import new_folder, write_json, write_text
+from bertpress.files import new_file, new_folder, write_json, write_text
 from bertpress.methods.method import Training
 from bertpress.processes import is_first_process, local_rank, world_size
 
@@ -182,11 +182,8 @@ def save_predictions(folder: Path, split: str, task: Task, logits: np.ndarray) -
         if fields:
             columns[name] = pyarrow.StructArray.from_arrays(list(fields.values()), list(fields))
     table = pyarrow.table(columns)
-    target = folder / "predictions" / f"{split}.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    parquet.write_table(table, temporary)
-    temporary.replace(target)
+    with new_file(folder / "predictions" / f"{split}.parquet") as temporary:
+        parquet.write_table(table, temporary)
 
 
 def default_device() -> str:

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bertpress.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, span, ticks
-from bertpress.search_figures import Front, Mark, axis, roomy
+from bertpress.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, axis, path_of, span, ticks
+from bertpress.search_figures import Front, Mark, roomy
 from bertpress.tables import Section
 from bertpress.values import number, shown, words
 
@@ -187,7 +187,7 @@ def _front(group: Group, cost: str) -> Front | None:
         HEIGHT,
         name,
         marks,
-        " ".join(f"{'L' if number else 'M'}{mark.x:g} {mark.y:g}" for number, mark in enumerate(line)),
+        path_of((mark.x, mark.y) for mark in line),
         None,
         [(across(tick), f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
         [(up(tick), f"{tick:.4g}") for tick in ticks(y_low, y_high, 6)],

@@ -6,10 +6,9 @@ Units are those of a drawing's view box; y grows downwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bertpress.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, span, ticks
+from bertpress.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, axis, path_of, span, ticks
 from bertpress.values import shown
 
 AXES = {
@@ -131,7 +130,7 @@ def _front(search: dict[str, Any], cost: str) -> Front | None:
         HEIGHT,
         name,
         marks,
-        " ".join(f"{'L' if place else 'M'}{mark.x:g} {mark.y:g}" for place, mark in enumerate(marks)),
+        path_of((mark.x, mark.y) for mark in marks),
         across(min(budgets)) if budgets else None,
         [(across(tick), f"{tick:g}") for tick in ticks(x_low, x_high, 6)],
         [(up(tick), f"{tick:.4g}") for tick in ticks(y_low, y_high, 6)],
@@ -159,11 +158,6 @@ def roomy(low: float, high: float, share: float) -> tuple[float, float]:
     """A little more on both sides, so that nothing is drawn on the edge."""
     room = share * (high - low)
     return low - room, high + room
-
-
-def axis(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """From values to places: `low` at `start`, `high` at `end`."""
-    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
 
 def heats(search: dict[str, Any]) -> list[Heat]:

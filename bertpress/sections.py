@@ -82,9 +82,8 @@ def _verdict(test: dict[str, Any]) -> str:
 
 
 def _significance(test: dict[str, Any]) -> str:
-    if not test["differs"]:
-        return "no difference shown"
-    return "a significant gain" if test["difference"] > 0 else "a significant loss"
+    reads = certificate_sections.reading(test)
+    return f"a significant {reads}" if test["differs"] else reads
 
 
 def _speed(row: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bertpress.curves import span, ticks
+from bertpress.curves import axis, span, ticks
 from bertpress.pairing import of_export
 from bertpress.tables import Section
 from bertpress.values import cut, number, shown, shown_interval, shown_points, words
@@ -133,7 +133,7 @@ def _score(report: dict[str, Any], found: list[dict[str, Any]]) -> Waterfall:
     ends = [before + 100 * stage["step"][end] for stage, before in pairs if stage["step"] for end in ("low", "high")]
     low, high = span([*scores, *ends])
     room = 0.05 * (high - low)
-    across = _axis(low - room, high + room)
+    across = axis(low - room, high + room, LEFT, WIDTH - RIGHT)
     bars = [Bar(TOP, _name(known[0]), f"{scores[0]:.1f}", None, None, None, across(scores[0]))]
     for place, ((stage, before), score) in enumerate(zip(pairs, scores[1:], strict=True), start=1):
         test = stage["step"]
@@ -152,7 +152,7 @@ def _cost(name: str, found: list[dict[str, Any]]) -> Waterfall:
     known = [stage for stage in found if stage[name] is not None]
     shares = [100 * stage[name] for stage in known]
     high = max(100.0, *shares)
-    across = _axis(0, high)
+    across = axis(0, high, LEFT, WIDTH - RIGHT)
     bars = []
     for place, (stage, share) in enumerate(zip(known, shares, strict=True)):
         before = 100 * (_before(found, stage, name) or stage[name])
@@ -171,11 +171,7 @@ def _name(stage: dict[str, Any]) -> str:
     return cut(words(stage["name"]), MOST_LETTERS)
 
 
-def _axis(low: float, high: float) -> Any:
-    return lambda value: round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT), 1)
-
-
 def _sheet(title: str, description: str, bars: list[Bar], low: float, high: float) -> Waterfall:
-    across = _axis(low, high)
+    across = axis(low, high, LEFT, WIDTH - RIGHT)
     marks = [(across(tick), f"{tick:g}") for tick in ticks(low, high, 6)]
     return Waterfall(title, description, WIDTH, TOP + ROW * len(bars) + BOTTOM, bars, marks)

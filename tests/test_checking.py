@@ -72,7 +72,7 @@ def test_a_bound_in_a_line() -> None:
         ({}, "nothing to check"),
         ({"confident": True, "max_macs": "1G"}, "give max_drop"),
         ({"min_speedup": 0}, "min_speedup"),
-        ({"max_parameters": "many"}, "a share of the other model's such as 40%"),
+        ({"max_parameters": "many"}, "expected a number such as 15M.* or a share such as 40%"),
         ({"max_dorp": 1}, "max_drop"),
     ],
 )

@@ -12,7 +12,7 @@ from transformers import BertConfig
 
 from bertpress.methods.yoco import Search, Yoco
 from bertpress.methods.yoco.budget import Budget
-from bertpress.methods.yoco.costs import limits
+from bertpress.methods.yoco.limits import limits
 from bertpress.methods.yoco.opening import check_lengths, phases
 from bertpress.methods.yoco.options import Options, resolve
 from bertpress.recipe import make_recipe, override, read_recipe

@@ -167,7 +167,7 @@ def test_what_a_training_leaves(text_data: Callable[..., Any], tokenizer: Any, t
     assert scores[best] == max(scores.values())
     from bertpress.evaluation import logits_of
 
-    kept = task.score(logits_of(objective.deployed(), task, task.encoded("validation")), "validation")["accuracy"]
+    kept = task.score(logits_of(objective.model, task, task.encoded("validation")), "validation")["accuracy"]
     assert kept == pytest.approx(scores[best])
 
     def never(*_: Any) -> None:

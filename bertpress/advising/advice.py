@@ -19,7 +19,7 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
 from bertpress.models import is_reduced
-from bertpress.opening import asked_of, open_model
+from bertpress.opening import Opening, asked_of, open_model
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec
 from bertpress.run import Runtime
 from bertpress.shapes import shape_of
@@ -124,7 +124,8 @@ def plan(
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
     runtime = runtime or Runtime()
     spec = asked_of(model, task, runtime)
-    loaded, data = open_model(model, spec, max_length, limit, runtime, head_labels, answers=True)
+    how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
+    loaded, data = open_model(model, spec, answers=True, **how)
     if is_export(model) or is_reduced(loaded.config):
         raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
     fields = {"model": model, "task": spec, "max_length": max_length, "limit": dict(limit or {})}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from bertpress import latency
+from bertpress import latency, layer_timing
 from bertpress.advising.foreseeing import Layers
-from bertpress.encoders import encoder_of
+from bertpress.encoders import encoder_of, shapes_of
 from bertpress.errors import RequestError
 from bertpress.files import cache_root, digest, write_json
-from bertpress.methods.yoco import timing
-from bertpress.methods.yoco.costs import shapes_in
-from bertpress.methods.yoco.latency_table import LatencyTable, Settings, Timing, key_of, load_table
-from bertpress.methods.yoco.options import Options, resolve, shapes_of
-from bertpress.methods.yoco.space import Space
+from bertpress.latency_table import LatencyTable, Settings, Timing, key_of, load_table
 from bertpress.models import COMPACT, architecture_of
 from bertpress.parts import Shape
 from bertpress.shapes import shape_of
@@ -31,8 +28,10 @@ if TYPE_CHECKING:
 
     from bertpress.tasks.task import Task
 
-OPTIONS = Options(depth=(1.0,), heads=(1 / 3, 2 / 3, 1.0), widths=(1 / 6, 1 / 2, 1.0))
-"""Layers that are timed: a coarse net, between whose points times are taken as straight."""
+Pair = tuple[int, int]
+"""heads and inner width of a layer"""
+HEADS, WIDTHS = (1 / 3, 2 / 3, 1.0), (1 / 6, 1 / 2, 1.0)
+"""Shares of a layer's heads and width that are timed: a coarse net, between whose points times count as straight."""
 SECONDS = 10.0
 """Time for measuring each."""
 
@@ -45,23 +44,34 @@ def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, 
         tokens: of the batch's longest text.
         cache: folder of tables; default in the user's cache.
     """
-    settings = timing.settings_of(model, task, batch_size, tokens)
-    whole = shapes_of(model.config)[0]
-    narrow = architecture_of(model.config) in COMPACT
-    space = resolve(OPTIONS if narrow else Options(depth=(1.0,), heads=(1.0,), widths=(1.0,)), model.config)
-    file = _file(settings, space, cache)
+    settings = layer_timing.settings_of(model, task, batch_size, tokens)
+    whole, narrow = shapes_of(model.config), architecture_of(model.config) in COMPACT
+    shapes = narrower(whole) if narrow else sorted(set(whole))
+    file = _file(settings, whole, shapes, cache=cache)
     table = _kept(file)
     if table is None:
         measure = _by_shape if narrow else _by_depth
-        table = measure(model, task, space, settings)
+        table = measure(model, task, shapes, settings)
         table.save(file)
     # of equal shares the fastest, as a search would choose it
     times: dict[float, float] = {}
-    for shape in shapes_in(space):
-        share = share_of(model, shape, whole)
+    for shape in shapes:
+        share = share_of(model, shape, whole[0])
         times[share] = min(times.get(share, np.inf), table.layers_ms[key_of(shape)].median)
     shares = sorted(times)
     return Layers(table.base_ms.median, tuple(shares), tuple(times[share] for share in shares))
+
+
+def narrower(whole: Iterable[Pair]) -> list[Pair]:
+    """Heads and widths of layers to time for layers of these, themselves among them; rising."""
+    return sorted(
+        {
+            (max(1, math.floor(heads * share + 0.5)), max(1, math.floor(width * of_width + 0.5)))
+            for heads, width in whole
+            for share in HEADS
+            for of_width in WIDTHS
+        }
+    )
 
 
 def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> float:
@@ -79,8 +89,8 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
     require_packages()
     if model.device.type != "cpu":
         raise RequestError("int8 runs on the CPU; plan with --device cpu.")
-    settings = timing.settings_of(model, task, batch_size, tokens)
-    file = _file(settings, resolve(Options(), model.config), cache, version("onnxruntime")).with_suffix(".int8.json")
+    settings = layer_timing.settings_of(model, task, batch_size, tokens)
+    file = _file(settings, shapes_of(model.config), version("onnxruntime"), cache=cache).with_suffix(".int8.json")
     if (kept := _kept_factor(file)) is not None:
         return kept
     with tempfile.TemporaryDirectory() as place:
@@ -89,8 +99,8 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
         except RuntimeError as error:
             raise RequestError(" ".join(str(error).split())) from None
         graph: Any = open_export(str(Path(place) / "int8"), model.config, None, None)
-        batch = timing.batch_of(model, task, batch_size, tokens)
-        times = latency.measure([model, graph], [batch], timing.FEWEST, seconds=SECONDS, forward=task.forward)
+        batch = layer_timing.batch_of(model, task, batch_size, tokens)
+        times = latency.measure([model, graph], [batch], layer_timing.FEWEST, seconds=SECONDS, forward=task.forward)
     factor = float(np.median(times[1] / times[0]))
     write_json(file, {"factor": factor})
     return factor
@@ -119,9 +129,9 @@ def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, i
     return parts[0].layers[0].parameters / parts[1].layers[0].parameters
 
 
-def _file(settings: Settings, space: Space, cache: Path | None, *more: str) -> Path:
-    what = json.dumps([settings.model_dump(), space.to_dict(), *more], sort_keys=True).encode()
-    return (cache or cache_root() / "latency") / f"{digest(what)[:16]}.json"
+def _file(settings: Settings, *what: Any, cache: Path | None) -> Path:
+    key = json.dumps([settings.model_dump(), *what], sort_keys=True).encode()
+    return (cache or cache_root() / "latency") / f"{digest(key)[:16]}.json"
 
 
 def _kept(file: Path) -> LatencyTable | None:
@@ -132,22 +142,22 @@ def _kept(file: Path) -> LatencyTable | None:
         return None
 
 
-def _by_shape(model: PreTrainedModel, task: Task, space: Space, settings: Settings) -> LatencyTable:
-    return timing.build(model, task, space, settings.batch_size, settings.tokens, seconds=SECONDS)
+def _by_shape(model: PreTrainedModel, task: Task, shapes: Sequence[Pair], settings: Settings) -> LatencyTable:
+    return layer_timing.build(model, task, shapes, settings.batch_size, settings.tokens, seconds=SECONDS)
 
 
-def _by_depth(model: PreTrainedModel, task: Task, space: Space, settings: Settings) -> LatencyTable:
+def _by_depth(model: PreTrainedModel, task: Task, shapes: Sequence[Pair], settings: Settings) -> LatencyTable:
     """The same for an architecture whose layers keep their shape: from the whole model and its lower half."""
     depth = encoder_of(model.config).depth(model.config)
     half = depth // 2
     sides = [Lower(model, task, depth), Lower(model, task, half)]
-    batch = timing.batch_of(model, task, settings.batch_size, settings.tokens)
+    batch = layer_timing.batch_of(model, task, settings.batch_size, settings.tokens)
     times = latency.measure(
-        sides, [batch], timing.FEWEST, warmup=1, seconds=SECONDS, forward=lambda side, given: side(given)
+        sides, [batch], layer_timing.FEWEST, warmup=1, seconds=SECONDS, forward=lambda side, given: side(given)
     )
     layer = (times[0] - times[1]) / (depth - half)
     base, each = (max(0.0, 1000 * float(np.median(row))) for row in (times[1] - half * layer, layer))
-    shape = key_of(shapes_in(space)[0])
+    shape = key_of(shapes[0])
     return LatencyTable(
         settings=settings,
         base_ms=Timing(median=base, low=base, high=base),
@@ -169,5 +179,5 @@ class Lower(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Any:
         layers = list(encoder_of(self.model.config).layer_list(self.model).children())[: self.count]
-        with timing.with_layers(self.model, layers):
+        with layer_timing.with_layers(self.model, layers):
             return self.task.forward(self.model, batch)

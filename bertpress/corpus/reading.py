@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from bertpress.errors import RequestError, beside, nearest
+from bertpress.errors import RequestError, beside, nearest, no_file
 
 LONGEST = 100_000
 """characters"""
@@ -94,7 +94,7 @@ def read_lines(path: Path, column: str = "text") -> Iterator[str | None]:
             started = True
             yield from cut(text)
     except FileNotFoundError:
-        raise RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.") from None
+        raise no_file(path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise RequestError(
             f"Expected a whole gzip file at {path}, but it is broken or cut off: copy it anew."

@@ -195,6 +195,14 @@ def encoder_of(config: PretrainedConfig) -> Encoder:
     raise RequestError(f"Models of type '{kind}' are not supported{why}; supported: {', '.join(ENCODERS)}.")
 
 
+def shapes_of(config: PretrainedConfig) -> tuple[tuple[int, int], ...]:
+    """Heads and inner width of each layer of a model."""
+    if shapes := getattr(config, "layer_shapes", None):
+        return tuple((shape["heads"], shape["intermediate_size"]) for shape in shapes)
+    encoder = encoder_of(config)
+    return ((config.num_attention_heads, getattr(config, encoder.inner_width)),) * encoder.depth(config)
+
+
 def check_length(max_length: int, positions: int) -> None:
     """Refuse inputs that are longer than a model or a tokenizer allows.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bertpress.encoders import shapes_of
 from bertpress.errors import RequestError
 from bertpress.models import COMPACT, architecture_of, is_compact, module_of, register
 
@@ -114,7 +115,7 @@ def check_head(config: PretrainedConfig, head: str | None) -> None:
 
 def uneven_heads(config: PretrainedConfig) -> list[int]:
     """The number of heads of each layer, if they are not all as many as the configuration says; else nothing."""
-    heads = [shape["heads"] for shape in getattr(config, "layer_shapes", None) or ()]
+    heads = [count for count, _ in shapes_of(config)]
     return heads if set(heads) - {config.num_attention_heads} else []
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.exports.session import Feed, OnnxModel
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 TRACED = ((9, 5), 3)
 """Lengths of the rows that a graph is traced with, and options of a question: nothing is 1, or equal by accident."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpress.comparing import Predictions, paired_test
+from bertpress.comparing import Predictions, class_names, paired_test
 from bertpress.errors import AnswerNo
 from bertpress.exports.quantizing import quantize
 from bertpress.exports.session import Feed, OnnxModel, answers
@@ -122,7 +122,7 @@ def predictions_of(task: Task, logits: np.ndarray) -> Predictions:
     return Predictions(
         Path(split),
         task.kind,
-        tuple(task.labels or ()) if task.kind == "classification" else (),
+        class_names(task.kind, task.labels),
         task.positive,
         np.asarray(task.truths(logits, split), dtype=np.float64),
         np.asarray(task.results(logits, split), dtype=np.float64),

@@ -224,12 +224,10 @@ def _read(spec: TaskSpec) -> TextData:
         data: TextData = loaded(reader)(spec.name, *(getattr(spec, field) for field in fields))
         return data
     if spec.name == "files":
-        from bertpress.tasks.files import load_files
+        from bertpress.tasks import files
 
-        own_kind = spec.kind if spec.kind in ("classification", "regression", "embedding") else None
-        return load_files(
-            data_dir=spec.data_dir, columns=spec.columns, label=spec.label, kind=own_kind, unlabelled=spec.unlabelled
-        )
+        own_kind = spec.kind if spec.kind in files.KINDS else None
+        return files.load_files(spec.data_dir, spec.columns, spec.label, own_kind, spec.unlabelled)
     if spec.name == "pydoc":
         return _pydoc()
     if spec.name.startswith("glue/"):

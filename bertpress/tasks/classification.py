@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,7 +19,8 @@ from bertpress.tasks.data import MARK, SCORES, TextData
 from bertpress.tasks.encoding import encode, pad
 from bertpress.tasks.heads import name_outputs
 from bertpress.tasks.metrics import METRICS
-from bertpress.tasks.task import OWN_TEXTS, Rows, Task
+from bertpress.tasks.rows import Rows
+from bertpress.tasks.task import OWN_TEXTS, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -222,9 +224,7 @@ class Classification(Task):
         if empty and "train" in self.splits and self.has_labels("train"):
             logits = logits.copy()
             logits[empty] = np.log(np.maximum(self._shares("train"), 1e-9))
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = shifted / shifted.sum(axis=1, keepdims=True)
-        best = logits.argmax(axis=1)
+        best, shares = logits.argmax(axis=1), softmax(logits, axis=1)
         return [
             {"prediction": self.labels[index], "probability": float(row[index])}
             for index, row in zip(best, shares, strict=True)

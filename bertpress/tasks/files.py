@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
 from bertpress.tasks import data, tables
@@ -13,8 +13,8 @@ from bertpress.tasks.data import TextData
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Kind = Literal["classification", "regression", "embedding"]
-
+KINDS = ("classification", "regression", "embedding")
+"""What may be asked of rows that have one label."""
 MOST_CLASSES = 50  # more whole numbers than this may be scores as well as classes: the user has to say
 
 
@@ -22,7 +22,7 @@ def load_files(
     data_dir: str | Path | None = None,
     columns: Sequence[str] | None = None,
     label: str | None = None,
-    kind: Kind | None = None,
+    kind: str | None = None,
     unlabelled: bool = False,
 ) -> TextData:
     """The rows of a folder with train, validation and test files, or of one file.
@@ -108,11 +108,11 @@ def _texts(dataset: Dataset, columns: Sequence[str], split: str, notes: list[str
 
 
 def _encode(
-    raw: Mapping[str, Dataset], label: str, kind: Kind | None, notes: list[str]
+    raw: Mapping[str, Dataset], label: str, kind: str | None, notes: list[str]
 ) -> tuple[tuple[str, ...] | None, Mapping[str, Sequence[float]]]:
     """Names of the classes and the ids of each labelled split; or None and the scores."""
-    if kind not in (None, *get_args(Kind)):
-        raise RequestError(f"Expected {' or '.join(get_args(Kind))} as kind, got '{kind}': give one of these.")
+    if kind not in (None, *KINDS):
+        raise RequestError(f"Expected {' or '.join(KINDS)} as kind, got '{kind}': give one of these.")
     values = _labels(raw, label)
     reference = next(iter(values))  # the training rows, if there are any
     declared = getattr(raw[reference].features[label], "names", None)
@@ -140,7 +140,7 @@ def _place(split: str) -> Callable[[int], str]:
     return lambda index: f"row {index + 1} of the {split} split"
 
 
-def _guess(values: Sequence[Any], declared: Sequence[str] | None, notes: list[str]) -> Kind:
+def _guess(values: Sequence[Any], declared: Sequence[str] | None, notes: list[str]) -> str:
     """Regression if all labels are numbers and one is not whole; whole numbers are classes."""
     numbers = [data.as_number(value) for value in values]
     if declared is not None or any(number is None for number in numbers):

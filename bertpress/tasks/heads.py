@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bertpress.errors import RequestError
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -16,6 +18,19 @@ def name_outputs(config: PretrainedConfig, names: Sequence[str]) -> None:
     """Let a configuration have outputs of these names, in place."""
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
+
+
+def require_outputs(config: PretrainedConfig, task: str, count: int, meaning: str) -> None:
+    """Refuse a head with another number of outputs than a task needs.
+
+    Raises:
+        RequestError: says what these would be.
+    """
+    if config.num_labels != count:
+        raise RequestError(
+            f"The model's head has {config.num_labels} outputs, but {task} needs {count} ({meaning}); "
+            "fine-tune the model on this task first."
+        )
 
 
 def kept_settings(config: PretrainedConfig, kind: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.corpus.reading import json_row, parquet_file, suffix_of
-from bertpress.errors import RequestError, beside
+from bertpress.errors import RequestError, beside, no_file
 from bertpress.files import content_digest
 from bertpress.tasks import named
 from bertpress.tasks.reading.json_stream import JsonStream
-from bertpress.tasks.reading.text_files import no_file, opened
-from bertpress.tasks.tables import SPLIT_STEMS, one_each
+from bertpress.tasks.reading.text_files import opened
+from bertpress.tasks.tables import SPLIT_STEMS, held, one_each
 
 if TYPE_CHECKING:
     pass
@@ -168,8 +168,9 @@ def find_files(place: Path, published: PublishedSet | None) -> dict[str, Path]:
 def no_files(place: Path, published: PublishedSet | None) -> RequestError:
     """The error for a folder that holds no file of a split."""
     names = ", ".join([*SPLIT_STEMS, *(stems[0] for stems in published.files.values())] if published else SPLIT_STEMS)
-    held = ", ".join(sorted(path.name for path in place.iterdir())[:10]) or "an empty folder"
-    return RequestError(f"Expected {names} as {', '.join(SUFFIXES)} in {place}, found {held}: rename your files so.")
+    return RequestError(
+        f"Expected {names} as {', '.join(SUFFIXES)} in {place}, found {held(place)}: rename your files so."
+    )
 
 
 def in_files(paths: Mapping[str, Path], read: Callable[[Path], Iterator[Any]], *options: str) -> dict[str, Source]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 Array = NDArray[np.float64]
 Judgement = Callable[[Array, Array], Array]
@@ -52,14 +53,13 @@ def _first(results: Array) -> Array:
     return results[:, 0]
 
 
-def _softmax(results: Array) -> Array:
-    shares = np.exp(results - results.max(axis=1, keepdims=True))
-    normalised: Array = shares / shares.sum(axis=1, keepdims=True)
-    return normalised
+def _shares(results: Array) -> Array:
+    shares: Array = softmax(results, axis=1)
+    return shares
 
 
 def _probability(results: Array, labels: Array) -> Array:
-    true: Array = _softmax(results)[np.arange(len(results)), labels.astype(int)]
+    true: Array = _shares(results)[np.arange(len(results)), labels.astype(int)]
     return true
 
 
@@ -123,7 +123,7 @@ KINDS: dict[str, Kind] = {
         worse="wrong now, right in start",
         better="right now, wrong in start",
         fit_name="probability of label",
-        shares=_softmax,
+        shares=_shares,
         fit_is_probability=True,
     ),
     "regression": _SCORES,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertpress.errors import RequestError
-from bertpress.files import write_text
+from bertpress.files import new_file, write_text
 from bertpress.tasks.data import to_scores
 from bertpress.tasks.glue import GLUE, GlueTask, glue_key
 
@@ -63,11 +63,9 @@ def _answers(task: GlueTask, predictions: Sequence[str] | Sequence[float], file:
 def _pack(folder: Path) -> list[str]:
     """Zip the official files of `folder`; a remark on those that are missing."""
     official = [file for task in GLUE.values() for file, _ in task.files.values()]
-    temporary = folder / f".{ARCHIVE}.tmp"
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with new_file(folder / ARCHIVE) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in official:
             if (folder / file).is_file():
                 archive.write(folder / file, file)
-    temporary.replace(folder / ARCHIVE)
     missing = [file for file in official if not (folder / file).is_file()]
     return [f"{ARCHIVE} lacks {', '.join(missing)}; the leaderboard wants all {len(official)} files"] if missing else []

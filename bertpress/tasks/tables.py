@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.corpus.reading import decode, json_row, parquet_file
-from bertpress.errors import RequestError, beside
+from bertpress.errors import RequestError, beside, no_file
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,15 +57,19 @@ def one_each(folder: Path, files: Mapping[str, Sequence[Path]]) -> dict[str, Pat
     return {split: paths[0] for split, paths in there.items() if paths}
 
 
+def held(folder: Path) -> str:
+    """What a folder holds, in a few words."""
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
+
+
 def no_splits(
     folder: Path, stems: Mapping[str, Sequence[str]] = SPLIT_STEMS, original: str | None = None
 ) -> RequestError:
     """The error for a folder that holds no file named after a split, nor the `original` files of a data set."""
     names = " or ".join(names[0] for names in stems.values())
     names = f"{names} as {', '.join(READERS)}" + (f", or {original}," if original else "")
-    held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
     kind = " (sentences with tags: add --kind tagging)" if any(folder.glob("*.conll")) else ""
-    return RequestError(f"Expected {names} in {folder}, found {held}: rename your files so{kind}.")
+    return RequestError(f"Expected {names} in {folder}, found {held(folder)}: rename your files so{kind}.")
 
 
 def read_file(path: Path) -> Dataset:
@@ -87,7 +91,7 @@ def read_text(path: Path) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
+        raise no_file(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -7,9 +7,10 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
+from bertpress.tasks.rows import Rows, SomeRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,47 +21,6 @@ if TYPE_CHECKING:
 
 OWN_TEXTS = "texts"
 """The split of texts that belong to no data set."""
-
-
-class Rows(Protocol):
-    """Rows in columns, wherever they lie; a `datasets.Dataset` is one.
-
-    Encoded rows have `input_ids` (special tokens included, no padding), `length`, `row` (their number, which
-    determines what is drawn for them) and whatever else their task puts into a batch.
-    """
-
-    def __len__(self) -> int: ...
-
-    @overload
-    def __getitem__(self, key: str) -> Sequence[Any]: ...
-
-    @overload
-    def __getitem__(self, key: int) -> Mapping[str, Any]: ...
-
-    @overload
-    def __getitem__(self, key: list[int]) -> Mapping[str, Sequence[Any]]: ...
-
-
-class SomeRows:
-    """Some of other rows, in the order in which they are named, read when they are asked for."""
-
-    def __init__(self, rows: Rows, numbers: Sequence[int]) -> None:
-        self.rows, self.numbers = rows, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            column = self.rows[key]
-            return [column[number] for number in self.numbers]
-        if isinstance(key, int):
-            return self.rows[self.numbers[key]]
-        return self.rows[[self.numbers[place] for place in key]]
-
-    def __getitems__(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
-        """Several rows; what a DataLoader asks for."""
-        return [self[int(place)] for place in places]
 
 
 class Task(ABC):

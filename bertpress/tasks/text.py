@@ -18,8 +18,8 @@ from bertpress.corpus.store import build_store, find_sources, identity_of
 from bertpress.errors import RequestError
 from bertpress.files import cache_root, digest
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.rows import Rows
 from bertpress.tasks.tables import SPLIT_STEMS
-from bertpress.tasks.task import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

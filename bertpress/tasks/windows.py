@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from bertpress.cost import HeadRows
     from bertpress.tasks.data import TextData
 
-__all__ = ["OWN_TEXTS", "Windowed", "cuts"]
 RECORDS_AT_ONCE = 500
 FORMAT = 1
 """Goes up when the same records would give other windows."""
@@ -173,6 +172,14 @@ class Windowed(Task):
         result.tokenizer, result.inputs, result._encoded = tokenizer, tuple(tokenizer.model_input_names), {}
         return result
 
+    def with_records(self, columns: Mapping[str, list[Any]]) -> Self:
+        """This task with records of these columns as its only split, `OWN_TEXTS`."""
+        from datasets import Dataset
+
+        result = copy.copy(self)
+        result.splits, result.made_splits, result._encoded = {OWN_TEXTS: Dataset.from_dict(dict(columns))}, None, {}
+        return result
+
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         return pad(self.tokenizer, rows)
 
@@ -199,6 +206,16 @@ class Windowed(Task):
         """
         if not self.has_labels(split):
             raise RequestError(f"The {split} split of {self.name} has no labels to score against.")
+
+
+def require_pairs(texts: Sequence[tuple[str, ...]]) -> None:
+    """Refuse texts of one's own that are no pairs of a question and a text.
+
+    Raises:
+        RequestError: other than pairs.
+    """
+    if wrong := [text for text in texts if len(text) != 2]:
+        raise RequestError(f"Expected pairs of a question and a text, got {len(wrong[0])} texts: give both.")
 
 
 def records_digest(records: Dataset) -> str:

@@ -59,11 +59,12 @@ def bertpress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure latency for a moment only."""
-    from bertpress import latency
-    from bertpress.methods.yoco import timing
+    from bertpress import latency, layer_timing
 
-    parts = timing._seconds
-    monkeypatch.setattr(timing, "_seconds", lambda *args, **kwargs: parts(*args[:3], **{**kwargs, "seconds": 0.05}))
+    parts = layer_timing.seconds_of
+    monkeypatch.setattr(
+        layer_timing, "seconds_of", lambda *args, **kwargs: parts(*args[:3], **{**kwargs, "seconds": 0.05})
+    )
     whole = latency.latency_rows
     monkeypatch.setattr(latency, "latency_rows", lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05}))
 

@@ -18,13 +18,15 @@ from bertpress.recipe import make_recipe, parse_yaml, shipped_recipes
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "bertpress"
 
-# From the bottom up: a module may import what stands on a lower line; `OWN` says who may import within its line.
+# From the bottom up: a module may import what stands on its own line or on one before.
 LAYERS = (
     ("errors", "models", "parts"),
     ("shapes",),
     (
+        "amounts",
         "cost",
         "latency",
+        "latency_table",
         "losses",
         "statistics",
         "schedules",
@@ -43,7 +45,7 @@ LAYERS = (
     ("corpus",),
     ("tasks", "encoders"),
     ("run", "run_folder", "trainer", "objective", "loading", "evaluation"),
-    ("augmentation", "skipping", "teachers", "row_costs", "budget"),
+    ("augmentation", "skipping", "teachers", "row_costs", "budget", "layer_timing"),
     ("comparing", "measuring", "reloading"),
     ("exports",),
     ("methods",),

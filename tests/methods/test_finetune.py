@@ -44,7 +44,7 @@ def test_everything_is_trained_even_what_came_frozen(task: Any) -> None:
     assert all(value.requires_grad for value in result.parameters())
     assert not any(value.requires_grad for value in model.parameters())
     assert step.phase == "training"
-    assert step.objective.deployed() is result
+    assert step.objective.model is result
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,7 +74,7 @@ def test_a_frozen_encoder_has_no_dropout_and_no_graph() -> None:
     losses[0].backward()
     assert objective.eval().train(False).training is False
     whole = Finetune().compress(model, task, step)  # type: ignore[arg-type]
-    assert step.objective.train().deployed() is whole
+    assert step.objective.train().model is whole
     assert whole.bert.training
 
 

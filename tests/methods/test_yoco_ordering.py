@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 from sub_networks import UNEVEN, by_hand, each_family, layers_of, make_super, network, run
 from torch import Tensor, nn
 
+from bertpress.encoders import shapes_of
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.elastic import choosing, elastic, places_of
-from bertpress.methods.yoco.options import shapes_of
 from bertpress.methods.yoco.ordering import (
     Ordering,
     Scores,

@@ -17,8 +17,9 @@ from bertpress.methods.yoco.answering import best, within
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
-from bertpress.methods.yoco.costs import limits, parameter_costs
+from bertpress.methods.yoco.costs import parameter_costs
 from bertpress.methods.yoco.front import points_of, undominated
+from bertpress.methods.yoco.limits import limits
 from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import Space, SubNetwork

@@ -4,8 +4,10 @@ import inspect
 
 import pytest
 
+from bertpress.config import build
+from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec
-from bertpress.tasks import CLASSES, READERS, SETTINGS, SETTINGS_FOR, loaded
+from bertpress.tasks import CLASSES, KINDS, READERS, SETTINGS, SETTINGS_FOR, loaded
 from bertpress.tasks.task import Task
 
 
@@ -31,3 +33,10 @@ def test_every_reader_takes_the_fields_that_it_is_given(kind):
     reader, *fields = READERS[kind]
     wanted = [field if field in ("data_dir", "columns", "label") else "settings" for field in fields]
     assert list(inspect.signature(loaded(reader)).parameters) == ["name", *wanted]
+
+
+def test_a_kind_is_one_that_some_data_have():
+    for kinds in KINDS.values():
+        assert [build(TaskSpec, {"kind": kind}).kind for kind in kinds] == list(kinds)
+    with pytest.raises(RequestError, match=r"kind: unknown kind 'taging' \(did you mean 'tagging'\?\)"):
+        build(TaskSpec, {"kind": "taging"})

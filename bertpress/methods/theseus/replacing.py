@@ -131,9 +131,6 @@ class Replacing(Objective):
         self.register_buffer("touched", torch.zeros(modules, dtype=torch.bool))  # modules that ever had a gradient
         self.replaced, self.passes = np.zeros(modules), 0
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if not self.hybrid.method.predecessor_dropout:

@@ -172,9 +172,6 @@ class Intermediate(Objective):
         last = encoder_of(student.config).depth(student.config)
         self.unused_parameters = all(number < last for number, _ in comparison.hidden)
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     @property
     def selection(self) -> tuple[str, bool]:
         return "distance", False

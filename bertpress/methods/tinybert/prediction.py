@@ -54,9 +54,6 @@ class Prediction(Objective):
         self.loss, self.means = loss_of(method), Means()
         self.wanted = wanted_of(method, student)
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         if not self.training:
             return super().forward(**batch)

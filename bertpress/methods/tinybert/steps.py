@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import disable_capture
-from bertpress.files import write_json
+from bertpress.files import new_file, write_json
 from bertpress.fingerprints import weights_digest
 from bertpress.methods.tinybert.checks import check_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
@@ -163,9 +163,8 @@ def save_projections(objective: Intermediate, folder: Path) -> None:
 
     state = objective.projections.state_dict()
     if state and is_first_process():
-        temporary = folder / f".{PROJECTIONS}.tmp"
-        save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
-        temporary.replace(folder / PROJECTIONS)
+        with new_file(folder / PROJECTIONS) as temporary:
+            save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
 
 
 def load_projections(objective: Intermediate, student: str | None, run: StepRun) -> None:

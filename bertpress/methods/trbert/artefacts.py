@@ -20,7 +20,8 @@ from bertpress.files import write_json
 from bertpress.processes import barrier, is_first_process, rank, world_size
 
 if TYPE_CHECKING:
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 Floats = NDArray[np.float32]
 Compute = Callable[[list[int]], list[Floats]]

@@ -72,9 +72,6 @@ class Reducing(Objective):
         self.judged: list[Tensor] = []
         self.collapsed = 0
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         if self.training:
             return {"loss": self.training_loss(batch) + 0.0 * self.anchor}

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from bertpress.methods.method import Situation
     from bertpress.methods.vocabulary import Vocabulary
     from bertpress.run import StepRun
-    from bertpress.tasks.task import Rows, Task
+    from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 Counts = NDArray[np.int64]
 KEPT, TOKENIZER = "kept.json", "tokenizer"

@@ -8,25 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress import layer_timing
 from bertpress.errors import AnswerNo
 from bertpress.evaluation import mean_tokens
 from bertpress.files import write_json
 from bertpress.fingerprints import weights_digest
+from bertpress.latency_table import LatencyTable, check_table, load_table
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
-from bertpress.methods.yoco.costs import Additive, Limit, check, limits, mac_costs, parameter_costs
+from bertpress.methods.yoco.costs import Additive, latency_costs, mac_costs, parameter_costs, shapes_in
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.front import points_of, scored, with_flops
+from bertpress.methods.yoco.limits import Limit, check, limits
 from bertpress.methods.yoco.opening import narrowed
 from bertpress.methods.yoco.searching import BEFORE, Search, costs_of
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.super_network import find_super_network
+from bertpress.methods.yoco.validating import validate
 from bertpress.processes import barrier, is_first_process
 
 if TYPE_CHECKING:
     from bertpress.methods.yoco import Yoco
-    from bertpress.methods.yoco.latency_table import LatencyTable
     from bertpress.methods.yoco.space import Space
     from bertpress.methods.yoco.steps import Trained
     from bertpress.run import StepRun
@@ -79,8 +82,6 @@ def priced(method: Yoco, trained: Trained, task: Task, run: StepRun) -> Prices:
     }
     table = measured_table(method, trained, task, run) if "latency_ms" in method.given() else None
     if table is not None:
-        from bertpress.methods.yoco.latency_table import latency_costs
-
         costs["latency_ms"] = latency_costs(space, table)
     budget: Budget = method if method.given() else HALF
     return Prices(costs, limits(budget, space, config, task.head, tokens, positions, table))
@@ -92,16 +93,13 @@ def measured_table(method: Yoco, trained: Trained, task: Task, run: StepRun) -> 
     Raises:
         RequestError: the run has one that was measured under other settings.
     """
-    from bertpress.methods.yoco import timing
-    from bertpress.methods.yoco.latency_table import check_table, load_table
-
     file, model = run.folder / "search" / "latency_table.json", trained.model.eval()
     size, tokens = method.search.latency_batch, method.search.latency_tokens or mean_tokens(task)
-    settings = timing.settings_of(model, task, size, tokens)
+    settings = layer_timing.settings_of(model, task, size, tokens)
     if not file.is_file() and is_first_process():
         run.runtime.say(f"timing layers at batch {size}, {tokens} tokens")
-        table = timing.build(model, task, trained.space, size, tokens)
-        timing.validate(table, model, task, trained.space).save(file)
+        table = layer_timing.build(model, task, shapes_in(trained.space), size, tokens)
+        validate(table, model, task, trained.space).save(file)
     barrier()
     table = load_table(file)
     check_table(table, settings)

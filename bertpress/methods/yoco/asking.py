@@ -8,7 +8,7 @@ from bertpress.encoders import check_length, encoder_of
 from bertpress.errors import RequestError
 from bertpress.loading import load_config
 from bertpress.methods.yoco.budget import Budget
-from bertpress.methods.yoco.costs import check, limits
+from bertpress.methods.yoco.limits import check, limits
 from bertpress.methods.yoco.opening import check_lengths, phases
 from bertpress.methods.yoco.super_network import About, find_super_network
 

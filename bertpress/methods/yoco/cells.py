@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bertpress.methods.yoco.costs import Additive, Limit, extremes
+from bertpress.methods.yoco.costs import Additive, extremes
 from bertpress.methods.yoco.distribution import Floats
+from bertpress.methods.yoco.limits import Limit
 from bertpress.methods.yoco.sampling import Draws, Window
 from bertpress.methods.yoco.searching import Cell
 from bertpress.methods.yoco.strategies import EeSng, Evolution, RandomFeasible, Strategy

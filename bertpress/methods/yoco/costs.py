@@ -1,27 +1,26 @@
-"""What sub-networks cost, in closed form, and the limits that a budget makes of it.
+"""What sub-networks cost: sums of something fixed and of what each layer adds by its option.
 
-All costs are additive: something fixed, and of each layer something that its option decides. So no sub-network is ever
-built or traced to be priced, and samplers can draw within a limit exactly.
+Parameters and multiply-adds are known in closed form, times from a table. So no sub-network is ever built or traced to
+be priced, and samplers can draw within a limit exactly.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bertpress.cost import HeadRows, head_macs, macs
-from bertpress.errors import AnswerNo, RequestError
-from bertpress.methods.yoco.budget import Amount, Budget, Scope
-from bertpress.methods.yoco.space import UNUSED, Choice, Space, SubNetwork
+from bertpress.cost import HeadRows, head_macs
+from bertpress.errors import RequestError
+from bertpress.latency_table import LatencyTable, key_of
+from bertpress.methods.yoco.budget import Scope
+from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.parts import Layer, Linear, Part, Shape
 from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from bertpress.methods.yoco.latency_table import LatencyTable
 
 UNITS = {
     "parameters": "parameters",
@@ -33,8 +32,6 @@ UNITS = {
 }
 """Name of a cost to its unit in words."""
 SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-MOST_SUMS = 300
-"""Sets of sums larger than this are not followed when several limits are checked together."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +91,21 @@ def mac_costs(
     return Additive("macs", fixed, _layer_costs(space, config, lambda layer: layer.macs(tokens)), integral=True)
 
 
-def upstream_flops(config: PretrainedConfig, tokens: int) -> int:
-    """FLOPs of a classifier as the original's profiler counts them, to compare with the paper's axis; no limit is this.
+def latency_costs(space: Space, table: LatencyTable) -> Additive:
+    """Milliseconds of a batch, with the correction if the table has one.
 
-    Beside matrix products it counts every LayerNorm output and one product of the mask as multiply-adds:
-    ``2 (MACs + (2 L + 1) T h + T)`` with L layers, T tokens and width h.
+    Raises:
+        RequestError: the table lacks an option of the space.
     """
-    from bertpress.encoders import encoder_of
-
-    norms: int = (2 * encoder_of(config).depth(config) + 1) * tokens * config.hidden_size
-    return 2 * (macs(config, tokens) + norms + tokens)
+    if missing := [key for key in map(key_of, shapes_in(space)) if key not in table.layers_ms]:
+        raise RequestError(
+            f"The table of latencies has layers of HEADSxWIDTH {', '.join(table.layers_ms)}, but none of "
+            f"{', '.join(missing)}; measure it anew for this space."
+        )
+    made = table.validation.correction if table.validation else None
+    intercept, slope = (made.intercept_ms, made.slope) if made else (0.0, 1.0)
+    layers = by_option(space, lambda heads, width: slope * table.layers_ms[key_of((heads, width))].median)
+    return Additive("latency_ms", intercept + slope * table.base_ms.median, layers, integral=False)
 
 
 def by_option(space: Space, price: Callable[[int, int], float]) -> tuple[tuple[float, ...], ...]:
@@ -137,12 +139,12 @@ def _below_logits(parts: Sequence[Part], head: str | None) -> Sequence[Part]:
 
 def extremes(space: Space, cost: Additive) -> tuple[Choice, Choice]:
     """The sub-networks that cost least and most; the first of several equal ones."""
-    low = [_extreme(space, cost, depth, min) for depth in range(len(space.layer_sets))]
-    high = [_extreme(space, cost, depth, max) for depth in range(len(space.layer_sets))]
+    low = [extreme(space, cost, depth, min) for depth in range(len(space.layer_sets))]
+    high = [extreme(space, cost, depth, max) for depth in range(len(space.layer_sets))]
     return min(low, key=lambda choice: cost.of(space, choice)), max(high, key=lambda choice: cost.of(space, choice))
 
 
-def _extreme(space: Space, cost: Additive, depth: int, pick: Callable[..., int]) -> Choice:
+def extreme(space: Space, cost: Additive, depth: int, pick: Callable[..., int]) -> Choice:
     """The cheapest (`pick` is min) or dearest (max) sub-network of a depth option."""
     chosen = [UNUSED] * len(space.options)
     for slot in space.slots(depth):
@@ -150,138 +152,6 @@ def _extreme(space: Space, cost: Additive, depth: int, pick: Callable[..., int])
         sums = [sum(cost.layers[layer][option] for layer in layers) for option in range(len(space.options[slot]))]
         chosen[slot] = pick(range(len(sums)), key=sums.__getitem__)
     return (depth, *chosen)
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The most that a sub-network may cost; exactly as much is allowed."""
-
-    cost: Additive
-    most: float
-    asked: str
-    """as it was asked for: 30,000,000 or 40%"""
-
-    def __str__(self) -> str:
-        """With its unit; a share also as the number that it stands for."""
-        number, unit = exactly(self.cost, self.most), UNITS[self.cost.name]
-        return f"{number} {unit}" if self.asked == number else f"{self.asked} ({number} {unit})"
-
-
-def limits(
-    budget: Budget,
-    space: Space,
-    config: PretrainedConfig,
-    head: str | None,
-    tokens: int,
-    positions: HeadRows = 1,
-    table: LatencyTable | None = None,
-) -> list[Limit]:
-    """What a budget allows in this space; shares are of its largest sub-network under the same count.
-
-    Args:
-        config: of the super-network.
-        head: the kind of head.
-        tokens: length at which multiply-adds are counted.
-        positions: tokens that the head is applied to.
-        table: measured latencies; needed for a limit on latency.
-
-    Raises:
-        RequestError: a limit on latency without a table, or with one that lacks an option of the space.
-    """
-
-    def cost_of(name: str, amount: Amount) -> Additive:
-        if name == "parameters":
-            scope: Scope = budget.scope or ("encoder" if amount.is_share else "total")
-            return parameter_costs(space, config, head, scope)
-        if name != "latency_ms":
-            additive = mac_costs(space, config, head, tokens, positions)
-            return additive if name == "macs" else additive.times(2, "flops")
-        if table is None:
-            raise RequestError("A limit on latency needs a table of measured latencies; measure one on this machine.")
-        from bertpress.methods.yoco.latency_table import latency_costs
-
-        return latency_costs(space, table)
-
-    found = []
-    for name, amount in budget.given().items():
-        additive = cost_of(name, amount)
-        most = amount.of(additive.of(space, extremes(space, additive)[1]))
-        found.append(Limit(additive, math.floor(most) if additive.integral else float(most), str(amount)))
-    return found
-
-
-def check(limits: Sequence[Limit], space: Space) -> list[str]:
-    """Whether some sub-network meets all limits; a line for each limit that none exceeds.
-
-    Each limit alone is compared with the smallest sub-network by its cost. Together they are met if one of these meets
-    all; else sums of costs are enumerated layer by layer, without those that another one undercuts in every cost. That
-    is exact, but where more than `MOST_SUMS` sums remain it ends without a verdict, and nothing is refused.
-
-    Raises:
-        AnswerNo: none does; names each limit and the smallest that can be reached, in its unit.
-    """
-    ends = [(limit, *extremes(space, limit.cost)) for limit in limits]
-    least = "; ".join(
-        f"limit {limit}: smallest reachable {exactly(limit.cost, limit.cost.of(space, low))} "
-        f"({described(space.sub_network(low))})"
-        for limit, low, _ in ends
-    )
-    if any(limit.cost.of(space, low) > limit.most for limit, low, _ in ends):
-        raise AnswerNo(f"No network of the space meets this budget: {least}.")
-    if not _met_together(limits, space):
-        raise AnswerNo(f"Each limit can be met alone, but no network of the space meets all of them: {least}.")
-    largest = [(limit, limit.cost.of(space, high)) for limit, _, high in ends]
-    return [
-        f"The limit {limit} does not bind: the largest network of the space has {exactly(limit.cost, value)}."
-        for limit, value in largest
-        if limit.most >= value
-    ]
-
-
-def _met_together(limits: Sequence[Limit], space: Space) -> bool:
-    """Whether a sub-network meets all limits; True as well where there are too many sums to decide it."""
-    depths = range(len(space.layer_sets))
-    cheapest = {_extreme(space, limit.cost, depth, min) for limit in limits for depth in depths}
-    if not limits or any(all(limit.cost.of(space, choice) <= limit.most for limit in limits) for choice in cheapest):
-        return True
-    return any(_met_at(limits, space, depth) for depth in depths)
-
-
-def _met_at(limits: Sequence[Limit], space: Space, depth: int) -> bool:
-    """Whether a sub-network of a depth option meets all limits, or too many sums remain."""
-    sums = [tuple(limit.cost.fixed for limit in limits)]
-    for slot in space.slots(depth):
-        layers = space.layers_of(depth, slot)
-        added = undominated(
-            tuple(sum(limit.cost.layers[layer][option] for layer in layers) for limit in limits)
-            for option in range(len(space.options[slot]))
-        )
-        longer = (tuple(map(sum, zip(before, more, strict=True))) for before in sums for more in added)
-        sums = undominated(
-            each for each in longer if all(value <= limit.most for value, limit in zip(each, limits, strict=True))
-        )
-        if len(sums) > MOST_SUMS:
-            return True
-    return bool(sums)
-
-
-def undominated(vectors: Iterable[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    """Those of which no other one is at most as large in every place; of equal ones one."""
-    kept: list[tuple[float, ...]] = []
-    for vector in sorted(set(vectors)):
-        if not any(all(a <= b for a, b in zip(other, vector, strict=True)) for other in kept):
-            kept.append(vector)
-    return kept
-
-
-def described(network: SubNetwork) -> str:
-    """A sub-network in words; layer by layer where its layers differ."""
-    count, shapes = len(network.layers), {(layer.heads, layer.intermediate_size) for layer in network.layers}
-    layers = f"{count} layer{'s' * (count > 1)}"
-    if len(shapes) > 1:
-        return f"{layers}: {network}"
-    ((heads, width),) = shapes
-    return f"{layers}, {heads} head{'s' * (heads > 1)}, width {width}"
 
 
 def exactly(cost: Additive, value: float) -> str:

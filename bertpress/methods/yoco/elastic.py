@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bertpress.encoders import encoder_of
+from bertpress.encoders import encoder_of, shapes_of
 from bertpress.encoders.compact import compact_config
 from bertpress.errors import RequestError
-from bertpress.methods.yoco.options import shapes_of
 from bertpress.methods.yoco.space import LayerShape, SubNetwork
 from bertpress.models import COMPACT, architecture_of, is_reduced, module_of
 

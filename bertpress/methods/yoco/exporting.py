@@ -38,9 +38,6 @@ class Imitating(Objective):
         self.model, self.method, self.split = model, method, split
         self.means = Means()
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         return {"loss": self.training_loss(batch) + 0.0 * self.anchor} if self.training else super().forward(**batch)
 

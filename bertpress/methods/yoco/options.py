@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from bertpress.config import Config
+from bertpress.encoders import shapes_of
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.space import Space, listed
 
@@ -90,17 +91,6 @@ def resolve(options: Options, config: PretrainedConfig, ranking: Sequence[int] |
         pairs.append(tuple((count, inner) for inner in widths for count in head_counts))
     sets = tuple(_layer_set(options.depth_policy, depth, len(full), ranking) for depth in depths)
     return Space(sets, (pairs[0],) if options.uniform else tuple(pairs), options.uniform, full)
-
-
-def shapes_of(config: PretrainedConfig) -> tuple[tuple[int, int], ...]:
-    """Heads and inner width of each layer of a model."""
-    from bertpress.encoders import encoder_of
-
-    encoder = encoder_of(config)
-    shapes = getattr(config, "layer_shapes", None)
-    if shapes:
-        return tuple((shape["heads"], shape["intermediate_size"]) for shape in shapes)
-    return ((config.num_attention_heads, getattr(config, encoder.inner_width)),) * encoder.depth(config)
 
 
 def _counts(name: str, amounts: Sequence[int | float], whole: int) -> tuple[int, ...]:

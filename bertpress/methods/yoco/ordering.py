@@ -22,12 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bertpress.encoders import encoder_of
+from bertpress.encoders import encoder_of, shapes_of
 from bertpress.errors import RequestError
 from bertpress.evaluation import pieces_of, side_by_side
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.yoco.elastic import cuts_of, head_size_of, places_of
-from bertpress.methods.yoco.options import shapes_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -9,12 +9,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertpress.errors import RequestError
-
-if TYPE_CHECKING:
-    pass
 
 Choice = tuple[int, ...]
 """A sub-network as numbers of options: of the depth, then of each slot of the space; -1 where a slot has no layer."""

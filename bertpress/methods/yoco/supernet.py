@@ -81,9 +81,6 @@ class SuperNet(Objective):
         self.means, self.spent, self.silent = Means(), Means(), dict[str, int]()
         self.drawn: Drawn | None = None
 
-    def deployed(self) -> PreTrainedModel:
-        return self.model
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         if self.training:
             return {"loss": self.training_loss(batch) + 0.0 * self.anchor}

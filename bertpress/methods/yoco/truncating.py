@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
 from bertpress.methods.yoco.budget import HALF, Budget
-from bertpress.methods.yoco.costs import limits
+from bertpress.methods.yoco.limits import limits
 from bertpress.methods.yoco.options import Options, resolve
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from bertpress.errors import RequestError
@@ -16,7 +17,7 @@ from bertpress.tasks.candidates.features import TYPES, Reader
 from bertpress.tasks.candidates.losses import ABSENT, candidate_distances, candidate_losses
 from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.grouping import same_question
-from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
+from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs, require_outputs
 from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed
 
@@ -93,11 +94,7 @@ class Candidates(Windowed):
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
-        if config.num_labels != 1:
-            raise RequestError(
-                f"The model's head has {config.num_labels} outputs, but {self.name} needs 1 (a score); "
-                "fine-tune the model on this task first."
-            )
+        require_outputs(config, self.name, 1, "a score")
         return self
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
@@ -132,8 +129,7 @@ class Candidates(Windowed):
         """Each record, and the probability of each of its candidates, from the mean over its inputs."""
         for record, scores, _ in self.by_record(condensed, split):
             own = scores[:, : len(record["candidates"])].astype(np.float64).mean(axis=0)
-            shares = np.exp(own - own.max())
-            yield record, shares / shares.sum()
+            yield record, softmax(own)
 
     def results(self, condensed: Array, split: str) -> Array:
         """Probability of the right candidate, and whether it is the most probable one, of each record, (records, 2)."""

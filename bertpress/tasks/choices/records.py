@@ -15,7 +15,7 @@ from bertpress.tasks.choices.formats import READERS, Names, Question, of_row, pa
 from bertpress.tasks.data import TextData, is_invisible
 from bertpress.tasks.json_records import Source, in_files, on_hub
 from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored_records
-from bertpress.tasks.tables import SPLIT_STEMS, one_each
+from bertpress.tasks.tables import SPLIT_STEMS, held, one_each
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -156,10 +156,9 @@ STEMS = tuple(SPLIT_STEMS.items())
 
 
 def _no_files(place: Path) -> RequestError:
-    held = ", ".join(sorted(path.name for path in place.iterdir())[:10]) or "an empty folder"
     return RequestError(
         f"Expected {', '.join(SPLIT_STEMS)} as {', '.join(READERS)}, or as folders of passages (.txt), in {place}, "
-        f"found {held}: rename your files so."
+        f"found {held(place)}: rename your files so."
     )
 
 

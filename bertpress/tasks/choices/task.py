@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
@@ -185,8 +186,7 @@ class MultipleChoice(Windowed):
         """Each record, the number of the option that is chosen, the first of equals, and the options' probabilities."""
         for record, outputs, _ in self.by_record(condensed, split):
             scores = outputs[:, -1].astype(np.float64)
-            shares = np.exp(scores - scores.max())
-            yield record, int(scores.argmax()), shares / shares.sum()
+            yield record, int(scores.argmax()), softmax(scores)
 
     def results(self, condensed: Array, split: str) -> Array:
         """Probability of the right option, and whether it was chosen, of each record, (records, 2)."""

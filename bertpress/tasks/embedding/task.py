@@ -35,8 +35,9 @@ from bertpress.tasks.embedding.settings import EmbeddingSettings, Loss
 from bertpress.tasks.encoding import tokenized
 from bertpress.tasks.metrics import METRICS
 from bertpress.tasks.named import is_test
-from bertpress.tasks.task import Rows
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
+from bertpress.tasks.rows import Rows
+from bertpress.tasks.task import OWN_TEXTS
+from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -155,12 +156,9 @@ class Embedding(Windowed):
         return result
 
     def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
-        from datasets import Dataset
-
         cells = dict(zip(("text", "text_pair"), zip(*texts, strict=True), strict=False))
-        result = copy.copy(self)
-        result.splits = {OWN_TEXTS: Dataset.from_dict({name: list(column) for name, column in cells.items()})}
-        result.columns, result.made_splits, result._encoded = tuple(cells), None, {}
+        result = self.with_records({name: list(column) for name, column in cells.items()})
+        result.columns = tuple(cells)
         return result
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:

@@ -143,10 +143,6 @@ def _words(node: Mapping[str, Any], start: int, stop: int, place: str) -> str:
     return " ".join(map(str, pieces[start:stop])).replace(" ##", "")
 
 
-def _fact(title: Any, number: Any, place: str) -> tuple[str, int]:
-    return as_text(title, "a title", place), as_whole_number(number, place)
-
-
 def _place(pair: Any, place: str) -> tuple[int, int]:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise wrong_value("a first and a last place", pair, place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertpress.config import build
-from bertpress.errors import RequestError
 from bertpress.models.multihop import NOWHERE, OUTPUTS
 from bertpress.tasks.data import TextData
-from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs
+from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs, require_outputs
 from bertpress.tasks.hops.decoding import HEAD, condensed, decision_of
 from bertpress.tasks.hops.features import TYPES, Reader
 from bertpress.tasks.hops.losses import multihop_distances, multihop_losses
@@ -27,7 +25,7 @@ from bertpress.tasks.hops.records import METRICS
 from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.reading.losses import IGNORED
 from bertpress.tasks.used import used_splits
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
+from bertpress.tasks.windows import Windowed, require_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,17 +111,12 @@ class MultiHop(Windowed):
         Raises:
             RequestError: other than pairs.
         """
-        from datasets import Dataset
-
-        if wrong := [text for text in texts if len(text) != 2]:
-            raise RequestError(f"Expected pairs of a question and a text, got {len(wrong[0])} texts: give both.")
+        require_pairs(texts)
         paragraphs = [[part.split("\n") for part in re.split(r"\n\s*\n", text.strip("\n"))] for _, text in texts]
         columns: dict[str, list[Any]] = {"id": [f"row-{number + 1}" for number in range(len(texts))]}
         columns |= {"question": [question for question, _ in texts], "sentences": paragraphs}
         columns["titles"] = [[""] * len(each) for each in paragraphs]
-        result = copy.copy(self)
-        result.splits, result.made_splits, result._encoded = {OWN_TEXTS: Dataset.from_dict(columns)}, None, {}
-        return result
+        return self.with_records(columns)
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         name_outputs(config, NAMES)
@@ -134,11 +127,7 @@ class MultiHop(Windowed):
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
-        if config.num_labels != OUTPUTS:
-            raise RequestError(
-                f"The model's head has {config.num_labels} outputs, but {self.name} needs {OUTPUTS} "
-                f"({', '.join(NAMES)}); fine-tune the model on this task first."
-            )
+        require_outputs(config, self.name, OUTPUTS, ", ".join(NAMES))
         return self
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 Ints = NDArray[np.int32]
@@ -188,8 +189,7 @@ def _weighed(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     if not candidates:
         return ()
     scores = np.array([candidate.score for candidate in candidates])
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
+    shares = softmax(scores)
     return tuple(
         replace(candidate, probability=share) for candidate, share in zip(candidates, shares.tolist(), strict=True)
     )

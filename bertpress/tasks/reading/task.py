@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertpress.config import build
-from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
 from bertpress.tasks.grouping import same_question
-from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs
+from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings, name_outputs, require_outputs
 from bertpress.tasks.reading.decoding import Answer, Window, answer_of, keep_best
 from bertpress.tasks.reading.features import TYPES, Reader
 from bertpress.tasks.reading.losses import IGNORED, span_distances, span_losses
@@ -26,7 +24,7 @@ from bertpress.tasks.reading.metrics import best_threshold, f1_and_match, is_ans
 from bertpress.tasks.reading.records import METRICS
 from bertpress.tasks.reading.settings import ReadingSettings
 from bertpress.tasks.used import used_splits
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
+from bertpress.tasks.windows import Windowed, require_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -119,15 +117,10 @@ class SpanReading(Windowed):
         Raises:
             RequestError: other than pairs.
         """
-        from datasets import Dataset
-
-        if wrong := [text for text in texts if len(text) != 2]:
-            raise RequestError(f"Expected pairs of a question and a text, got {len(wrong[0])} texts: give both.")
+        require_pairs(texts)
         columns = {"id": [f"row-{number + 1}" for number in range(len(texts))], "title": [""] * len(texts)}
         columns |= {name: [text[place] for text in texts] for place, name in enumerate(("question", "context"))}
-        result = copy.copy(self)
-        result.splits, result.made_splits, result._encoded = {OWN_TEXTS: Dataset.from_dict(columns)}, None, {}
-        return result
+        return self.with_records(columns)
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         name_outputs(config, OUTPUTS)
@@ -139,11 +132,7 @@ class SpanReading(Windowed):
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
-        if config.num_labels != len(OUTPUTS):
-            raise RequestError(
-                f"The model's head has {config.num_labels} outputs, but {self.name} needs 2 (start and end); "
-                "fine-tune the model on this task first."
-            )
+        require_outputs(config, self.name, len(OUTPUTS), "start and end")
         return self
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
-from bertpress.errors import RequestError, beside
+from bertpress.errors import RequestError, no_file
 
 
 @contextmanager
@@ -34,11 +34,6 @@ def opened(path: Path) -> Iterator[TextIO]:
         raise RequestError(
             f"Expected a whole gzip file at {path}, but it is broken or cut off: copy it anew."
         ) from None
-
-
-def no_file(path: Path) -> RequestError:
-    """The error for a file that does not exist."""
-    return RequestError(f"Expected a file at {path}, found none{beside(path)}: give an existing file.")
 
 
 def _open(path: Path, mode: str, **options: Any) -> IO[Any]:

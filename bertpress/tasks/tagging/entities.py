@@ -15,7 +15,8 @@ from bertpress.tasks.data import TextData
 from bertpress.tasks.tagging.sentences import TRUTH, dataset_of, record, spans_in
 from bertpress.tasks.tagging.spans import Span, count
 from bertpress.tasks.tagging.words import Level, level_of, words_in
-from bertpress.tasks.windows import OWN_TEXTS, Windowed
+from bertpress.tasks.task import OWN_TEXTS
+from bertpress.tasks.windows import Windowed
 
 
 class Entities(Windowed):

@@ -151,8 +151,9 @@ def _read(
     else:
         paths = named.locate((name, *task.folders), data_dir, lambda folder: find_files(folder, task.files))
     if data_dir and not paths:
-        held = ", ".join(sorted(path.name for path in Path(data_dir).iterdir())[:10]) or "an empty folder"
-        raise RequestError(f"Expected {LOOKS} in {data_dir}, found {held}: rename your files so.")
+        raise RequestError(
+            f"Expected {LOOKS} in {data_dir}, found {tables.held(Path(data_dir))}: rename your files so."
+        )
     if paths or task is None:
         found = {split: read_file(path, text, label) for split, path in paths.items()}
     else:

@@ -27,9 +27,9 @@ from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.hops.task import NAMES, MultiHop, of_head
 from bertpress.tasks.judging import KINDS
 from bertpress.tasks.reading.losses import IGNORED
+from bertpress.tasks.task import OWN_TEXTS
 from bertpress.tasks.trained import task_of_head
 from bertpress.tasks.weighted import WEIGHTED
-from bertpress.tasks.windows import OWN_TEXTS
 
 ROWS = [
     *HOTPOT,
@@ -231,7 +231,7 @@ def test_other_inputs_for_another_tokenizer(tmp_path: Path) -> None:
 
 
 def test_rows_shortened_for_a_measurement_lose_what_lies_behind(tmp_path: Path) -> None:
-    from bertpress.methods.yoco.timing import _stretched
+    from bertpress.layer_timing import _stretched
 
     task = make_task(tmp_path)
     row = task.encoded("validation")[0]

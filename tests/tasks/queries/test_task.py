@@ -19,7 +19,7 @@ from bertpress.losses.prediction import soft_cross_entropy
 from bertpress.tasks.data import TextData
 from bertpress.tasks.queries.settings import QuerySettings
 from bertpress.tasks.queries.task import EntityReading, marks_places, of_head
-from bertpress.tasks.windows import OWN_TEXTS
+from bertpress.tasks.task import OWN_TEXTS
 from queries.making import (
     QUERIES,
     SENTENCES,

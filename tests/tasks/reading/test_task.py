@@ -20,7 +20,7 @@ from bertpress.tasks.reading.named import settings_for
 from bertpress.tasks.reading.records import METRICS, load_reading
 from bertpress.tasks.reading.settings import ReadingSettings
 from bertpress.tasks.reading.task import BEST_METRICS, NULL_METRICS, SpanReading, of_head
-from bertpress.tasks.windows import OWN_TEXTS
+from bertpress.tasks.task import OWN_TEXTS
 
 ROAD = " ".join(["the road was grey and slow"] * 3)
 ROWS = [

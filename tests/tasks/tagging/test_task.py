@@ -24,7 +24,7 @@ from bertpress.tasks.tagging.settings import TaggingSettings
 from bertpress.tasks.tagging.spans import Counts, precision_recall_f1
 from bertpress.tasks.tagging.task import IGNORED, Tagging, of_head
 from bertpress.tasks.tagging.words import joined
-from bertpress.tasks.windows import OWN_TEXTS
+from bertpress.tasks.task import OWN_TEXTS
 
 TYPES = ("PER", "LOC")
 SENTENCES = [

@@ -1,7 +1,7 @@
-"""A table of measured latencies: what it holds, what it was measured under, and what sub-networks cost by it.
+"""A table of measured latencies: what it holds, what it was measured under, and how far its sums are off.
 
-The layers of an encoder run one after the other, so a sub-network takes as long as what stands below and above its
-layers and each of its layers: a sum, of which every term is measured once (`timing.build`). No torch here.
+The layers of an encoder run one after the other, so a model takes as long as what stands below and above its layers and
+each of its layers: a sum, of which every term is measured once (`layer_timing.build`). No torch here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from pydantic import Field
 from bertpress.config import Config, build
 from bertpress.errors import RequestError, beside
 from bertpress.files import write_json
-from bertpress.methods.yoco.costs import Additive, by_option, shapes_in
-from bertpress.methods.yoco.space import Space
 
 TOLERATED = 0.1
 """Mean error above which a correction is fitted."""
@@ -140,23 +138,6 @@ def check_table(table: LatencyTable, settings: Settings) -> None:
             f"The table of latencies was measured under other settings ({'; '.join(differing)}); go back to these, or "
             "measure it anew in another --out."
         )
-
-
-def latency_costs(space: Space, table: LatencyTable) -> Additive:
-    """Milliseconds of a batch, with the correction if the table has one.
-
-    Raises:
-        RequestError: the table lacks an option of the space.
-    """
-    if missing := [key for key in map(key_of, shapes_in(space)) if key not in table.layers_ms]:
-        raise RequestError(
-            f"The table of latencies has layers of HEADSxWIDTH {', '.join(table.layers_ms)}, but none of "
-            f"{', '.join(missing)}; measure it anew for this space."
-        )
-    made = table.validation.correction if table.validation else None
-    intercept, slope = (made.intercept_ms, made.slope) if made else (0.0, 1.0)
-    layers = by_option(space, lambda heads, width: slope * table.layers_ms[key_of((heads, width))].median)
-    return Additive("latency_ms", intercept + slope * table.base_ms.median, layers, integral=False)
 
 
 def key_of(shape: tuple[int, int]) -> str:

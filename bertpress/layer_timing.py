@@ -1,4 +1,4 @@
-"""Measuring a table of latencies, and how far it is off for sub-networks that are timed from end to end."""
+"""Measuring a table of latencies: a model without layers, and layers of each shape, as they are run when deployed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,9 @@ from torch import Tensor, nn
 
 from bertpress import latency
 from bertpress.encoders import encoder_of
-from bertpress.encoders.compact import compact_config, head_class
+from bertpress.encoders.compact import compact_config
 from bertpress.errors import RequestError
-from bertpress.methods.yoco.costs import shapes_in
-from bertpress.methods.yoco.latency_table import (
-    LatencyTable,
-    Settings,
-    Timing,
-    check_table,
-    key_of,
-    latency_costs,
-    validation_of,
-)
-from bertpress.methods.yoco.space import UNUSED, Choice, LayerShape, Space, SubNetwork
+from bertpress.latency_table import LatencyTable, Settings, Timing, key_of
 from bertpress.models import COMPACT, architecture_of, module_of
 from bertpress.objective import choose_attention
 from bertpress.statistics import median_interval
@@ -41,14 +31,12 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Tensor]
 COPIES = 2
 """Layers of one shape that are timed one after the other, so that weights come from as far away as in a model."""
-GROUP = 5
-"""Whole sub-networks that are held at once, and take turns."""
-FEWEST, FEWEST_WHOLE = 7, 5
-"""Rounds of parts, and of whole sub-networks, however long they take; the 95 % interval of a median needs 6."""
+FEWEST = 7
+"""Rounds, however long they take; the 95 % interval of a median needs 6."""
 
 
 def settings_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int) -> Settings:
-    """The settings under which sub-networks of a model are timed here and now.
+    """The settings under which a model, its layers and what is made of them are timed here and now.
 
     The model gets the attention that is deployed, in place.
     """
@@ -74,18 +62,19 @@ def settings_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
 def build(
     model: PreTrainedModel,
     task: Task,
-    space: Space,
+    shapes: Sequence[tuple[int, int]],
     batch_size: int,
     tokens: int,
     seconds: float = 20,
 ) -> LatencyTable:
-    """Time the model without layers, and layers of each shape of the space, as they are run when deployed.
+    """Time the model without layers, and layers of each shape, as they are run when deployed.
 
     All take turns in rounds, so that noise of the machine hits them alike. Layers are called with what the model itself
     hands to its first one. Their weights are random, as they do not matter.
 
     Args:
-        model: the super-network, where it is to be run; left as it was but for its attention.
+        model: where it is to be run; left as it was but for its attention.
+        shapes: heads and inner width of each layer that is timed.
         tokens: length of the batch's longest text.
         seconds: rounds go on for so long; there are at least 7.
 
@@ -94,58 +83,15 @@ def build(
     """
     settings = settings_of(model, task, batch_size, tokens)
     batch = batch_of(model, task, batch_size, tokens)
-    shapes = shapes_in(space)
-    parts = _stacks(model, task, batch, shapes)
+    parts = stacks(model, task, batch, shapes)
     with with_layers(model, []):
-        times = _seconds([Whole(model, task), *parts], batch, FEWEST, seconds)
+        times = seconds_of([Whole(model, task), *parts], batch, FEWEST, seconds)
     return LatencyTable(
         settings=settings,
         base_ms=_timing(times[0]),
         layers_ms={key_of(shape): _timing(row / COPIES) for shape, row in zip(shapes, times[1:], strict=True)},
         rounds=times.shape[1],
     )
-
-
-def validate(
-    table: LatencyTable,
-    model: PreTrainedModel,
-    task: Task,
-    space: Space,
-    count: int = 20,
-    seed: int = 0,
-    seconds: float = 40,
-) -> LatencyTable:
-    """The table with what random sub-networks take from end to end, built as they would be exported.
-
-    A machine may be faster or slower than when the table was measured. So some of the table's own layers take turns
-    with the sub-networks, and times are told in multiples of theirs: what is off then is the sum of parts.
-
-    Args:
-        count: sub-networks; every depth and every option is equally likely.
-        seconds: rounds go on for so long, of all groups together; there are at least 5 of each.
-
-    Raises:
-        RequestError: the table was measured under other settings, or lacks an option.
-    """
-    batch_size, tokens = table.settings.batch_size, table.settings.tokens
-    check_table(table, settings_of(model, task, batch_size, tokens))
-    costs = latency_costs(space, table.model_copy(update={"validation": None}))
-    choices = random_choices(space, count, seed)
-    batch = batch_of(model, task, batch_size, tokens)
-    shapes = shapes_in(space)
-    shapes = sorted({shapes[0], shapes[len(shapes) // 2], shapes[-1]})
-    parts = _stacks(model, task, batch, shapes)
-    expected = COPIES * sum(table.layers_ms[key_of(shape)].median for shape in shapes)
-    measured, speeds = [], []
-    for start in range(0, len(choices), GROUP):
-        group = choices[start : start + GROUP]
-        models = [Whole(standalone(model, space.sub_network(choice)), task) for choice in group]
-        times = _seconds([*models, *parts], batch, FEWEST_WHOLE, seconds * len(group) / len(choices))
-        yardstick = times[len(group) :].sum(0)
-        measured += (expected * np.median(times[: len(group)] / yardstick, axis=1)).tolist()
-        speeds.append(1000 * float(np.median(yardstick)) / expected)
-    predicted = [costs.of(space, choice) for choice in choices]
-    return table.model_copy(update={"validation": validation_of(predicted, measured, float(np.median(speeds)))})
 
 
 class Stack(nn.Module):
@@ -210,39 +156,25 @@ def _stretched(row: Mapping[str, Any], length: int) -> dict[str, Any]:
     return {**row, **again, "length": length}
 
 
-def random_choices(space: Space, count: int, seed: int) -> list[Choice]:
-    """Sub-networks whose depth and options are drawn with equal chances."""
-    generator = np.random.default_rng(seed)
-    found = []
-    for _ in range(count):
-        depth = int(generator.integers(len(space.layer_sets)))
-        picks = [int(generator.integers(len(options))) for options in space.options]
-        active = space.slots(depth)
-        found.append((depth, *(pick if slot in active else UNUSED for slot, pick in enumerate(picks))))
-    return found
-
-
-def standalone(model: PreTrainedModel, network: SubNetwork) -> PreTrainedModel:
-    """A model of random weights with the layers of a sub-network and the head, device and precision of `model`."""
-    return _made(model, f"Compact{head_class(model)}", network)
-
-
-def _stacks(model: PreTrainedModel, task: Task, batch: Batch, shapes: Sequence[tuple[int, int]]) -> list[Stack]:
+def stacks(model: PreTrainedModel, task: Task, batch: Batch, shapes: Sequence[tuple[int, int]]) -> list[Stack]:
     """For each shape some layers of random weights, called as the model's first one is in a forward pass."""
     recorder = Recorder()
     with with_layers(model, [recorder]):
-        _seconds([Whole(model, task)], batch, 1)
-    each = [LayerShape(index, *shapes[index // COPIES]) for index in range(COPIES * len(shapes))]
-    made = _made(model, f"Compact{COMPACT[architecture_of(model.config)]}Model", SubNetwork(tuple(each)))
+        seconds_of([Whole(model, task)], batch, 1)
+    each = [
+        {"origin": index, "heads": heads, "intermediate_size": width}
+        for index, (heads, width) in enumerate(shape for shape in shapes for _ in range(COPIES))
+    ]
+    made = model_of_shapes(model, f"Compact{COMPACT[architecture_of(model.config)]}Model", each)
     layers = list(encoder_of(made.config).layer_list(made).children())
     groups = [layers[start : start + COPIES] for start in range(0, len(layers), COPIES)]
     return [Stack(group, recorder.args, recorder.options) for group in groups]
 
 
-def _made(model: PreTrainedModel, name: str, network: SubNetwork) -> PreTrainedModel:
+def model_of_shapes(model: PreTrainedModel, name: str, shapes: list[dict[str, int]]) -> PreTrainedModel:
     """A model of the compact class of that name with these layers; the random state stays as it was."""
-    config = compact_config(model.config, layer_shapes=network.to_list(), token_reduction=None)
-    setattr(config, encoder_of(config).depth_field, len(network.layers))
+    config = compact_config(model.config, layer_shapes=shapes, token_reduction=None)
+    setattr(config, encoder_of(config).depth_field, len(shapes))
     cls = getattr(module_of(architecture_of(config)), name)
     with torch.random.fork_rng(devices=[]):
         made = cls._from_config(config, attn_implementation=model.config._attn_implementation)
@@ -262,7 +194,7 @@ def with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator
         encoder.set_layer_list(model, own)
 
 
-def _seconds(modules: Sequence[nn.Module], batch: Batch, fewest: int, seconds: float = 0) -> NDArray[np.float64]:
+def seconds_of(modules: Sequence[nn.Module], batch: Batch, fewest: int, seconds: float = 0) -> NDArray[np.float64]:
     """Seconds of each module on the batch, taking turns; of shape (modules, rounds)."""
     return latency.measure(
         modules, [batch], fewest, warmup=1, seconds=seconds, forward=lambda module, given: module(given)
