@@ -61,7 +61,7 @@ def batches_by_length(
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """All rows of `encoded` in batches of similar length, so that little padding is computed: (numbers, batch)."""
     groups = None if task.together is None else np.asarray(encoded[task.together])
-    for chosen in pieces_of(np.asarray(encoded["length"]), batch_size, groups):
+    for chosen in pieces_of(np.asarray(encoded["length"][:]), batch_size, groups):
         rows = encoded[chosen.tolist()]
         batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
         yield chosen, {name: value.to(device) for name, value in batch.items()}
@@ -104,5 +104,5 @@ def logits_of(
 
 def mean_tokens(task: Task) -> int:
     """Mean length of the dev split, special tokens included, rounded."""
-    lengths = task.encoded(task.dev_split)["length"]
+    lengths = task.encoded(task.dev_split)["length"][:]
     return max(1, int(sum(lengths) / len(lengths) + 0.5))

@@ -201,7 +201,7 @@ def _located(sample: Sample) -> list[Record]:
         )
     spell = _speller(task.tokenizer)
     found = []
-    for row, (number, ids) in enumerate(zip(numbers, sample.encoded["input_ids"], strict=True)):
+    for row, (number, ids) in enumerate(zip(numbers, sample.encoded["input_ids"][:], strict=True)):
         is_written = bool(written) and written[number]["ids"] == list(ids)
         own = {"texts": list(texts[number]), **written[number]} if is_written else spell(ids)
         found.append({"row": row, "record": number, **{name: own[name] for name in own if name != "ids"}})
@@ -213,7 +213,7 @@ def _record_numbers(sample: Sample) -> list[int]:
     from bertpress.tasks.windows import Windowed
 
     if isinstance(sample.task, Windowed):
-        return list(sample.encoded["record"])
+        return list(sample.encoded["record"][:])
     return list(range(len(sample.texts if sample.task.columns else ())))
 
 

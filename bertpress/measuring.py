@@ -204,7 +204,7 @@ def latency_batches(
 
 def padded_tokens(task: Task, size: int) -> int:
     """Mean length of the batches of that size which latency is measured on: of the longest row in each, rounded."""
-    lengths: list[int] = list(task.encoded(task.dev_split)["length"])
+    lengths: list[int] = list(task.encoded(task.dev_split)["length"][:])
     picked = spread(len(lengths), size, BATCHES, side_by_side=task.together is not None)
     return round(sum(max(lengths[row] for row in chosen) for chosen in picked) / len(picked))
 

@@ -97,7 +97,7 @@ class Sample:
     def texts(self) -> list[tuple[str, ...]]:
         """The texts of each record; none where the records were never texts."""
         rows = self.task.splits[self.split]
-        return list(zip(*(rows[column] for column in self.task.columns), strict=True))
+        return list(zip(*(rows[column][:] for column in self.task.columns), strict=True))
 
     @property
     def has_labels(self) -> bool:

@@ -112,7 +112,7 @@ def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) 
     from bertpress.objective import choose_attention
 
     rows = task.encoded("train")
-    middle = np.argsort(rows["length"], kind="stable")[len(rows) // 2 :][:batch_size].tolist()
+    middle = np.argsort(rows["length"][:], kind="stable")[len(rows) // 2 :][:batch_size].tolist()
     batch = {name: value.to(model.device) for name, value in task.collate([rows[row] for row in middle]).items()}
     choose_attention(model.train(), training=True)
     times = []

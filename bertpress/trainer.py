@@ -204,7 +204,7 @@ def train(
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
         groups = None if task.together is None else rows[task.together]
-        sampler = LengthBatches(rows["length"], global_batch, seed, groups, training.batch_size)
+        sampler = LengthBatches(rows["length"][:], global_batch, seed, groups, training.batch_size)
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)
         arguments.dataloader_drop_last = len(rows) >= global_batch

@@ -125,12 +125,12 @@ class Classification(Task):
             )
         if split not in self._encoded:
             rows = self.splits[split]
-            texts = list(zip(*(rows[column] for column in self.data.columns), strict=True))
+            texts = list(zip(*(rows[column][:] for column in self.data.columns), strict=True))
             encoded = encode(self.tokenizer, texts, self.max_length)
             if self.has_labels(split):
-                encoded = encoded.add_column("labels", list(rows["label"]))
+                encoded = encoded.add_column("labels", rows["label"][:])
             if MARK in rows.column_names:
-                encoded = encoded.add_column("augmented", list(rows[MARK]))
+                encoded = encoded.add_column("augmented", rows[MARK][:])
             self._encoded[split] = encoded
         return self._encoded[split]
 
@@ -184,20 +184,21 @@ class Classification(Task):
     def score(self, logits: np.ndarray, split: str) -> dict[str, float]:
         if not self.has_labels(split):
             raise RequestError(f"The {split} split of {self.name} has no labels to score against.")
-        labels = np.asarray(self.splits[split]["label"])
+        labels = np.asarray(self.splits[split]["label"][:])
         predictions = logits[:, 0] if self.labels is None else logits.argmax(axis=1)
         return {name: METRICS[name](labels, predictions, self.positive) for name in self.metrics}
 
     def truths(self, logits: np.ndarray, split: str) -> list[Any]:
         encoded = self.encoded(split)
-        return list(encoded["labels"]) if "labels" in encoded.column_names else super().truths(logits, split)
+        return encoded["labels"][:] if "labels" in encoded.column_names else super().truths(logits, split)
 
     def has_labels(self, split: str) -> bool:
         """True if every row of the split has a label; the leaderboard's test splits have none."""
         rows = self.splits[split]
         if "label" not in rows.column_names:
             return False
-        return all(label is not None and (self.labels is None or label >= 0) for label in rows["label"])
+        known = np.array(rows["label"][:], dtype=np.float64)  # None is nan
+        return bool((~np.isnan(known) if self.labels is None else known >= 0).all())
 
     def chance_score(self, split: str) -> float:
         if self.labels is None:
@@ -208,7 +209,7 @@ class Classification(Task):
 
     def _shares(self, split: str) -> np.ndarray:
         """Share of each label in a split."""
-        labels = np.asarray(self.splits[split]["label"])
+        labels = np.asarray(self.splits[split]["label"][:])
         return np.bincount(labels, minlength=len(self.labels or ())) / len(labels)
 
     def agreement(self, own: np.ndarray, other: np.ndarray) -> float:
@@ -232,7 +233,7 @@ class Classification(Task):
 
     def _rows_without_text(self, split: str) -> list[int]:
         rows = self.splits[split]
-        texts = zip(*(rows[column] for column in self.data.columns), strict=True)
+        texts = zip(*(rows[column][:] for column in self.data.columns), strict=True)
         return [row for row, parts in enumerate(texts) if not any(part.strip() for part in parts)]
 
 

@@ -218,7 +218,7 @@ class Task(ABC):
 
     def lengths(self, split: str) -> list[int]:
         """Tokens that a model reads of each record, special ones included; of several rows all together."""
-        return list(self.encoded(split)["length"])
+        return list(self.encoded(split)["length"][:])
 
     def parts(self, logits: np.ndarray, split: str) -> dict[str, np.ndarray]:
         """Name of a part of the answers, such as a type of entity, to truth and results of each record in that part.

@@ -154,7 +154,7 @@ def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted
     width = int(teacher.config.hidden_size)
     outputs = width if task.head is None else int(teacher.config.num_labels)
     parts = len(wanted.hidden) + len(attention_parts(wanted)) * len(wanted.attention)
-    tokens = sum(int(np.sum(task.encoded(split)["length"])) for split in splits)
+    tokens = sum(int(np.sum(task.encoded(split)["length"][:])) for split in splits)
     rows = sum(len(task.encoded(split)) for split in splits)
     answers = (2 * tokens if task.by_token else 4 * rows) * outputs
     return 2 * tokens * parts * width + answers * wanted.logits
@@ -163,7 +163,7 @@ def bytes_needed(teacher: PreTrainedModel, task: Task, splits: list[str], wanted
 def _write(folder: Path, teacher: PreTrainedModel, task: Task, split: str, wanted: Wanted, batch_size: int) -> None:
     """Write one split; rows of similar length are computed together, each is stored in its place."""
     encoded, device = task.encoded(split), teacher.device
-    lengths = np.asarray(encoded["length"], np.int64)
+    lengths = np.asarray(encoded["length"][:], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     numbers = np.empty(len(encoded), np.int64)
     fields: list[Field] | None = None

@@ -149,7 +149,7 @@ def say_comparison(comparison: Comparison, run: StepRun) -> None:
 def say_untrained(student: PreTrainedModel, task: Task, run: StepRun) -> None:
     """Name embeddings of a student from random weights that no training text reaches."""
     rows = task.encoded("train")
-    longest, positions = int(max(rows["length"])), encoder_of(student.config).positions(student.config)
+    longest, positions = int(max(rows["length"][:])), encoder_of(student.config).positions(student.config)
     if longest < positions:
         run.runtime.say(f"positions from {longest} on are not trained: no training text is longer.")
     some = rows[list(range(min(SAMPLED_ROWS, len(rows))))]

@@ -90,7 +90,7 @@ def stored(folder: Path, task: Task, key: Mapping[str, Any], compute: Compute, s
 
 def _shares(encoded: Rows, together: str | None) -> list[list[int]]:
     """Positions of the rows that each process computes, in turn; rows that belong together are one's."""
-    groups = np.arange(len(encoded)) if together is None else np.unique(encoded[together], return_inverse=True)[1]
+    groups = np.arange(len(encoded)) if together is None else np.unique(encoded[together][:], return_inverse=True)[1]
     return [np.flatnonzero(groups % world_size() == process).tolist() for process in range(world_size())]
 
 

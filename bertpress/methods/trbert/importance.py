@@ -80,7 +80,7 @@ def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions
     layers = method.layers_of(depth)
     result: dict[int, Floats] = {}
     wanted = np.asarray(positions)
-    lengths = np.asarray(encoded["length"])
+    lengths = np.asarray(encoded["length"][:])
     groups = None if task.together is None else np.asarray(encoded[task.together])[wanted]
     for piece in pieces_of(lengths[wanted], BATCH, groups):
         chosen = wanted[piece].tolist()

@@ -74,7 +74,7 @@ def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> P
         return reduced.eval()
     encoded = task.encoded(task.dev_split)
     always = _options_tokens(reduced, task) if settings["shared"] else 0.0
-    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"]) / len(encoded), always)
+    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"][:]) / len(encoded), always)
     if settings["shares"] is not None:
         change_settings(reduced, shares=even_shares(share, len(layers)).tolist())
     bias = method.policy_init_bias

@@ -61,7 +61,7 @@ class Evaluator:
         self.rungs: list[list[dict[str, Tensor]]] = []
         for start, end in zip([0, *self.ends], self.ends, strict=False):
             chosen = order[start:end]
-            pieces = pieces_of(np.asarray(rows["length"])[chosen], BATCH, None if groups is None else groups[chosen])
+            pieces = pieces_of(np.asarray(rows["length"][:])[chosen], BATCH, None if groups is None else groups[chosen])
             batches = [task.collate([rows[row] for row in chosen[piece].tolist()]) for piece in pieces]
             self.rungs.append([{name: value.to(model.device) for name, value in batch.items()} for batch in batches])
         self.expected = (

@@ -118,7 +118,7 @@ def calibration_batches(
         groups = np.asarray(encoded[task.together])
         order, (end,) = side_by_side(order, groups, [min(rows, len(order))])
         chosen = order[:end]
-        lengths = np.asarray(encoded["length"])[chosen]
+        lengths = np.asarray(encoded["length"][:])[chosen]
         pieces = [chosen[piece] for piece in pieces_of(lengths, batch_size, groups[chosen])]
     batches = [task.collate([encoded[row] for row in piece.tolist()]) for piece in pieces]
     return [{name: value.to(device) for name, value in batch.items()} for batch in batches]

@@ -161,7 +161,7 @@ class Candidates(Windowed):
     def chance_score(self, split: str) -> float:
         """The accuracy to expect of any candidate."""
         self.require_labels(split)
-        return float(np.mean([1 / len(candidates) for candidates in self.splits[split]["candidates"]]))
+        return float(np.mean([1 / len(candidates) for candidates in self.splits[split]["candidates"][:]]))
 
 
 def no_texts() -> RequestError:
