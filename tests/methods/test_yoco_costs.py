@@ -15,7 +15,7 @@ from bertpress import cost
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
 from bertpress.loading import AUTO_CLASSES
-from bertpress.methods.yoco.costs import Additive, extremes, mac_costs, parameter_costs, shown
+from bertpress.methods.yoco.costs import Additive, extremes, mac_costs, parameter_costs, shown, upstream_flops
 from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.space import UNUSED, Choice, Space
 from bertpress.models import COMPACT, module_of
@@ -121,6 +121,12 @@ def test_layers_of_bert_base_by_the_specification() -> None:
     }  # fmt: skip
     for values, pairs in zip(parameter_costs(BERT_BASE, BASE, None).layers, BERT_BASE.options, strict=True):
         assert dict(zip(pairs, values, strict=True)) == expected
+
+
+def test_the_original_s_count() -> None:
+    assert upstream_flops(BASE, 128) == 22_353_349_888
+    smaller = exported(BASE, BERT_BASE, base_choice(0, 11))
+    assert upstream_flops(smaller, 128) == 2 * (5_587_404_288 + 13 * 128 * 768 + 128)
 
 
 def test_the_largest_cost_is_the_model_s_own() -> None:

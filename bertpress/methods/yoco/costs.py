@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bertpress.cost import HeadRows, head_macs
+from bertpress.cost import HeadRows, head_macs, macs
 from bertpress.errors import RequestError
 from bertpress.latency_table import LatencyTable, key_of
 from bertpress.methods.yoco.budget import Scope
@@ -106,6 +106,18 @@ def latency_costs(space: Space, table: LatencyTable) -> Additive:
     intercept, slope = (made.intercept_ms, made.slope) if made else (0.0, 1.0)
     layers = by_option(space, lambda heads, width: slope * table.layers_ms[key_of((heads, width))].median)
     return Additive("latency_ms", intercept + slope * table.base_ms.median, layers, integral=False)
+
+
+def upstream_flops(config: PretrainedConfig, tokens: int) -> int:
+    """FLOPs of a classifier as the original's profiler counts them, to compare with the paper's axis; no limit is this.
+
+    Beside matrix products it counts every LayerNorm output and one product of the mask as multiply-adds:
+    ``2 (MACs + (2 L + 1) T h + T)`` with L layers, T tokens and width h.
+    """
+    from bertpress.encoders import encoder_of
+
+    norms: int = (2 * encoder_of(config).depth(config) + 1) * tokens * config.hidden_size
+    return 2 * (macs(config, tokens) + norms + tokens)
 
 
 def by_option(space: Space, price: Callable[[int, int], float]) -> tuple[tuple[float, ...], ...]:
