@@ -43,7 +43,7 @@ patch("bertpress.pipeline:check_loads", lambda _: lambda *args: [{"level": "stoc
 if place:
     patch(place, killing)
 cli.main()
-"""  # the command line, killed when `place` was called `count` times; with short measurements, loading nothing elsewhere
+"""  # the command line, killed when `place` was called `count` times; measuring briefly, loading nothing elsewhere
 
 
 def run(command: list[object], cache: Path, place: str = "", count: int = 0) -> subprocess.CompletedProcess[str]:
