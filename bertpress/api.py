@@ -15,9 +15,10 @@ from bertpress.errors import RequestError
 from bertpress.explaining import explain as explain
 from bertpress.export_requests import export as export
 from bertpress.files import check_file
+from bertpress.how_opened import OpeningAtSpeed, said_to
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import OpeningAtSpeed, asked_of, open_model, open_texts, prepare, said_to, where_both_run
+from bertpress.opening import asked_of, open_model, open_texts, prepare, where_both_run
 from bertpress.pretraining import pretrain as pretrain
 from bertpress.profiles import calibrate as calibrate
 from bertpress.publishing import push as push

@@ -17,8 +17,9 @@ from bertpress.comparing import NotComparable, Predictions, read_predictions, re
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.files import check_file, write_text
+from bertpress.how_opened import Opening
 from bertpress.junit import junit as junit_xml
-from bertpress.opening import Opening, asked_of, open_model, where_both_run
+from bertpress.opening import asked_of, open_model, where_both_run
 from bertpress.pairing import BASELINE, of_export
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
 from bertpress.recorded import planned_folders, read_mapping, read_result, results_of, row_of, task_words

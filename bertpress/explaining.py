@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import RequestError
 from bertpress.files import write_text
-from bertpress.opening import OpeningAtSpeed, Sample, open_sample
+from bertpress.how_opened import OpeningAtSpeed
+from bertpress.opening import Sample, open_sample
 from bertpress.recipe import TaskSpec
 
 if TYPE_CHECKING:

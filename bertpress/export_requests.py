@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.opening import OpeningAtSpeed, open_model, open_whole, settled
+from bertpress.how_opened import OpeningAtSpeed, settled
+from bertpress.opening import open_model, open_whole
 from bertpress.recipe import TaskSpec
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import RequestError
-from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
+from bertpress.how_opened import OWN, OpeningAtSpeed, Speed, said_to, settled
+from bertpress.recipe import TaskSpec, task_spec
 from bertpress.run import Runtime, check_device, default_device
 from bertpress.tasks.task import OWN_TEXTS
 from bertpress.tasks.used import hint_unknown, size_of
@@ -18,57 +19,6 @@ if TYPE_CHECKING:
 
     from bertpress.tasks.rows import Rows
     from bertpress.tasks.task import Task
-
-
-class Opening(TypedDict, total=False):
-    """How a finished model is opened to be looked at; what is left out has its default."""
-
-    max_length: int
-    """longest input in tokens; default 128"""
-    limit: Mapping[str, int] | None
-    """largest number of rows of a split; default all"""
-    runtime: Runtime | None
-    """device, threads, progress"""
-    head_labels: tuple[str, ...] | None
-    """label names in the order of the model's head, where its configuration does not tell"""
-
-
-class OpeningAtSpeed(Opening, total=False):
-    """The same of a model that may skip tokens, at one of its speeds; default its own."""
-
-    profile: str | None
-    """thresholds or shares that the model's configuration holds under this name"""
-    token_threshold: float | Sequence[float] | None
-    """one for all decisions, or one for each"""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Which of the speeds of a model with token reduction is wanted; by default its own."""
-
-    profile: str | None = None
-    token_threshold: float | Sequence[float] | None = None
-
-
-OWN = Speed()
-
-
-def settled(how: OpeningAtSpeed) -> tuple[Runtime, Speed, int]:
-    """How it is run, the speed and the longest input that were asked for, or their defaults.
-
-    Raises:
-        TypeError: something else was asked for.
-    """
-    if strange := sorted(how.keys() - OpeningAtSpeed.__optional_keys__):
-        known = ", ".join(sorted(OpeningAtSpeed.__optional_keys__))
-        raise TypeError(f"got the unknown {', '.join(strange)}; a model is opened by {known}")
-    speed = Speed(how.get("profile"), how.get("token_threshold"))
-    return how.get("runtime") or Runtime(), speed, how.get("max_length", MAX_LENGTH)
-
-
-def said_to(how: OpeningAtSpeed) -> Callable[[str], None]:
-    """Who is told remarks."""
-    return settled(how)[0].say
 
 
 @dataclass(frozen=True)

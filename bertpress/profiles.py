@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.files import new_folder, write_json
-from bertpress.opening import Opening, Sample, open_sample
+from bertpress.how_opened import Opening
+from bertpress.opening import Sample, open_sample
 from bertpress.recipe import TaskSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from bertpress import api
 from bertpress.errors import RequestError
-from bertpress.opening import Speed, settled
+from bertpress.how_opened import Speed, settled
 from bertpress.recipe import MAX_LENGTH
 from bertpress.run import Runtime
 

@@ -15,11 +15,12 @@ from bertpress.config import build
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
 from bertpress.exports import OnnxExport, is_export
+from bertpress.how_opened import Opening
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
 from bertpress.models import is_reduced
-from bertpress.opening import Opening, asked_of, open_model
+from bertpress.opening import asked_of, open_model
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec
 from bertpress.run import Runtime
 from bertpress.shapes import shape_of
