@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress import cost, planning, reporting
+from bertpress import planning, reporting
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.compact import check_head
 from bertpress.errors import RequestError
 from bertpress.exported import check_end, finish_exports
 from bertpress.files import locked, write_json
-from bertpress.loading import load_config, load_for_task, load_tokenizer, tokenizer_for
-from bertpress.measuring import latency_batch, measured
+from bertpress.finishing import finish, record_start
+from bertpress.loading import load_config, load_for_task, load_tokenizer
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
-from bertpress.model_card import model_card
 from bertpress.models import is_reduced
 from bertpress.processes import barrier, idle_devices, is_first_process, join, world_size
 from bertpress.recipe import Recipe
-from bertpress.reloading import LEVELS, check_loads
-from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment, save_model
+from bertpress.run import Runtime, StepRun, check_runtime, default_device, environment
 from bertpress.run_folder import LOCK, note_recipe, open_run
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made
@@ -196,7 +193,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
             job.runtime.say(note)
         hint_unknown(task, task.dev_split, job.runtime.say)
         if not job.starts_with_finetuning:
-            _record_start(job, model, task, folder)
+            record_start(job, model, task, folder)
         del model
         return _carry_out_steps(job, folder)
 
@@ -221,30 +218,6 @@ def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:
     return report or reporting.build(folder)
 
 
-def _record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> None:
-    if not (folder / "start" / "result.json").is_file():
-        job.runtime.say("scoring and timing the start model")
-        result = measured(model, task, folder / "start", latency_batch(job.recipe))
-        complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
-        write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": _remarks(task, result)})
-    _warn_near_chance(job, task, "start model", json.loads((folder / "start" / "result.json").read_text()))
-
-
-def _remarks(task: Task, result: dict[str, Any]) -> list[str]:
-    """What the task has to say about the headline metrics, where there are any."""
-    metrics = result["metrics"].get(task.dev_split)
-    return task.remarks(metrics) if metrics else []
-
-
-def _warn_near_chance(job: Job, task: Task, name: str, result: dict[str, Any]) -> None:
-    score = result["metrics"].get(task.dev_split, {}).get(task.primary)
-    if score is not None:
-        chance = task.chance_score(task.dev_split)
-        job.runtime.say(f"{name}: {task.primary} {100 * score:.1f} on {task.dev_split}")
-        if score <= chance + 0.02:
-            job.runtime.say(f"warning: always answering the commonest way scores {100 * chance:.1f}; check this model.")
-
-
 def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: str) -> None:
     """Carry out one step in all processes, and finish it in the first."""
     # Phases were asked for of the steps; once these are done, the baseline is too.
@@ -257,48 +230,7 @@ def _step(job: Job, folder: Path, plan: planning.StepPlan, source: str, start: s
         model, task, _ = job.open_model(source, new_head=source == job.recipe.model and job.starts_with_finetuning)
         result = plan.method.compress(model, task, step)
         if is_first_process():
-            _finish(job, step, plan, result, task)
+            finish(job, step, plan, result, task)
     if is_first_process():
         step.remove_scratch()
     barrier()
-
-
-def _finish(job: Job, step: StepRun, plan: planning.StepPlan, result: PreTrainedModel, task: Task) -> None:
-    """Score and save a step's result; its result.json is written last."""
-    job.runtime.say(f"{step.folder.name}: scoring and timing the result")
-    method = plan.method
-    is_start = job.starts_with_finetuning and plan is job.plans[0]
-    read, changes = method.reread(task, step)
-    start = None if is_start else step.start()
-    scores = measured(result, read, step.folder, latency_batch(job.recipe), start, before=task)
-    task = read
-    saved = result if method.saves_head else result.base_model
-    card = model_card(job.recipe, job.task.name, method, scores, saved)
-    companions = task.companions(result.config)
-    save_model(saved, tokenizer_for(result, task.tokenizer), step.folder / "model", card, companions)
-    loads = check_loads(saved, task, step.folder / "model")
-    job.runtime.say(f"{step.folder.name}: loads {' and '.join(LEVELS[way['level']] for way in loads)}")
-    scores["cost"]["size_bytes"] = cost.size_bytes(step.folder / "model")
-    complete = {
-        **scores,
-        "seed": job.recipe.seed,
-        "method": method.name,
-        "loads": loads,
-        "phases": list(plan.steps),
-        "seconds": step.seconds(),
-        "config": method.model_dump(mode="json"),
-        "notes": [*plan.method.warnings(plan.before, plan.steps), *changes, *_remarks(task, scores)],
-    }
-    if is_start:
-        _copy_start(step.folder, complete)
-    write_json(step.folder / "result.json", complete)
-    _warn_near_chance(job, task, step.folder.name, complete)
-
-
-def _copy_start(step: Path, result: dict[str, Any]) -> None:
-    """A recipe that fine-tunes first compares with that model: `start/` repeats its result."""
-    import shutil
-
-    start = step.parent / "start"
-    shutil.copytree(step / "predictions", start / "predictions", dirs_exist_ok=True)
-    write_json(start / "result.json", result)

@@ -1,10 +1,10 @@
 """The command line for processes of their own: latency is measured briefly, and results are not loaded elsewhere."""
 
-from bertpress import cli, latency, pipeline
+from bertpress import cli, finishing, latency
 
 whole = latency.latency_rows
 latency.latency_rows = lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05})
-pipeline.check_loads = lambda *_: [{"level": "stock", "class": "AutoModel", "difference": 0.0}]
+finishing.check_loads = lambda *_: [{"level": "stock", "class": "AutoModel", "difference": 0.0}]
 
 if __name__ == "__main__":
     cli.main()

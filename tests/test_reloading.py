@@ -11,7 +11,7 @@ import torch
 from conftest import make_model
 from models.making import SHAPES, make_compact
 
-from bertpress import pipeline, reloading
+from bertpress import finishing, reloading
 from bertpress.reloading import DoesNotLoad, check_loads, largest_difference, loader_of
 from bertpress.tasks.classification import Classification
 
@@ -86,7 +86,7 @@ def test_a_step_that_does_not_load_is_not_finished(
 
     step = {"finetune": {"training": {"max_steps": 1}}}
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "check_loads", fail)
+        patch.setattr(finishing, "check_loads", fail)
         with pytest.raises(DoesNotLoad):
             carry_out(step, tmp_path / "run")
     assert not (tmp_path / "run" / "00-finetune" / "result.json").exists()

@@ -39,7 +39,7 @@ def killing(function):
 
 place, count = sys.argv.pop(1), int(sys.argv.pop(1))
 patch("bertpress.latency:latency_rows", lambda whole: lambda *args, **more: whole(*args, **{**more, "seconds": 0.05}))
-patch("bertpress.pipeline:check_loads", lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}])
+patch("bertpress.finishing:check_loads", lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}])
 if place:
     patch(place, killing)
 cli.main()

@@ -60,7 +60,7 @@ LAYERS = (
     ("sections", "search_figures"),
     ("run_fronts", "token_summary", "trace_page"),
     ("traces",),
-    ("rendering", "planning", "importing", "exported", "how_opened"),
+    ("rendering", "planning", "importing", "exported", "how_opened", "finishing"),
     ("pipeline", "reporting", "predictions", "catalogue", "console"),
     ("opening", "profiles", "explaining", "checking", "publishing", "export_requests"),
     ("advising",),

@@ -18,7 +18,7 @@ from methods.vocabularies import LINES, SEEN, trained
 from models.making import REDUCTION, SHAPES, make_compact
 from token_tasks import token_task, write_token_tasks
 
-from bertpress import api, cost, measuring, pipeline
+from bertpress import api, cost, finishing, measuring, pipeline
 from bertpress.config import build
 from bertpress.encoders.compact import without_decisions
 from bertpress.errors import RequestError
@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_without_counting_again(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    for module, name in ((steps, "write_json"), (pipeline, "save_model")):
+    for module, name in ((steps, "write_json"), (finishing, "save_model")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, killed)
             with pytest.raises(KeyboardInterrupt):
