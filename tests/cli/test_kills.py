@@ -159,7 +159,7 @@ def test_tinybert(model: Path, data: Path, tmp_path: Path) -> None:
         ("bertpress.trainer:sync_folder", 1, "out/*/intermediate/checkpoint-4/complete"),
         ("bertpress.methods.tinybert.steps:save_projections", 1, "out/*/prediction"),
         ("bertpress.trainer:Clock.on_step_end", 4, "out/*/prediction/finished.json"),
-        ("bertpress.pipeline:measured", 1, "out/00-tinybert/result.json"),
+        ("bertpress.finishing:measured", 1, "out/00-tinybert/result.json"),
     ]
     undisturbed(command(tmp_path / "whole"), tmp_path / "whole")
     killed_again_and_again(command(tmp_path / "killed"), tmp_path / "killed", places)

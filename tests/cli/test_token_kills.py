@@ -69,7 +69,7 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
         ("bertpress.tasks.stored:islice", 2, "cache/windows/*.arrow"),
         ("bertpress.trainer:Clock.on_step_end", 5, "out/*/training/finished.json"),
         ("bertpress.trainer:sync_folder", 1, "out/*/training/checkpoint-6/complete"),
-        ("bertpress.pipeline:measured", 1, "out/00-finetune/result.json"),
+        ("bertpress.finishing:measured", 1, "out/00-finetune/result.json"),
     ]
     undisturbed(asked("finetune", kind, tmp_path / "whole", *fields), tmp_path / "whole")
     killed_again_and_again(asked("finetune", kind, tmp_path / "killed", *fields), tmp_path / "killed", places)
@@ -82,7 +82,7 @@ def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path)
         ("bertpress.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),
         ("bertpress.trainer:sync_folder", 1, "out/*/policy/checkpoint-4/complete"),
         ("bertpress.trainer:Clock.on_step_end", 4, "out/*/joint/finished.json"),
-        ("bertpress.pipeline:measured", 1, "out/00-trbert/result.json"),
+        ("bertpress.finishing:measured", 1, "out/00-trbert/result.json"),
     ]
     fields += ["rollouts=2"]
     undisturbed(asked("trbert", "choice", tmp_path / "whole", *fields), tmp_path / "whole")
