@@ -53,7 +53,7 @@ def main() -> None:
     rows = [
         {"what": names[claim], "seconds": "{:.1f} ({:.1f}-{:.1f})".format(*value)} for claim, value in found.items()
     ]
-    write_result("plan_speed", "python benchmarks/plan_speed.py", rows, found, options.out)
+    write_result("plan_speed", f"python benchmarks/plan_speed.py --rounds {options.rounds}", rows, found, options.out)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main() -> None:
                 | {"seeds": len(scores), "median": f"{statistics.median(scores):.1f}"}
                 | {"low": f"{min(scores):.1f}", "high": f"{max(scores):.1f}"}
             )
-    write_result("transfer", "python benchmarks/transfer.py", rows, {}, options.out)
+    write_result("transfer", f"python benchmarks/transfer.py --seeds {options.seeds}", rows, {}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""The command line for processes of their own: latency is measured briefly, and results are not loaded elsewhere."""
+"""The command line for processes of their own: latency is measured briefly, and results are loaded elsewhere only with
+LOAD_ELSEWHERE in the environment."""
+
+import os
 
 from bertpress import cli, finishing, latency
 
 whole = latency.latency_rows
 latency.latency_rows = lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05})
-finishing.check_loads = lambda *_: [{"level": "stock", "class": "AutoModel", "difference": 0.0}]
+if "LOAD_ELSEWHERE" not in os.environ:
+    finishing.check_loads = lambda *_: [{"level": "stock", "class": "AutoModel", "difference": 0.0}]
 
 if __name__ == "__main__":
     cli.main()

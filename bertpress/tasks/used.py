@@ -58,5 +58,5 @@ def hint_unknown(task: Task, split: str, say: Callable[[str], None]) -> None:
     if share > MANY:
         say(
             f"hint: {100 * share:.0f} % of the tokens of {split} are unknown to the model ({name}): "
-            "its vocabulary is of another script than these texts; choose a model that was trained on such texts."
+            "its vocabulary lacks much of these texts, as where they are of another script; choose a model that knows it."
         )

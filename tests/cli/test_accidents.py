@@ -20,6 +20,7 @@ from bertpress.trainer import MARKER
 pytestmark = pytest.mark.slow
 KILLS = 20
 STEPS = 600  # in each of the two phases
+ENVIRONMENT = {**os.environ, "LOAD_ELSEWHERE": "1"}
 COMMAND = [sys.executable, str(Path(__file__).parents[1] / "quick_command.py")]
 
 
@@ -35,7 +36,9 @@ def command(model: Path, data: Path, out: Path, steps: int) -> list[str]:
 
 def start(arguments: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     """Run in a process of its own."""
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit, env=ENVIRONMENT
+    )
 
 
 def finish(arguments: list[str], limit: Callable[[], None] | None = None) -> tuple[int, str]:

@@ -35,7 +35,7 @@ from bertpress.tasks import KINDS as KINDS_OF_TASKS
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 each_pair = pytest.mark.parametrize("case", PAIRS, ids=[case.id for case in PAIRS])
 TRAINED = [case for case in PAIRS if case.training]
-RESUMED = [case for case in PAIRS if case.family in ("bert", "roberta")]  # what is resumed knows no architecture
+RESUMED = [case for case in PAIRS if case.family in ("bert", "roberta") or case.name in ("finetune", "theseus")]
 each_resumed_pair = pytest.mark.parametrize("case", RESUMED, ids=[case.id for case in RESUMED])
 each_trained_pair = pytest.mark.parametrize("case", TRAINED, ids=[case.id for case in TRAINED])
 
