@@ -1,5 +1,7 @@
-"""The command line for processes of their own: latency is measured briefly, and results are loaded elsewhere only with
-LOAD_ELSEWHERE in the environment."""
+"""The command line for processes of their own, which measures latency briefly.
+
+Results are loaded elsewhere only with LOAD_ELSEWHERE in the environment.
+"""
 
 import os
 

@@ -58,5 +58,5 @@ def hint_unknown(task: Task, split: str, say: Callable[[str], None]) -> None:
     if share > MANY:
         say(
             f"hint: {100 * share:.0f} % of the tokens of {split} are unknown to the model ({name}): "
-            "its vocabulary lacks much of these texts, as where they are of another script; choose a model that knows it."
+            "its vocabulary lacks much of these texts, as where they are of another script; choose one that knows it."
         )
