@@ -1,7 +1,7 @@
 """What TinyBERT keeps of a fine-tuned MiniLM in 3 of its 6 layers, on GLUE, and what each of its parts brings.
 
 Teachers: MiniLM fine-tuned as in quality.py (for MRPC and CoLA its very cells), the best on dev of `PREDECESSOR`
-(cells.py). SST-2 has 10,000 training rows.
+(cells.py), or of `TRIED` for SST-2, which has 10,000 training rows.
 
 Students of 3 layers. `truncated`: the teacher's bottom three, fine-tuned (for MRPC and CoLA quality.py's cells). All
 others start from those layers that they learn from, 2, 4 and 6: `mapped, fine-tuned` on labels alone; `logits only`:
@@ -11,19 +11,19 @@ both steps on the task's own texts, from general distillation or from random wei
 wikitext2, packed.
 
 Every row of a task trains as many steps, those with two steps 2/3 of them in step 1; augmented rows see more texts,
-not more steps. The learning rate, one for both steps, is the best of three on seed 1, and seeds 2 and 3 run with it.
+not more steps. The learning rate, one for both steps, is the best of `RATES` on seed 1, and seeds 2 and 3 run with it.
 
 A cell is one training; its file in results/tinybert_quality/ is written when it ends, and a cell that has its file is
-not run again; `tinybert_quality.json` sums up. Needs BERTPRESS_DATA. Some 4 hours on 2 cores: first `--tasks ""`
-trains what all tasks need, then two processes with a thread each, `--tasks mrpc` and `--tasks cola,sst2`, then once
-without `--tasks` to sum up.
+not run again; `tinybert_quality.json` sums up once all are there. Needs BERTPRESS_DATA. Some 12 hours of a core with
+AVX2: first `--tasks ""` trains what all tasks need, then two processes with a thread each, `--tasks mrpc` and
+`--tasks cola,sst2`, then once without `--tasks` to sum up.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import quality
-from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores, summary
+from cells import PREDECESSOR, Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
 from results import HERE, Interval, data_root, write_result
 
 from bertpress import Augmentation, Finetune, Runtime, TinyBert, Training, api, pretraining
@@ -53,10 +53,14 @@ ROWS = (
 )
 SHAPE = "4x192x12x768"
 """As many heads as MiniLM, so that step 1 compares attention scores."""
+LARGE, SMALL = (1e-4, 3e-4), (3e-4, 1e-3)
+"""Learning rates of the students of 3 layers x 384, and of those of 4 layers x 192."""
+TRIED: Tried = ((1e-4, 3), (1e-4, 5))
+"""Of the teachers that quality.py does not have."""
 SAMPLES = 5
 PLAIN_TEXT = ("plain_text_en", "wikitext2")
 MASKED_LM = Key("text", "masked language model", 5e-4, 1, 1)
-GENERAL = Key("text", "general distillation", 6e-4, 2, 1)
+GENERAL = Key("text", "general distillation", 6e-4, 1, 1)
 FIRST_STEP = 2 / 3
 """Share of a row's optimizer steps in step 1, where it has two."""
 
@@ -86,6 +90,10 @@ class Protocol:
         """Whose predecessor is the teacher: quality.py's cells, where it has the task."""
         return Grid(self.out / "quality", self.runs / "quality") if task in quality.TASKS else self.grid
 
+    def teacher(self, task: str) -> Cell:
+        """The best of a task's fine-tuned models."""
+        return self.teachers(task).predecessor(task, tried_of(task), limit=self.limits(task))
+
     def limits(self, task: str) -> dict[str, int]:
         """Largest numbers of rows of a task's splits."""
         if self.limit is not None:
@@ -96,6 +104,18 @@ class Protocol:
         """Optimizer steps of every row of a task."""
         rows, epochs = TASKS[task]
         return Training(epochs=epochs).steps(min(rows, self.limit or rows))
+
+
+def tried_of(task: str) -> Tried:
+    """(learning rate, epochs) among which a task's teacher is chosen."""
+    return PREDECESSOR if task in quality.TASKS else TRIED
+
+
+def rates_of(row: str) -> Sequence[float]:
+    """Learning rates among which a row's is chosen."""
+    if row == "truncated":
+        return quality.RATES
+    return SMALL if row.startswith("4 x 192") else LARGE
 
 
 def trainings(row: str, total: int, rate: float) -> dict[str, Training | None]:
@@ -144,7 +164,7 @@ def students(protocol: Protocol, task: str, row: str, teacher: Cell) -> Iterator
             step = quality.method(row, Training(epochs=key.epochs, learning_rate=rate, warmup=0.1))
         return cells.cell(key, str(teachers.start(task)), step, runtime, **data(protocol, task, row))
 
-    return over_seeds(train, quality.RATES, SEEDS)
+    return over_seeds(train, rates_of(row), SEEDS)
 
 
 def signals_of(row: str) -> str:
@@ -164,7 +184,7 @@ def data(protocol: Protocol, task: str, row: str) -> dict[str, Any]:
 def make_ready(protocol: Protocol, task: str, row: str, teacher: Cell) -> None:
     """Make what a row begins with, where it is not there."""
     teachers, limit = protocol.teachers(task), protocol.limits(task)
-    teachers.make_start(task, teacher, limit=limit)
+    teachers.make_start(task, teacher, tried_of(task), limit=limit)
     if row == "both steps, augmented":
         folder = protocol.grid.runs / "augmented" / task
         settings = Augmentation(samples=SAMPLES, masked_lm=masked_lm(protocol))
@@ -224,10 +244,10 @@ def claims(teachers: list[Cell], cells: list[Cell]) -> dict[str, Interval]:
     return intervals(values, SEEDS)
 
 
-def carry_out(protocol: Protocol, task: str) -> tuple[Cell, list[Cell]]:
-    """The teacher's cell and those of all rows of a task."""
-    teacher = protocol.teachers(task).predecessor(task, limit=protocol.limits(task))
-    cells = [cell for row in ROWS for cell in students(protocol, task, row, teacher)]
+def carry_out(protocol: Protocol, task: str, rows: Sequence[str]) -> tuple[Cell, list[Cell]]:
+    """The teacher's cell and those of the rows of a task."""
+    teacher = protocol.teacher(task)
+    cells = [cell for row in rows for cell in students(protocol, task, row, teacher)]
     shutil.rmtree(protocol.grid.runs / "signals" / task, ignore_errors=True)
     return teacher, cells
 
@@ -235,20 +255,23 @@ def carry_out(protocol: Protocol, task: str) -> tuple[Cell, list[Cell]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="which of the tasks, in that order")
+    parser.add_argument("--rows", default=";".join(ROWS), help="which of the rows, with semicolons between them")
     parser.add_argument("--masked-lm", help="what proposes words, in place of a head trained here")
     options = grid_arguments(parser, RUNS, "GLUE, plain_text_en and wikitext2")
     protocol = Protocol(options.out, options.runs, options.masked_lm, options.limit)
-    tasks = [task for task in options.tasks.split(",") if task]
+    tasks, rows = [task for task in options.tasks.split(",") if task], options.rows.split(";")
     if not tasks:
         print(masked_lm(protocol), distilled(protocol), sep="\n")
         return
     teachers, cells, lines = [], [], []
     for task in tasks:
-        teacher, own = carry_out(protocol, task)
+        teacher, own = carry_out(protocol, task, rows)
         teachers, cells = [*teachers, teacher], [*cells, *own]
-        lines += summary(task, teacher, own, ROWS, "teacher")
-    measured = claims(teachers, cells) if tasks == [*TASKS] else {}
-    write_result("tinybert_quality", "python benchmarks/tinybert_quality.py", lines, measured, options.out)
+        if rows == [*ROWS]:
+            lines += summary(task, teacher, own, ROWS, "teacher")
+    if rows == [*ROWS] and tasks == [*TASKS]:
+        command = "python benchmarks/tinybert_quality.py"
+        write_result("tinybert_quality", command, lines, claims(teachers, cells), options.out)
 
 
 if __name__ == "__main__":
