@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import write_json
+from bertpress.files import read_json, write_json
 from bertpress.loading import load_tokenizer, load_whole
 from bertpress.measuring import latency_batch, measured
 
@@ -71,7 +70,7 @@ def _score(job: Job, source: Source, wanted: OnnxExport, place: Path, start: str
 
     assert source.task is not None
     job.runtime.say(f"scoring and timing {wanted.folder}")
-    of = json.loads(Path(source.name).with_name("result.json").read_text(encoding="utf-8"))
+    of = read_json(Path(source.name).with_name("result.json"))
     graph: Any = open_export(str(place), source.model.config, source.threads, None)
     other = job.open_model(start)[0].to("cpu")
     found = measured(graph, source.task, place, latency_batch(job.recipe), other, before)

@@ -46,6 +46,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 @contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
     """Say which file is damaged, and what to do, where what is read inside turns out to be something else.

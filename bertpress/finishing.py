@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress import cost
-from bertpress.files import write_json
+from bertpress.files import read_json, write_json
 from bertpress.loading import tokenizer_for
 from bertpress.measuring import latency_batch, measured
 from bertpress.model_card import model_card
@@ -30,7 +29,7 @@ def record_start(job: Job, model: PreTrainedModel, task: Task, folder: Path) -> 
         result = measured(model, task, folder / "start", latency_batch(job.recipe))
         complete = {**result, "seed": job.recipe.seed, "method": None, "phases": [], "seconds": 0.0}
         write_json(folder / "start" / "result.json", {**complete, "config": {}, "notes": _remarks(task, result)})
-    _warn_near_chance(job, task, "start model", json.loads((folder / "start" / "result.json").read_text()))
+    _warn_near_chance(job, task, "start model", read_json(folder / "start" / "result.json"))
 
 
 def finish(job: Job, step: StepRun, plan: StepPlan, result: PreTrainedModel, task: Task) -> None:

@@ -6,7 +6,6 @@ each of its layers: a sum, of which every term is measured once (`layer_timing.b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pydantic import Field
 
 from bertpress.config import Config, build
 from bertpress.errors import RequestError, beside
-from bertpress.files import write_json
+from bertpress.files import read_json, write_json
 
 TOLERATED = 0.1
 """Mean error above which a correction is fitted."""
@@ -117,7 +116,7 @@ def load_table(path: Path) -> LatencyTable:
     if not path.is_file():
         raise RequestError(f"There is no table of latencies {path}{beside(path)}.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except ValueError:
         values = None
     if not isinstance(values, dict):

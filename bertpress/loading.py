@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders.multi_hop import AutoModelForMultiHop
 from bertpress.errors import RequestError, beside
+from bertpress.files import read_json
 from bertpress.tasks.heads import name_outputs
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def model_folder(name: str) -> str:
     if (path / "config.json").is_file() or not (path.exists() or name.startswith((".", "/")) or _looks_local(path)):
         return name
     if (path / "summary.json").is_file():
-        return model_folder(str(path / json.loads((path / "summary.json").read_text())["best"]))
+        return model_folder(str(path / read_json(path / "summary.json")["best"]))
     if (path / "model" / "config.json").is_file():
         return str(path / "model")
     finished = [step for step in sorted(path.glob("[0-9][0-9]-*")) if (step / "result.json").is_file()]

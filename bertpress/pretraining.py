@@ -6,7 +6,6 @@ step 1 of TinyBERT on text of which nothing is asked.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertpress.config import build
 from bertpress.corpus import CorpusSpec
 from bertpress.errors import RequestError
-from bertpress.files import changed_files, new_folder, write_json
+from bertpress.files import changed_files, new_folder, read_json, write_json
 from bertpress.methods import method_named
 from bertpress.methods.method import Training
 from bertpress.methods.tinybert import Shape
@@ -285,7 +284,7 @@ def _check_untrained(folder: Path, wanted: dict[str, Any]) -> None:
     Raises:
         RequestError: names the settings, or the files.
     """
-    there = json.loads((folder / "untrained.json").read_text(encoding="utf-8"))
+    there = read_json(folder / "untrained.json")
     known = {name: value for name, value in wanted.items() if name != "text"}
     if differing := [name for name, value in known.items() if there.get(name) != value]:
         raise RequestError(f"{folder} was made with other values of {', '.join(differing)}; choose another --out.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.errors import AnswerNo, RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import new_folder, read_json, write_json
 from bertpress.how_opened import Opening
 from bertpress.opening import Sample, open_sample
 from bertpress.recipe import TaskSpec
@@ -144,7 +143,7 @@ def store(model: str, folder: Path, profile: str, values: Mapping[str, list[floa
 
 
 def _with_profile(folder: Path, profile: str, values: Mapping[str, list[float]]) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(folder / "config.json")
     reduction = config["token_reduction"]
     profiles = {**(reduction.get("profiles") or {}), profile: dict(values)}
     return {**config, "token_reduction": {**reduction, "profiles": profiles}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
-from bertpress.files import new_file, new_folder, write_json, write_text
+from bertpress.files import new_file, new_folder, read_json, write_json, write_text
 from bertpress.methods.method import Training
 from bertpress.processes import is_first_process, local_rank, world_size
 
@@ -108,7 +107,7 @@ class StepRun:
         folder = self.folder / phase
         finished = folder / "finished.json"
         if finished.is_file():
-            trainer.load_checkpoint(objective, folder / json.loads(finished.read_text())["checkpoint"])
+            trainer.load_checkpoint(objective, folder / read_json(finished)["checkpoint"])
             return
         self.enter(phase)
         best, seconds = trainer.train(
@@ -128,7 +127,7 @@ class StepRun:
 
     def seconds(self) -> float:
         """Time spent on the finished phases."""
-        return sum(float(json.loads(file.read_text())["seconds"]) for file in self.folder.glob("*/finished.json"))
+        return sum(float(read_json(file)["seconds"]) for file in self.folder.glob("*/finished.json"))
 
     def remove_scratch(self) -> None:
         """Delete what only resuming needs; called when the step's result is on disk."""
@@ -201,8 +200,19 @@ def check_runtime(runtime: Runtime, precision: str) -> None:
     """
     check_device(runtime.device)
     check_tracker(runtime.log)
-    if precision == "fp16" and (runtime.device or default_device()) == "cpu":
+    if (runtime.device or default_device()) != "cpu":
+        return
+    if precision == "fp16":
         raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
+    if precision == "bf16" and lacks_bf16():
+        runtime.say("warning: this processor multiplies bfloat16 in software, many times slower than fp32.")
+
+
+def lacks_bf16() -> bool:
+    """Whether kernels for bfloat16 are missing on this processor: torch's for x86 begin with AVX-512."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def check_device(name: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bertpress.errors import RequestError
-from bertpress.files import changed_files, write_json, write_text
+from bertpress.files import changed_files, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from bertpress.recipe import Recipe
@@ -87,7 +86,7 @@ def same_sources(file: Path, sources: Mapping[str, str]) -> None:
     """
     if not file.is_file():
         write_json(file, dict(sources))
-    elif changed := changed_files(json.loads(file.read_text(encoding="utf-8")), sources):
+    elif changed := changed_files(read_json(file), sources):
         raise RequestError(
             f"{file.parent} was begun with other data: {', '.join(changed[:5])} changed since; put back what was "
             "there, or choose another --out."

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bertpress.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, axis, path_of, span, ticks
 from bertpress.search_figures import Front, Mark, roomy
 from bertpress.tables import Section
-from bertpress.values import number, shown, words
+from bertpress.values import number, shown, shown_speedup, words
 
 NOTE = (
     "Numbers are those of the table below. Bars are 95 % intervals, upright of the score and level of the time. Filled "
@@ -111,10 +111,7 @@ def table(group: Group) -> Section:
 
 
 def _speed(point: dict[str, Any]) -> str:
-    ratio, low, high = (point[f"speedup{end}"] for end in ("", "_low", "_high"))
-    if ratio is None or low is None or high is None:
-        return "-"
-    return f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
+    return shown_speedup(*(point[f"speedup{end}"] for end in ("", "_low", "_high")))
 
 
 def _range(point: dict[str, Any], name: str, digits: int, scale: float) -> str:

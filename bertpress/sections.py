@@ -7,7 +7,7 @@ from typing import Any
 from bertpress import certificate_sections, search_sections, waterfall
 from bertpress.tables import Figure, Section
 from bertpress.tasks.judging import KINDS
-from bertpress.values import number, shown, shown_interval, shown_points, words
+from bertpress.values import number, shown, shown_interval, shown_points, shown_speedup, words
 
 Report = dict[str, Any]
 READING = (
@@ -287,9 +287,7 @@ def _timing(entry: dict[str, Any]) -> tuple[str, str]:
     middle, fast, slow = (number(entry, name) for name in ("median_ms", "low", "high"))
     milliseconds = shown(middle, 2) + ("" if fast is None or slow is None else f" ({fast:.2f}-{slow:.2f})")
     ratio, low, high = (number(entry, name) for name in ("speedup", "speedup_low", "speedup_high"))
-    if ratio is None or low is None or high is None:
-        return milliseconds, "-"
-    return milliseconds, f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
+    return milliseconds, shown_speedup(ratio, low, high)
 
 
 def _probability(p: float | None) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
-from bertpress.files import sync_folder, write_json, write_text
+from bertpress.files import read_json, sync_folder, write_json, write_text
 from bertpress.kernels import fastest_kernels
 from bertpress.length_batches import LengthBatches
 from bertpress.methods.method import Training
@@ -200,7 +200,7 @@ def train(
     remove_unfinished(folder)
     checkpoints = complete_checkpoints(folder)
     last = checkpoints[-1] if checkpoints else None
-    spent = json.loads((last[1] / MARKER).read_text())["seconds"] if last else 0.0
+    spent = read_json(last[1] / MARKER)["seconds"] if last else 0.0
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
         groups = None if task.together is None else rows[task.together]
@@ -211,8 +211,8 @@ def train(
         trainer = LengthTrainer(objective, task, sampler, clock, args=arguments)
         trainer.train(resume_from_checkpoint=str(last[1]) if last else None)
         last = complete_checkpoints(folder)[-1]
-        spent = json.loads((last[1] / MARKER).read_text())["seconds"]
-    state = json.loads((last[1] / "trainer_state.json").read_text())
+        spent = read_json(last[1] / MARKER)["seconds"]
+    state = read_json(last[1] / "trainer_state.json")
     best = int(state["best_global_step"] or last[0])
     load_checkpoint(objective, folder / f"checkpoint-{best}")
     return best, spent

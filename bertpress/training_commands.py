@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertpress.errors import AnswerNo, RequestError
+from bertpress.files import read_json
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
 from bertpress.options import CommonOptions, OutOption, TaskOption, TrainOptions, split_list, with_options
@@ -170,7 +171,7 @@ def carry_out(
     if not grid:
         api.run_recipe(recipe, out, runtime)
     if is_first_process():
-        _print_report(json.loads((out / "report.json").read_text(encoding="utf-8")), options, summary)
+        _print_report(read_json(out / "report.json"), options, summary)
         if not options.json_output:
             print(f"{out}/report.html")
         if broken := api.broken_bounds(out):

@@ -66,6 +66,13 @@ def shown_interval(test: dict[str, Any]) -> str:
     return "-" if low is None or high is None else f"{shown_points(low)} to {shown_points(high)}"
 
 
+def shown_speedup(ratio: float | None, low: float | None, high: float | None) -> str:
+    """A ratio with its interval, in words where that covers 1."""
+    if ratio is None or low is None or high is None:
+        return "-"
+    return f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
+
+
 def shown_amount(value: float) -> str:
     """A number as people write a limit: whole if it is large, else with at most two digits behind the point."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 2) + 0.0:,g}"

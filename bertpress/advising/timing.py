@@ -17,7 +17,7 @@ from bertpress import latency, layer_timing
 from bertpress.advising.foreseeing import Layers
 from bertpress.encoders import encoder_of, shapes_of
 from bertpress.errors import RequestError
-from bertpress.files import cache_root, digest, write_json
+from bertpress.files import cache_root, digest, read_json, write_json
 from bertpress.latency_table import LatencyTable, Settings, Timing, key_of, load_table
 from bertpress.models import COMPACT, architecture_of
 from bertpress.parts import Shape
@@ -109,7 +109,7 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
 def _kept_factor(file: Path) -> float | None:
     """What a file holds; None if there is none that can be read."""
     try:
-        return float(json.loads(file.read_text(encoding="utf-8"))["factor"])
+        return float(read_json(file)["factor"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

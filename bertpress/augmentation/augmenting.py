@@ -32,7 +32,7 @@ from bertpress.augmentation.shards import (
     write_shard,
 )
 from bertpress.errors import RequestError
-from bertpress.files import changed_files, digest, locked, new_file, write_json
+from bertpress.files import changed_files, digest, locked, new_file, read_json, write_json
 from bertpress.run import Runtime
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def augment(job: Job, folder: Path) -> dict[str, Any]:
         if first:
             shutil.rmtree(folder / "candidates", ignore_errors=True)
     processes.barrier()
-    result: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+    result: dict[str, Any] = read_json(manifest)
     return result
 
 
@@ -83,7 +83,7 @@ def _check(folder: Path, job: Job) -> None:
     """Refuse a folder that holds something else."""
     file, identity = folder / "request.json", job.identity
     if file.is_file():
-        old = json.loads(file.read_text(encoding="utf-8"))
+        old = read_json(file)
         sources = old.pop(SOURCES, {})
         differing = [name for name in {**old, **identity} if old.get(name) != identity.get(name)]
         if differing == ["data"] and (changed := changed_files(sources, job.task.sources)):

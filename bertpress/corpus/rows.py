@@ -24,7 +24,7 @@ from bertpress.corpus.holdout import Split
 from bertpress.corpus.plan import composition, draw_rows, part_for
 from bertpress.corpus.store import Store
 from bertpress.errors import RequestError
-from bertpress.files import held, new_folder, write_json
+from bertpress.files import held, new_folder, read_json, write_json
 from bertpress.processes import is_first_process
 
 MANIFEST = "rows.json"
@@ -114,7 +114,7 @@ class Rows:
     """
 
     def __init__(self, folder: Path, store: Store) -> None:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
         self.notes: tuple[str, ...] = tuple(manifest["notes"])
         """one-line remarks for the user"""
         self.lengths: np.ndarray = np.fromfile(folder / "lengths.bin", np.uint16)

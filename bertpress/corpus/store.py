@@ -10,7 +10,6 @@ A store belongs to files of these names and contents, to a tokenizer and to a co
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from bertpress.corpus.framing import Frame, frame_of
 from bertpress.corpus.reading import find_files, read_lines
 from bertpress.corpus.writing import Say, Writer
 from bertpress.errors import RequestError
-from bertpress.files import content_digest, held, new_folder, write_json
+from bertpress.files import content_digest, held, new_folder, read_json, write_json
 from bertpress.fingerprints import plain_backend, tokenizer_digest
 from bertpress.processes import is_first_process
 
@@ -162,7 +161,7 @@ def open_store(folder: Path) -> Store:
     """
     if not (folder / MANIFEST).is_file():
         raise RequestError(f"Expected a store of tokenised text at {folder}, found none: build it first.")
-    store = Store(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    store = Store(folder, read_json(folder / MANIFEST))
     for name in ("tokens", "sentences", "documents"):
         path = folder / f"{name}.bin"
         if not path.is_file() or len(getattr(store, name)()) != store.manifest[name]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -11,7 +10,7 @@ from pydantic import Field, model_validator
 
 from bertpress.config import Config, build
 from bertpress.errors import RequestError, nearest
-from bertpress.files import reading
+from bertpress.files import read_json, reading
 
 RECORD = "export.json"
 """Says what an export is; written last, so that its presence means that the export is whole."""
@@ -83,7 +82,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / RECORD
     with reading(file, "export the model again"):
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(file)
         schema = int(record["schema"])
     if schema > SCHEMA:
         raise RequestError(f"{file} has schema {schema}, and this version reads up to {SCHEMA}; update bertpress.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
+from bertpress.files import read_json
 from bertpress.values import mapping
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_config(file: Path, architecture: str = "bert") -> PretrainedConfig:
     from transformers.activations import ACT2FN
 
     try:
-        values: dict[str, Any] = mapping(json.loads(file.read_text(encoding="utf-8")))
+        values: dict[str, Any] = mapping(read_json(file))
         config: PretrainedConfig = AutoConfig.for_model(
             architecture, **{name: values[name] for name in FIELDS[architecture] if name in values}
         )

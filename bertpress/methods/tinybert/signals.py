@@ -22,7 +22,7 @@ from torch import Tensor
 from bertpress.encoders.scores import Captured
 from bertpress.errors import RequestError
 from bertpress.evaluation import batches_by_length
-from bertpress.files import digest, locked, new_folder, write_json
+from bertpress.files import digest, locked, new_folder, read_json, write_json
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.kernels import fastest_kernels
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
@@ -63,7 +63,7 @@ class Signals:
     """A stored split of a teacher's signals."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        stored = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
+        stored = read_json(folder / f"{split}.json")
         self.fields = [Field(**values) for values in stored["fields"]]
         self.rows = np.fromfile(folder / f"{split}.rows", np.int64)
         lengths = np.fromfile(folder / f"{split}.lengths", np.int64)
@@ -116,7 +116,7 @@ def store(
     key = key_of(teacher, task, splits)
     if not (folder / KEY).is_file():
         write_json(folder / KEY, key)
-    stored = json.loads((folder / KEY).read_text(encoding="utf-8"))
+    stored = read_json(folder / KEY)
     if differing := [name for name, value in key.items() if stored.get(name) != value]:
         raise RequestError(
             f"{folder} holds the signals of another {' and another '.join(differing)}; name another folder."

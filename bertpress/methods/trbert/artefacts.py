@@ -5,7 +5,6 @@ Stored in the step's folder by row, with what it depends on; an artefact of anot
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertpress.errors import RequestError
-from bertpress.files import write_json
+from bertpress.files import read_json, write_json
 from bertpress.processes import barrier, is_first_process, rank, world_size
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def stored(folder: Path, task: Task, key: Mapping[str, Any], compute: Compute, s
             _merge(folder, encoded, shares, stage)
             write_json(folder / "key.json", key)
         barrier()
-    found = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+    found = read_json(folder / "key.json")
     if differing := [name for name, value in key.items() if found.get(name) != value]:
         raise RequestError(
             f"{folder} holds the {stage} of another {' and another '.join(differing)}; delete that folder to compute "

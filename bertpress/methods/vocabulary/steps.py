@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bertpress.corpus.reading import find_files, read_lines
 from bertpress.errors import RequestError
-from bertpress.files import new_folder, write_json
+from bertpress.files import new_folder, read_json, write_json
 from bertpress.fingerprints import plain_backend
 from bertpress.loading import clear_limits, loader
 from bertpress.methods.vocabulary.pieces import check_kind, needed_ids, parts_needed, tokens_of
@@ -94,7 +94,7 @@ def compressed(method: Vocabulary, model: PreTrainedModel, task: Task, run: Step
 
 def found(folder: Path) -> dict[str, Any]:
     """What the counting found: ids of `tokens` that stay, parameters of `embeddings` before and after."""
-    values: dict[str, Any] = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    values: dict[str, Any] = read_json(folder / KEPT)
     return values
 
 
@@ -156,7 +156,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: list[int], folder:
     data = content_of(tokenizer)
     with new_folder(folder) as temporary:
         tokenizer.save_pretrained(temporary)
-        settings = json.loads((temporary / "tokenizer_config.json").read_text(encoding="utf-8"))
+        settings = read_json(temporary / "tokenizer_config.json")
         for file in temporary.iterdir():  # others hold the old vocabulary in other forms
             if file.suffix != ".jinja":
                 file.unlink()

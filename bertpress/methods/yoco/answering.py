@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress import layer_timing
 from bertpress.errors import AnswerNo
 from bertpress.evaluation import mean_tokens
-from bertpress.files import write_json
+from bertpress.files import read_json, write_json
 from bertpress.fingerprints import weights_digest
 from bertpress.latency_table import LatencyTable, check_table, load_table
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
@@ -68,7 +67,7 @@ def answer(method: Yoco, trained: Trained, task: Task, run: StepRun) -> SubNetwo
             if is_first_process():
                 write_json(folder / FOUND, summary(found, prices, scored(shown, trained, task, run), trained))
             barrier()
-    return SubNetwork.of(json.loads((folder / FOUND).read_text(encoding="utf-8"))["chosen"]["network"])
+    return SubNetwork.of(read_json(folder / FOUND)["chosen"]["network"])
 
 
 def priced(method: Yoco, trained: Trained, task: Task, run: StepRun) -> Prices:

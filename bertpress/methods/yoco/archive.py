@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.files import reading, write_json, write_text
+from bertpress.files import read_json, reading, write_json, write_text
 from bertpress.methods.yoco.space import SubNetwork
 
 ANEW = "delete the folder of the search, which then begins anew"
@@ -60,7 +60,7 @@ class Archive:
         about = folder / "archive.json"
         if about.is_file():
             with reading(about, ANEW):
-                found = dict(json.loads(about.read_text(encoding="utf-8")))
+                found = dict(read_json(about))
             if differing := [name for name in {**found, **self.key} if found.get(name) != self.key.get(name)]:
                 raise RequestError(
                     f"{folder} holds a search of other {' and other '.join(differing)}; choose another --out."
@@ -109,6 +109,6 @@ def matching_entries(folder: Path, key: Mapping[str, Any]) -> list[Entry]:
     if not about.is_file():
         return []
     with reading(about, ANEW):
-        if json.loads(about.read_text(encoding="utf-8")) != dict(key):
+        if read_json(about) != dict(key):
             return []
     return read_entries(folder / "archive.jsonl")

@@ -11,7 +11,6 @@ Identification and Hyperparameter Optimization", arXiv 1502.07943.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpress.files import reading, write_json
+from bertpress.files import read_json, reading, write_json
 from bertpress.methods.yoco.archive import ANEW, Archive, Entry
 from bertpress.methods.yoco.costs import Additive
 from bertpress.methods.yoco.evaluating import Evaluator
@@ -75,7 +74,7 @@ class Search:
         self.state = archive.file.with_name("state.json")
         if self.state.is_file():
             with reading(self.state, ANEW):
-                self._load(json.loads(self.state.read_text(encoding="utf-8")))
+                self._load(read_json(self.state))
 
     def run(self) -> None:
         """Carry out the rounds that are left."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import reading, write_json
+from bertpress.files import read_json, reading, write_json
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.space import Space, SubNetwork
 
@@ -47,7 +46,7 @@ class About:
     def read(cls, folder: Path) -> About:
         """What lies in the folder of a super-network."""
         with reading(folder / FILE, "train the super-network again, or put back what was there"):
-            values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            values = read_json(folder / FILE)
             if values["schema"] != 1:
                 raise ValueError(f"schema {values['schema']} is not known, this version reads schema 1")
             space = Space.of(values["space"])

@@ -6,7 +6,6 @@ embeddings read as well.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from bertpress.config import Config, build
 from bertpress.errors import RequestError
-from bertpress.files import reading
+from bertpress.files import read_json, reading
 from bertpress.tasks.embedding.settings import Pooling
 from bertpress.tasks.heads import PARAMETERS, keep_settings, kept_settings
 
@@ -128,7 +127,7 @@ def _content(name: str, file: str) -> Any:
     if not path.is_file():
         return None
     with reading(path, "save the model with sentence-transformers again"):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
 
 
 def files_of(layout: Layout, width: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import reading
+from bertpress.files import read_json, reading
 from bertpress.tasks import named
 from bertpress.tasks.data import TextData, is_invisible, without_halves
 from bertpress.tasks.json_records import Source, find_files, in_files, no_files, on_hub
@@ -194,7 +194,7 @@ def _folded(splits: dict[str, Dataset], paths: Any) -> tuple[dict[str, Dataset],
     if not file.is_file():
         raise RequestError(f"Expected {FOLDS} with train_fold and eval_fold beside {paths['validation']}: add it.")
     with reading(file, "write it as {train_fold: [titles], eval_fold: [titles]}"):
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         folds = [set(map(str, content[fold])) for fold in ("train_fold", "eval_fold")]
     validation = splits["validation"]
     titles = validation["title"][:]
