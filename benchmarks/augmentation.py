@@ -22,9 +22,9 @@ from bertpress.augmentation import Augmentation
 from bertpress.augmentation.augmenting import augment
 from bertpress.augmentation.job import Job, source_of
 from bertpress.augmentation.words import stop_words
-from bertpress.loading import load_masked_lm, load_tokenizer, model_folder
-from bertpress.pipeline import quieten
-from bertpress.run import Runtime
+from bertpress.engine.loading import load_masked_lm, load_tokenizer, model_folder
+from bertpress.engine.run import Runtime
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.task import Task

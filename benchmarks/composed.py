@@ -21,9 +21,9 @@ from results import HERE, RESULTS, Interval, data_root, write_result
 
 from bertpress import Finetune, Runtime, Training, compress, evaluate, export
 from bertpress.api import run_recipe
-from bertpress.latency import measure
-from bertpress.measuring import latency_batches
-from bertpress.opening import open_model
+from bertpress.costs.latency import measure
+from bertpress.measurements.measuring import latency_batches
+from bertpress.opened.opening import open_model
 from bertpress.recipe import make_recipe, read_recipe
 from bertpress.statistics import ratio_interval
 

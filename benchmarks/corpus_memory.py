@@ -19,7 +19,7 @@ import numpy as np
 from memory import anonymous_peak
 from results import RESULTS, Interval, write_result
 
-from bertpress.loading import load_tokenizer
+from bertpress.engine.loading import load_tokenizer
 
 MODEL = "packaged-minilm"
 WORDS_IN_LINE, LINES_IN_DOCUMENT = 16, 20
@@ -47,7 +47,7 @@ def go_through(text: Path) -> None:
     from bertpress.corpus import CorpusSpec
     from bertpress.corpus.rows import build_rows
     from bertpress.corpus.store import build_store
-    from bertpress.length_batches import LengthBatches
+    from bertpress.engine.length_batches import LengthBatches
 
     spec = CorpusSpec(files=str(text))
     store = build_store(spec, load_tokenizer(MODEL), text.with_suffix(".store"))

@@ -21,7 +21,7 @@ from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, TinyBert, Training
 from bertpress.methods.method import Method
-from bertpress.pipeline import quieten
+from bertpress.runs.pipeline import quieten
 
 RUNS = HERE.parent / "runs" / "embedding_quality"
 NAME, LENGTH, LAYERS = "stsb", 128, 3

@@ -14,9 +14,9 @@ from results import arguments, write_result
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bertpress.kernels import fastest_kernels
-from bertpress.loading import load_tokenizer
-from bertpress.objective import Supervised, choose_attention
+from bertpress.engine.kernels import fastest_kernels
+from bertpress.engine.loading import load_tokenizer
+from bertpress.engine.objective import Supervised, choose_attention
 from bertpress.recipe import TaskSpec
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks import load_task

@@ -16,8 +16,9 @@ import torch
 from results import arguments, write_result
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bertpress import latency
+from bertpress.costs import latency
 from bertpress.encoders.compact import compact
+from bertpress.engine.loading import load_tokenizer, packaged_minilm
 from bertpress.exports import GRAPH, OnnxExport
 from bertpress.exports.adapter import write_graph
 from bertpress.exports.exporting import export
@@ -25,8 +26,7 @@ from bertpress.exports.inputs import TRACED, input_names, made_batch, made_feeds
 from bertpress.exports.making import Source
 from bertpress.exports.parity import parity
 from bertpress.exports.session import OnnxModel
-from bertpress.loading import load_tokenizer, packaged_minilm
-from bertpress.pipeline import quieten
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 
 MODEL = "packaged-minilm"

@@ -20,7 +20,7 @@ from interleave import BATCH, interleave, minilm, mrpc, spread_masks
 from results import arguments, write_result
 from torch import Tensor
 
-from bertpress.kernels import CpuKernels, fastest_kernels
+from bertpress.engine.kernels import CpuKernels, fastest_kernels
 from bertpress.methods.theseus import Linear, Theseus
 from bertpress.methods.theseus.replacing import Replacing
 from bertpress.statistics import median_interval, ratio_interval

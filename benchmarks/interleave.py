@@ -16,15 +16,15 @@ import numpy as np
 from results import data_root
 from transformers import PreTrainedModel
 
-from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.engine.loading import load_for_task, load_tokenizer
+from bertpress.engine.objective import Objective
+from bertpress.engine.trainer import train
 from bertpress.methods.method import Training
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.replacing import Mask, draw_mask
-from bertpress.objective import Objective
 from bertpress.recipe import TaskSpec
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
-from bertpress.trainer import train
 
 MODEL = "packaged-minilm"
 BATCH = 32

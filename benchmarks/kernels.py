@@ -17,8 +17,8 @@ from results import arguments, write_result
 from torch.nn import functional
 from transformers import AutoModel
 
-from bertpress import kernels
-from bertpress.loading import packaged_minilm
+from bertpress.engine import kernels
+from bertpress.engine.loading import packaged_minilm
 from bertpress.statistics import median_interval, ratio_interval
 
 BATCH = 32

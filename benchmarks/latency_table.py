@@ -18,8 +18,8 @@ from interleave import mrpc
 from results import Interval, arguments, write_result
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
-from bertpress.latency_table import LatencyTable
-from bertpress.layer_timing import build
+from bertpress.costs.latency_table import LatencyTable
+from bertpress.measurements.layer_timing import build
 from bertpress.methods.yoco.costs import shapes_in
 from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.validating import validate

@@ -23,9 +23,9 @@ from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores
 from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Training, evaluate
-from bertpress.loading import load_tokenizer
-from bertpress.pipeline import quieten
+from bertpress.engine.loading import load_tokenizer
 from bertpress.recipe import TaskSpec
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 
 NAME, MODEL = "hyperpartisan", "packaged-minilm"

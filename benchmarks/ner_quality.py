@@ -31,12 +31,12 @@ from cells import Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds,
 from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, TinyBert, Training
-from bertpress.evaluation import logits_of
-from bertpress.loading import load_for_task, load_tokenizer
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_for_task, load_tokenizer
 from bertpress.methods.method import Method
 from bertpress.methods.theseus import Constant, Linear
-from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec, make_recipe, read_recipe
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 
 RUNS = HERE.parent / "runs" / "ner_quality"

@@ -28,13 +28,13 @@ from bertpress.corpus import CorpusSpec
 from bertpress.corpus.reading import read_lines
 from bertpress.corpus.rows import build_rows
 from bertpress.corpus.store import build_store
-from bertpress.kernels import fastest_kernels
-from bertpress.length_batches import LengthBatches
-from bertpress.loading import load_tokenizer, packaged_minilm
+from bertpress.engine.kernels import fastest_kernels
+from bertpress.engine.length_batches import LengthBatches
+from bertpress.engine.loading import load_tokenizer, packaged_minilm
 from bertpress.methods.tinybert import Shape, TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
-from bertpress.pipeline import quieten
 from bertpress.pretraining import parse_shape
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.plain_text import PlainText
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from results import arguments, data_root, write_result
 
 from bertpress.advising.timing import layers_of
-from bertpress.loading import load_for_task, load_tokenizer
-from bertpress.measuring import padded_tokens
+from bertpress.engine.loading import load_for_task, load_tokenizer
+from bertpress.engine.run import save_model
+from bertpress.measurements.measuring import padded_tokens
 from bertpress.recipe import TaskSpec
-from bertpress.run import save_model
 from bertpress.statistics import median_interval
 from bertpress.tasks import load_task
 

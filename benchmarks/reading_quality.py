@@ -26,16 +26,17 @@ from typing import Any
 from cells import Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, number, write_result
 
-from bertpress import Finetune, Theseus, Training, TrBert, latency
+from bertpress import Finetune, Theseus, Training, TrBert
 from bertpress.budget import fit, spread
+from bertpress.costs import latency
 from bertpress.encoders.compact import compact
-from bertpress.evaluation import logits_of
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_for_task, load_tokenizer
 from bertpress.files import write_json
-from bertpress.loading import load_for_task, load_tokenizer
-from bertpress.measuring import latency_batches
+from bertpress.measurements.measuring import latency_batches
 from bertpress.methods.method import Method
-from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
 

@@ -31,9 +31,9 @@ from corpus_memory import LARGE_REPEATS, ratio
 from memory import anonymous_peak
 from results import RESULTS, data_root, write_result
 
-from bertpress.loading import load_tokenizer
-from bertpress.pipeline import quieten
+from bertpress.engine.loading import load_tokenizer
 from bertpress.recipe import TaskSpec
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval
 from bertpress.tasks import load_task
 from bertpress.tasks.reading.task import SpanReading, SpanScores

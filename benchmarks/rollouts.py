@@ -18,14 +18,14 @@ from results import arguments, write_result
 from torch import Tensor
 
 from bertpress.encoders.compact import compact
-from bertpress.kernels import fastest_kernels
+from bertpress.engine.kernels import fastest_kernels
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.reinforced import Reinforced
 from bertpress.methods.trbert.rewards import advantages, policy_loss
 from bertpress.methods.trbert.sampling import Rollouts, Sampled
 from bertpress.methods.trbert.steps import freeze
 from bertpress.models.walks import Masked
-from bertpress.pipeline import quieten
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.task import Task
 

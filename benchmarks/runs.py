@@ -18,7 +18,7 @@ from typing import Any
 
 from results import write_result
 
-from bertpress import reporting, sections
+from bertpress.reports import reporting, sections
 
 USUAL = ("demo", "mrpc")
 

@@ -16,14 +16,14 @@ import torch
 from interleave import BATCH, minilm, mrpc
 from results import arguments, write_result
 
-from bertpress.kernels import fastest_kernels
+from bertpress.engine.kernels import fastest_kernels
+from bertpress.engine.objective import Supervised
 from bertpress.methods.yoco import Yoco
 from bertpress.methods.yoco.drawing import Drawer
 from bertpress.methods.yoco.elastic import elastic
 from bertpress.methods.yoco.super_network import distribution_over
 from bertpress.methods.yoco.supernet import SuperNet
-from bertpress.objective import Supervised
-from bertpress.pipeline import quieten
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.task import Task
 

@@ -21,17 +21,17 @@ import original_search
 from results import HERE, RESULTS, Interval, data_root, write_result
 
 from bertpress import Finetune, Runtime, Training, Yoco, compress
-from bertpress.evaluation import logits_of
-from bertpress.loading import load_tokenizer
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_tokenizer
+from bertpress.engine.run import StepRun
 from bertpress.methods.yoco.answering import best, priced, searched
 from bertpress.methods.yoco.elastic import choosing
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.steps import Trained, opened
-from bertpress.pipeline import quieten
 from bertpress.recipe import Recipe, TaskSpec
-from bertpress.run import StepRun
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
 

@@ -23,7 +23,7 @@ from bertpress.methods.tinybert import TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.prediction import wanted_of
 from bertpress.methods.tinybert.signals import Signals, bytes_needed, store
-from bertpress.pipeline import quieten
+from bertpress.runs.pipeline import quieten
 from bertpress.statistics import median_interval, ratio_interval
 from bertpress.tasks.task import Task
 

@@ -26,18 +26,19 @@ import torch
 from cells import Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
-from bertpress import Theseus, Training, TrBert, latency
+from bertpress import Theseus, Training, TrBert
 from bertpress.budget import fit, settings_of
+from bertpress.costs import latency
+from bertpress.costs.row_costs import RowCosts
 from bertpress.encoders.compact import compact
-from bertpress.evaluation import collect_logits
+from bertpress.engine.evaluation import collect_logits
+from bertpress.engine.loading import load_for_task, load_tokenizer
 from bertpress.files import write_json
-from bertpress.loading import load_for_task, load_tokenizer
-from bertpress.measuring import latency_batches
+from bertpress.measurements.measuring import latency_batches
 from bertpress.methods.method import Method
 from bertpress.models.walks import Trace
-from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec
-from bertpress.row_costs import RowCosts
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 from bertpress.tasks.task import Task
 

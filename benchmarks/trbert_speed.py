@@ -21,9 +21,9 @@ from results import Interval, arguments, write_result
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from bertpress import cost
+from bertpress.costs import cost
+from bertpress.costs.latency import measure
 from bertpress.encoders.compact import compact, without_decisions
-from bertpress.latency import measure
 from bertpress.models.token_selection import default_layers
 from bertpress.models.walks import Trace
 from bertpress.statistics import ratio_interval

@@ -26,9 +26,9 @@ from cells import Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, Yoco, search
-from bertpress.evaluation import logits_of
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_for_task, load_tokenizer
 from bertpress.files import write_json
-from bertpress.loading import load_for_task, load_tokenizer
 from bertpress.methods.method import Method
 from bertpress.methods.yoco.costs import parameter_costs
 from bertpress.methods.yoco.elastic import choosing, elastic
@@ -36,8 +36,8 @@ from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.sampling import Draws, Window
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.methods.yoco.super_network import About, find_super_network
-from bertpress.pipeline import quieten
 from bertpress.recipe import TaskSpec
+from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 
 CELLS, RUNS = RESULTS / "yoco_quality", HERE.parent / "runs" / "yoco_quality"

@@ -31,11 +31,11 @@ _HOME = {
     "run_recipe": "bertpress.api",
     "search": "bertpress.search_requests",
     "sub_network": "bertpress.methods.yoco.super_network",
-    "sweep": "bertpress.sweeping",
+    "sweep": "bertpress.runs.sweeping",
     "Result": "bertpress.api",
     "Bounds": "bertpress.bounds",
     "Recipe": "bertpress.recipe",
-    "Runtime": "bertpress.run",
+    "Runtime": "bertpress.engine.run",
     "Training": "bertpress.methods.method",
     "Augmentation": "bertpress.augmentation",
     "Finetune": "bertpress.methods.finetune",
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     )
     from bertpress.augmentation import Augmentation
     from bertpress.bounds import Bounds
+    from bertpress.engine.run import Runtime
     from bertpress.errors import AnswerNo, RequestError
     from bertpress.export_requests import export
     from bertpress.methods.finetune import Finetune
@@ -88,9 +89,8 @@ if TYPE_CHECKING:
     from bertpress.methods.yoco.super_network import sub_network
     from bertpress.pretraining import pretrain
     from bertpress.recipe import Recipe
-    from bertpress.run import Runtime
+    from bertpress.runs.sweeping import sweep
     from bertpress.search_requests import search
-    from bertpress.sweeping import sweep
 
 
 def __getattr__(name: str) -> Any:

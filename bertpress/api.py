@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.advising.advice import plan as plan
-from bertpress.checking import broken_bounds as broken_bounds
-from bertpress.checking import check as check
+from bertpress.checks.checking import broken_bounds as broken_bounds
+from bertpress.checks.checking import check as check
 from bertpress.config import build
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.explaining import explain as explain
 from bertpress.export_requests import export as export
 from bertpress.files import check_file
-from bertpress.how_opened import OpeningAtSpeed, said_to
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method
-from bertpress.opening import asked_of, open_model, open_texts, prepare, where_both_run
-from bertpress.pretraining import pretrain as pretrain
-from bertpress.profiles import calibrate as calibrate
+from bertpress.opened.explaining import explain as explain
+from bertpress.opened.how_opened import OpeningAtSpeed, said_to
+from bertpress.opened.opening import asked_of, open_model, open_texts, prepare, where_both_run
+from bertpress.opened.profiles import calibrate as calibrate
 from bertpress.publishing import push as push
 from bertpress.recipe import Recipe, TaskSpec, task_spec
-from bertpress.run import Runtime
-from bertpress.run_folder import check_run, make_folder
+from bertpress.runs.run_folder import check_run, make_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +46,7 @@ class Result:
     @property
     def model(self) -> PreTrainedModel:
         """The pressed model, loaded from the run's folder."""
-        from bertpress.loading import auto_class, load_config, loader, model_folder
+        from bertpress.engine.loading import auto_class, load_config, loader, model_folder
 
         folder = model_folder(str(self.folder))
         model: PreTrainedModel = loader(auto_class(load_config(folder).architectures)).from_pretrained(folder)
@@ -87,7 +86,7 @@ def finetune(model: str, task: str | Mapping[str, Any], out: str | Path, **optio
 
 def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) -> Result:
     """Carry out a recipe, or go on with it."""
-    from bertpress.pipeline import carry_out, prepare
+    from bertpress.runs.pipeline import carry_out, prepare
 
     if (Path(out) / "cells").is_dir():
         raise RequestError(f"{out} holds a sweep; choose another --out.")
@@ -98,9 +97,9 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
 
 def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, Any]]:
     """What each step would make and cost: layers, parameters, MACs, optimizer steps, predicted seconds, disk."""
-    from bertpress import planning
-    from bertpress.evaluation import mean_tokens
-    from bertpress.pipeline import prepare
+    from bertpress.engine.evaluation import mean_tokens
+    from bertpress.runs import planning
+    from bertpress.runs.pipeline import prepare
 
     job = prepare(recipe, runtime or Runtime())
     model, task, _ = job.open_model(recipe.model, new_head=job.starts_with_finetuning)
@@ -127,7 +126,7 @@ def evaluate(
     Args:
         how: see `OpeningAtSpeed`.
     """
-    from bertpress.evaluation import logits_of
+    from bertpress.engine.evaluation import logits_of
     from bertpress.tasks.used import hint_unknown
 
     loaded, data = open_model(model, task, answers=True, **how)
@@ -156,7 +155,7 @@ def predict(
         how: see `OpeningAtSpeed`.
     """
     from bertpress import predictions
-    from bertpress.evaluation import logits_of
+    from bertpress.engine.evaluation import logits_of
     from bertpress.tasks import used
 
     loaded, data = open_model(model, task, answers=True, **how)
@@ -186,7 +185,7 @@ def predict_texts(
         how: see `OpeningAtSpeed`; `limit` and `head_labels` describe tasks and are refused.
     """
     from bertpress import predictions
-    from bertpress.evaluation import logits_of
+    from bertpress.engine.evaluation import logits_of
 
     loaded, sample = open_texts(model, texts, **how)
     return predictions.answered(sample.task, logits_of(loaded, sample.task, sample.encoded), sample.split)
@@ -208,7 +207,7 @@ def measure(
     Args:
         how: see `OpeningAtSpeed`; `against` runs at its own speed.
     """
-    from bertpress.measuring import timed
+    from bertpress.measurements.measuring import timed
 
     runtime = how["runtime"] = where_both_run(how.get("runtime") or Runtime(), model, against)
     spec = asked_of(model, task, runtime)
@@ -274,7 +273,7 @@ def import_model(
 ) -> list[str]:
     """Make an ordinary model folder of an original's checkpoint; see `importing.import_model`."""
     from bertpress import importing
-    from bertpress.pipeline import quieten
+    from bertpress.runs.pipeline import quieten
 
     quieten()
     return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
@@ -286,7 +285,7 @@ def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, A
     The page sets the runs on one task side by side, and names folders that hold no finished run with the reason; it is
     refused if none does. Without `out`, so is any such folder.
     """
-    from bertpress import reporting
+    from bertpress.reports import reporting
 
     if not runs:
         raise RequestError("Name at least one run.")

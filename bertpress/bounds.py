@@ -13,7 +13,7 @@ from bertpress.errors import RequestError
 from bertpress.values import number
 
 if TYPE_CHECKING:
-    from bertpress.certificate import Certificate
+    from bertpress.comparison.certificate import Certificate
 
 ROUNDING = 1e-9
 """A bound that is met exactly is met, although 0.8 - 0.795 is a little more than 0.005"""

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertpress.costs.row_costs import RowCosts
+from bertpress.engine.evaluation import batches_by_length
 from bertpress.errors import RequestError
-from bertpress.evaluation import batches_by_length
 from bertpress.models.deciding import Decide
 from bertpress.models.shared_choices import Shared
 from bertpress.models.token_selection import Settings, tokens_of
 from bertpress.models.walks import Decision, Trace
-from bertpress.row_costs import RowCosts
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -12,17 +12,8 @@ from typing import Annotated
 
 import typer
 
-from bertpress import (
-    check_commands,
-    data_commands,
-    export_commands,
-    plan_commands,
-    reduction_commands,
-    search_commands,
-    training_commands,
-)
-from bertpress.errors import AnswerNo, RequestError
-from bertpress.options import (
+from bertpress.commands import check, data, export, plan, reduction, search, training
+from bertpress.commands.options import (
     InputOption,
     ModelArgument,
     ModelOptions,
@@ -32,21 +23,17 @@ from bertpress.options import (
     split_list,
     with_options,
 )
+from bertpress.engine.run import Stopped
+from bertpress.errors import AnswerNo, RequestError
 from bertpress.recipe import MAX_LENGTH
-from bertpress.run import Stopped
 
 app = typer.Typer(
     help="Make a fine-tuned encoder smaller and faster, and know exactly what it cost.",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-training_commands.add_to(app)
-data_commands.add_to(app)
-reduction_commands.add_to(app)
-export_commands.add_to(app)
-search_commands.add_to(app)
-plan_commands.add_to(app)
-check_commands.add_to(app)
+for commands in (training, data, reduction, export, search, plan, check):
+    commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""
 
@@ -154,8 +141,9 @@ def measure(
     options: ModelOptions,
 ) -> None:
     """Measure latency on the task's own lengths, with intervals; two models in turn."""
-    from bertpress import api, latency
-    from bertpress.sections import SPEEDUPS
+    from bertpress import api
+    from bertpress.costs import latency
+    from bertpress.reports.sections import SPEEDUPS
 
     rows = api.measure(model, against, options.task_spec(task), batch_size=batch_size, **options.arguments())
     if json_output:
@@ -174,7 +162,7 @@ def report_command(
 ) -> None:
     """Write report.json, report.md and report.html of runs, and one page over several."""
     from bertpress import api
-    from bertpress.console import print_table
+    from bertpress.commands.console import print_table
 
     for built in api.report(*runs, out=out):
         print_table(built)
@@ -215,7 +203,7 @@ def push(
 @app.command("list")
 def list_command(what: Annotated[str, typer.Argument(help="methods, tasks or recipes")]) -> None:
     """List methods, tasks or recipes."""
-    from bertpress import catalogue
+    from bertpress.commands import catalogue
 
     for name, text in catalogue.entries(what):
         print(f"{name:24} {text}")
@@ -224,7 +212,7 @@ def list_command(what: Annotated[str, typer.Argument(help="methods, tasks or rec
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="a method, task or recipe")]) -> None:
     """Show a method's fields, a task, or a recipe's YAML."""
-    from bertpress import catalogue
+    from bertpress.commands import catalogue
 
     print(catalogue.describe(name))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bertpress.errors import RequestError
-from bertpress.how_opened import OpeningAtSpeed, settled
-from bertpress.opening import open_model, open_whole
+from bertpress.opened.how_opened import OpeningAtSpeed, settled
+from bertpress.opened.opening import open_model, open_whole
 from bertpress.recipe import TaskSpec
 
 
@@ -35,8 +35,8 @@ def export(
         AnswerNo: int8 loses more than `max_drop`.
     """
     from bertpress import exports
+    from bertpress.engine.loading import load_tokenizer
     from bertpress.exports import exporting, making
-    from bertpress.loading import load_tokenizer
 
     opening: Any = {name: options.pop(name) for name in OpeningAtSpeed.__optional_keys__ & options.keys()}
     wanted = exports.of_format(format, options)

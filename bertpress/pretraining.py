@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertpress.config import build
 from bertpress.corpus import CorpusSpec
+from bertpress.engine.run import Runtime, check_runtime
 from bertpress.errors import RequestError
 from bertpress.files import changed_files, new_folder, read_json, write_json
 from bertpress.methods import method_named
 from bertpress.methods.method import Training
 from bertpress.methods.tinybert import Shape
 from bertpress.processes import is_first_process
-from bertpress.run import Runtime, check_runtime
-from bertpress.run_folder import check_run
+from bertpress.runs.run_folder import check_run
 
 if TYPE_CHECKING:
     from transformers import BertConfig
@@ -112,8 +112,8 @@ class Request:
                 model of other settings, or the text cannot be read.
         """
         from bertpress.encoders import check_length
-        from bertpress.pipeline import check_steps, quieten
-        from bertpress.planning import reading_positions
+        from bertpress.runs.pipeline import check_steps, quieten
+        from bertpress.runs.planning import reading_positions
         from bertpress.tasks.text import check_text
 
         quieten(runtime.threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bertpress.engine.loading import model_folder
 from bertpress.errors import RequestError
-from bertpress.loading import model_folder
 
 WEIGHTS = ("*.safetensors", "*.onnx")
 KEPT_BACK = ("predictions/*", "result.json", ".*")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpress.loading import AUTO_CLASSES, auto_class
+from bertpress.engine.loading import AUTO_CLASSES, auto_class
 from bertpress.models import is_compact
 from bertpress.tasks.embedding.layout import MODULES
 

@@ -10,7 +10,7 @@ from bertpress.recipe import make_recipe, read_recipe, task_values
 
 if TYPE_CHECKING:
     from bertpress.api import Result
-    from bertpress.run import Runtime
+    from bertpress.engine.run import Runtime
 
 CARRIED = ("max_length", "limit", "precision", "head_labels")
 """Fields of the recipe that trained a super-network which a search of it goes on with."""

@@ -19,7 +19,7 @@ import pytest
 import torch
 from families import FAMILIES
 
-from bertpress.loading import class_of_head, loader
+from bertpress.engine.loading import class_of_head, loader
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
 from bertpress.tasks.encoding import encode
@@ -245,7 +245,7 @@ def tiny_text_task(tiny_text_folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def quick_latency() -> Iterator[None]:
     """Latency measured for a moment only; whole recipes otherwise spend most of their time on it."""
-    from bertpress import latency
+    from bertpress.costs import latency
 
     original = latency.latency_rows
 
@@ -267,9 +267,9 @@ def tiny_recipe(tiny_model_folder: Path, tiny_data_folder: Path) -> dict[str, An
 @pytest.fixture(scope="session")
 def carry_out(tiny_recipe: dict[str, Any], quick_latency: None) -> Callable[..., Path]:
     """Runs a recipe of one step on the tiny model and data in a folder."""
-    from bertpress import pipeline
+    from bertpress.engine.run import Runtime
     from bertpress.recipe import make_recipe
-    from bertpress.run import Runtime
+    from bertpress.runs import pipeline
 
     def run(step: dict[str, Any], folder: Path, progress: Any = None, **fields: Any) -> Path:
         values = {**tiny_recipe, "steps": [step], **fields}

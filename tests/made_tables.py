@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from bertpress import latency
 from bertpress.config import build
+from bertpress.costs import latency
+from bertpress.costs.latency_table import LatencyTable, Timing
 from bertpress.encoders import encoder_of
-from bertpress.latency_table import LatencyTable, Timing
-from bertpress.layer_timing import Stack, Whole
+from bertpress.measurements.layer_timing import Stack, Whole
 
 SHAPES = ["1x12", "1x24", "2x12", "2x24"]
 PAIRS = [(1, 12), (1, 24), (2, 12), (2, 24)]

@@ -5,7 +5,9 @@ Results are loaded elsewhere only with LOAD_ELSEWHERE in the environment.
 
 import os
 
-from bertpress import cli, finishing, latency
+from bertpress import cli
+from bertpress.costs import latency
+from bertpress.runs import finishing
 
 whole = latency.latency_rows
 latency.latency_rows = lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05})

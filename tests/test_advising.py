@@ -12,15 +12,16 @@ import pytest
 import yaml
 from conftest import make_model
 
-from bertpress import cli, cost
+from bertpress import cli
 from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.advice import in_order, start_costs
 from bertpress.advising.foreseeing import Costs, Known, Layers, foreseen, shortfall, skipping_factor
 from bertpress.advising.timing import layers_of, share_of
 from bertpress.bounds import Bounds
-from bertpress.checking import broken_bounds
+from bertpress.checks.checking import broken_bounds
 from bertpress.config import build
-from bertpress.evaluation import mean_tokens
+from bertpress.costs import cost
+from bertpress.engine.evaluation import mean_tokens
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.vocabulary import Vocabulary
@@ -117,7 +118,7 @@ def test_the_start_model_is_priced_in_closed_form(task: Classification) -> None:
 
 
 def test_a_plan_times_batches_as_long_as_those_that_compress_times(task: Classification) -> None:
-    from bertpress.measuring import latency_batches, padded_tokens
+    from bertpress.measurements.measuring import latency_batches, padded_tokens
 
     for size in (1, 3, 8):
         widths = [batch["input_ids"].shape[1] for batch in latency_batches(task, (size,), "cpu")[size]]

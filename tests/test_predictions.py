@@ -12,7 +12,7 @@ import pytest
 from token_tasks import HEADS, write_token_tasks
 
 from bertpress import api
-from bertpress.run import Runtime
+from bertpress.engine.run import Runtime
 
 PAGE = Path(__file__).parents[1] / "docs" / "tasks.md"
 ENTITY = {"type", "text", "start", "end", "probability"}

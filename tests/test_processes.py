@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import kill_family
 
+from bertpress.engine.run import default_device
 from bertpress.processes import idle_devices, is_first_process, world_size
-from bertpress.run import default_device
 
 
 def several(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

@@ -11,8 +11,9 @@ import torch
 from conftest import make_model
 from models.making import SHAPES, make_compact
 
-from bertpress import finishing, reloading
+from bertpress import reloading
 from bertpress.reloading import DoesNotLoad, check_loads, largest_difference, loader_of
+from bertpress.runs import finishing
 from bertpress.tasks.classification import Classification
 
 HEAD = "ForSequenceClassification"

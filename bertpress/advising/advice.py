@@ -7,23 +7,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bertpress import cost, planning
 from bertpress.advising import Candidate, candidates, fitting
 from bertpress.advising.foreseeing import Costs, Known, foreseen, shortfall
 from bertpress.bounds import Bounds
 from bertpress.config import build
+from bertpress.costs import cost
+from bertpress.costs.shapes import shape_of
 from bertpress.encoders import encoder_of
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.exports import OnnxExport, is_export
-from bertpress.how_opened import Opening
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.methods.vocabulary import Vocabulary
 from bertpress.models import is_reduced
-from bertpress.opening import asked_of, open_model
+from bertpress.opened.how_opened import Opening
+from bertpress.opened.opening import asked_of, open_model
 from bertpress.recipe import MAX_LENGTH, Recipe, TaskSpec
-from bertpress.run import Runtime
-from bertpress.shapes import shape_of
+from bertpress.runs import planning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,7 +77,7 @@ class Asked:
 
     def refusal(self, steps: tuple[Method, ...]) -> str | None:
         """Why steps cannot be carried out; None if they can, or if there are none."""
-        from bertpress.pipeline import check_steps
+        from bertpress.runs.pipeline import check_steps
 
         try:
             if steps:
@@ -134,7 +135,7 @@ def plan(
 
 
 def _advice(asked: Asked) -> Advice:
-    from bertpress.measuring import padded_tokens
+    from bertpress.measurements.measuring import padded_tokens
 
     padded = padded_tokens(asked.task, asked.budget.batch_size)
     known, refused = known_of(asked.model, asked.task, asked.budget, padded)
@@ -166,7 +167,7 @@ def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) ->
         padded: tokens of the longest text of the batch that is timed.
     """
     from bertpress.advising.timing import int8_factor, layers_of
-    from bertpress.evaluation import mean_tokens
+    from bertpress.engine.evaluation import mean_tokens
     from bertpress.methods.vocabulary.steps import staying
 
     refused = {}

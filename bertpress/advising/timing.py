@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from bertpress import latency, layer_timing
 from bertpress.advising.foreseeing import Layers
+from bertpress.costs import latency
+from bertpress.costs.latency_table import LatencyTable, Settings, Timing, key_of, load_table
+from bertpress.costs.parts import Shape
+from bertpress.costs.shapes import shape_of
 from bertpress.encoders import encoder_of, shapes_of
 from bertpress.errors import RequestError
 from bertpress.files import cache_root, digest, read_json, write_json
-from bertpress.latency_table import LatencyTable, Settings, Timing, key_of, load_table
+from bertpress.measurements import layer_timing
 from bertpress.models import COMPACT, architecture_of
-from bertpress.parts import Shape
-from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

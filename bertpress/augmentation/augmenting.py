@@ -31,9 +31,9 @@ from bertpress.augmentation.shards import (
     shard_texts,
     write_shard,
 )
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.files import changed_files, digest, locked, new_file, read_json, write_json
-from bertpress.run import Runtime
 
 if TYPE_CHECKING:
     from datasets import Features

@@ -16,7 +16,7 @@ from bertpress.augmentation.vocabulary import Vocabulary, vocabulary_of
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.encoders import encoder_of
 from bertpress.encoders.language_model import masked_lm_logits
-from bertpress.kernels import fastest_kernels
+from bertpress.engine.kernels import fastest_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -19,11 +19,11 @@ from bertpress.augmentation.sampling import carry_case
 from bertpress.augmentation.shards import Slot
 from bertpress.augmentation.vectors import WordVectors, embedding_vectors, read_glove
 from bertpress.augmentation.words import Analyser, Word
+from bertpress.engine.loading import load_tokenizer
+from bertpress.engine.run import Runtime, default_device
 from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.fingerprints import tokenizer_digest
-from bertpress.loading import load_tokenizer
-from bertpress.run import Runtime, default_device
 from bertpress.tasks import load_task
 from bertpress.tasks.data import MARK
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpress.engine.loading import cannot_load, load_config, load_weights, model_folder
 from bertpress.errors import RequestError
 from bertpress.files import digest
-from bertpress.loading import cannot_load, load_config, load_weights, model_folder
 
 if TYPE_CHECKING:
     import numpy as np

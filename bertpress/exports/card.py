@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bertpress.costs.latency import describe
 from bertpress.exports import GRAPH
 from bertpress.hub_card import base_of, front_matter, name_on_hub
-from bertpress.latency import describe
 from bertpress.reloading import LEVELS
 
 if TYPE_CHECKING:

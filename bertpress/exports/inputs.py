@@ -88,7 +88,7 @@ def task_rows(task: Task, total: int, count: int) -> list[list[int]]:
         total: number of rows.
         count: rows at most.
     """
-    from bertpress.measuring import spread
+    from bertpress.measurements.measuring import spread
 
     alone = min(count, total, 4)
     size = min(8, total)

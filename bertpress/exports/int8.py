@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.comparing import NotComparable
+from bertpress.comparison.comparing import NotComparable
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, leaving_out
 from bertpress.exports.quantizing import parts_of, quantize, saturates
 from bertpress.exports.session import Feed, OnnxModel

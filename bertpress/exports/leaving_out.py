@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpress.comparing import Predictions, class_names, paired_test
+from bertpress.comparison.comparing import Predictions, class_names, paired_test
 from bertpress.errors import AnswerNo
 from bertpress.exports.quantizing import quantize
 from bertpress.exports.session import Feed, OnnxModel, answers

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from bertpress import latency
-from bertpress.evaluation import logits_of
+from bertpress.costs import latency
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import clear_limits, tokenizer_for
 from bertpress.exports import GRAPH, OnnxExport, inputs, leaving_out
 from bertpress.exports.adapter import write_graph
 from bertpress.exports.int8 import Int8
@@ -20,8 +21,7 @@ from bertpress.exports.parity import parity
 from bertpress.exports.session import OnnxModel
 from bertpress.files import digest, write_json
 from bertpress.fingerprints import rows_digest, tokenizer_digest, weights_digest
-from bertpress.loading import clear_limits, tokenizer_for
-from bertpress.measuring import latency_batches
+from bertpress.measurements.measuring import latency_batches
 from bertpress.reloading import LEVELS, check_graph_loads
 
 if TYPE_CHECKING:

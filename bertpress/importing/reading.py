@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpress.engine.loading import load_tokenizer
 from bertpress.errors import RequestError, beside
-from bertpress.loading import load_tokenizer
 from bertpress.tasks.heads import name_outputs
 
 if TYPE_CHECKING:

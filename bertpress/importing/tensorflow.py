@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.importing.configs import read_config
 from bertpress.importing.reading import Request, fill, find_tokenizer, name_labels
 from bertpress.importing.tensorflow_files import Variables, find_config, read_variables
-from bertpress.run import save_model
 
 if TYPE_CHECKING:
     import numpy as np

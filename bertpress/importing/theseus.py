@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from bertpress.engine.loading import load_config
+from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.importing.reading import Request, fill, find_tokenizer, name_labels, read_weights
-from bertpress.loading import load_config
-from bertpress.run import save_model
 
 
 def import_theseus(request: Request) -> list[str]:

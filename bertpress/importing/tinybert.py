@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.files import new_folder
 from bertpress.importing.configs import read_config
 from bertpress.importing.reading import Request, State, fill, find_tokenizer, name_labels, read_weights
-from bertpress.run import save_model
 
 if TYPE_CHECKING:
     from torch import Tensor

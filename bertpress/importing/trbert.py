@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.importing.configs import read_config
 from bertpress.importing.reading import Request, State, fill, find_tokenizer, name_labels, read_weights
-from bertpress.run import save_model
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

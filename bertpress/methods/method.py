@@ -14,7 +14,7 @@ from bertpress.config import Config
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 

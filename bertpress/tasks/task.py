@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from bertpress.cost import HeadRows
+    from bertpress.costs.cost import HeadRows
 
 OWN_TEXTS = "texts"
 """The split of texts that belong to no data set."""

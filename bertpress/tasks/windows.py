@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from bertpress.cost import HeadRows
+    from bertpress.costs.cost import HeadRows
     from bertpress.tasks.data import TextData
 
 RECORDS_AT_ONCE = 500

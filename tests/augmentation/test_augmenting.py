@@ -15,9 +15,9 @@ import bertpress
 from bertpress.augmentation import SAMPLES, Augmentation, augmenting, shards
 from bertpress.augmentation.job import Job, Source
 from bertpress.augmentation.models import load_masked_lm
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.recipe import TaskSpec
-from bertpress.run import Runtime
 from bertpress.tasks import load_task
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData, build_split

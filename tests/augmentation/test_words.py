@@ -8,8 +8,8 @@ import pytest
 
 from bertpress.augmentation import Augmentation
 from bertpress.augmentation.words import Analyser, basic_words, segmented_words, stop_words
+from bertpress.engine.loading import load_tokenizer
 from bertpress.errors import RequestError
-from bertpress.loading import load_tokenizer
 
 
 def words(text: str) -> list[str]:

@@ -59,7 +59,8 @@ def bertpress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure latency for a moment only."""
-    from bertpress import latency, layer_timing
+    from bertpress.costs import latency
+    from bertpress.measurements import layer_timing
 
     parts = layer_timing.seconds_of
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bertpress.trainer import MARKER
+from bertpress.engine.trainer import MARKER
 
 pytestmark = pytest.mark.slow
 KILLS = 20

@@ -329,7 +329,7 @@ def test_tokenizer_missing(theseus: Call, model: Path, tmp_path: Path) -> None:
 
 def test_out_of_another_recipe(theseus: Call, tmp_path: Path) -> None:
     from bertpress.recipe import Recipe
-    from bertpress.run_folder import open_run
+    from bertpress.runs.run_folder import open_run
 
     values = {"model": "m", "task": "pydoc", "steps": [{"theseus": {}}]}
     open_run(tmp_path / "out", Recipe.model_validate(values))
@@ -382,7 +382,7 @@ def test_long_texts_work(model: Path, tmp_path: Path, bertpress: Call) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("first line\nsecond line"), KeyError("x"), RuntimeError("")])
 def test_internal_error(error: Exception, theseus: Call, bertpress: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertpress import pipeline
+    from bertpress.runs import pipeline
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -400,7 +400,7 @@ def test_internal_error(error: Exception, theseus: Call, bertpress: Call, monkey
 
 
 def test_interrupted(theseus: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertpress import pipeline
+    from bertpress.runs import pipeline
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -417,7 +417,9 @@ def test_demo_answers_no(
 ) -> None:
     from types import SimpleNamespace
 
-    from bertpress import demo, pipeline, rendering
+    from bertpress.commands import demo
+    from bertpress.reports import rendering
+    from bertpress.runs import pipeline
 
     task: Any = SimpleNamespace(chance_score=lambda split: 0.5, dev_split="validation")
     monkeypatch.setattr(pipeline, "prepare", lambda *_: SimpleNamespace(task=task))

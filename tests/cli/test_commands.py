@@ -31,7 +31,8 @@ def run(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     import io
     import sys
 
-    from bertpress import cli, latency
+    from bertpress import cli
+    from bertpress.costs import latency
 
     out = tmp_path_factory.mktemp("runs") / "small"
     whole = latency.latency_rows

@@ -12,7 +12,7 @@ import torch
 import typer.main
 
 from bertpress import cli
-from bertpress.loading import load_config
+from bertpress.engine.loading import load_config
 from bertpress.methods import METHODS
 from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.super_network import About, distribution_over

@@ -16,7 +16,8 @@ from .conftest import save_tokenizer, sentences, tiny_config, write_csv
 pytestmark = pytest.mark.slow
 RUN = """
 import importlib, os, signal, sys
-from bertpress import cli, latency
+from bertpress import cli
+from bertpress.costs import latency
 
 def patch(place, change):
     module, _, path = place.partition(":")
@@ -38,8 +39,10 @@ def killing(function):
     return called
 
 place, count = sys.argv.pop(1), int(sys.argv.pop(1))
-patch("bertpress.latency:latency_rows", lambda whole: lambda *args, **more: whole(*args, **{**more, "seconds": 0.05}))
-patch("bertpress.finishing:check_loads", lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}])
+briefly = lambda whole: lambda *args, **more: whole(*args, **{**more, "seconds": 0.05})
+loads = lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}]
+patch("bertpress.costs.latency:latency_rows", briefly)
+patch("bertpress.runs.finishing:check_loads", loads)
 if place:
     patch(place, killing)
 cli.main()
@@ -130,8 +133,8 @@ def test_pretrain(tmp_path: Path) -> None:
         ("transformers:BertForMaskedLM.save_pretrained", 1, "out/untrained"),
         ("bertpress.corpus.writing:Writer._append", 2, "cache/corpus/*/store.json"),
         ("bertpress.corpus.rows:_write", 1, "cache/corpus/*/rows/*/rows.json"),
-        ("bertpress.trainer:Clock.on_step_end", 5, "out/*/training/finished.json"),
-        ("bertpress.trainer:sync_folder", 1, "out/*/training/checkpoint-6/complete"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 5, "out/*/training/finished.json"),
+        ("bertpress.engine.trainer:sync_folder", 1, "out/*/training/checkpoint-6/complete"),
         ("transformers:BertForMaskedLM.save_pretrained", 1, "out/*/model"),
     ]
     undisturbed(command(tmp_path / "whole"), tmp_path / "whole")
@@ -155,11 +158,11 @@ def test_tinybert(model: Path, data: Path, tmp_path: Path) -> None:
         ("bertpress.augmentation.augmenting:_count", 50, "out/*/augmentation/manifest.json"),
         ("bertpress.methods.tinybert.signals:observe", 2, "out/*/signals/[!.]*/train.json"),
         ("bertpress.methods.tinybert.signals:_write", 1, "out/*/signals/[!.]*/train.json"),
-        ("bertpress.trainer:Clock.on_step_end", 4, "out/*/intermediate/finished.json"),
-        ("bertpress.trainer:sync_folder", 1, "out/*/intermediate/checkpoint-4/complete"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 4, "out/*/intermediate/finished.json"),
+        ("bertpress.engine.trainer:sync_folder", 1, "out/*/intermediate/checkpoint-4/complete"),
         ("bertpress.methods.tinybert.steps:save_projections", 1, "out/*/prediction"),
-        ("bertpress.trainer:Clock.on_step_end", 4, "out/*/prediction/finished.json"),
-        ("bertpress.finishing:measured", 1, "out/00-tinybert/result.json"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 4, "out/*/prediction/finished.json"),
+        ("bertpress.runs.finishing:measured", 1, "out/00-tinybert/result.json"),
     ]
     undisturbed(command(tmp_path / "whole"), tmp_path / "whole")
     killed_again_and_again(command(tmp_path / "killed"), tmp_path / "killed", places)

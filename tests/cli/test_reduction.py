@@ -190,7 +190,7 @@ def sluggish(plain: Any, model: Any, batches: Any, forward: Any, **_: Any) -> li
 def test_a_measured_speed_up_is_searched_for(
     bertpress: Call, reduced: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bertpress import latency
+    from bertpress.costs import latency
 
     monkeypatch.setattr(latency, "latency_rows", sluggish)
     flags = (*files_task(data), *CPU, "--measured", "--batch-size", 8, "--profile", "x")

@@ -67,9 +67,9 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
         *records,
         (*MAKING[kind], "cache/windows/*.arrow"),
         ("bertpress.tasks.stored:islice", 2, "cache/windows/*.arrow"),
-        ("bertpress.trainer:Clock.on_step_end", 5, "out/*/training/finished.json"),
-        ("bertpress.trainer:sync_folder", 1, "out/*/training/checkpoint-6/complete"),
-        ("bertpress.finishing:measured", 1, "out/00-finetune/result.json"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 5, "out/*/training/finished.json"),
+        ("bertpress.engine.trainer:sync_folder", 1, "out/*/training/checkpoint-6/complete"),
+        ("bertpress.runs.finishing:measured", 1, "out/00-finetune/result.json"),
     ]
     undisturbed(asked("finetune", kind, tmp_path / "whole", *fields), tmp_path / "whole")
     killed_again_and_again(asked("finetune", kind, tmp_path / "killed", *fields), tmp_path / "killed", places)
@@ -79,10 +79,10 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
 def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path) -> None:
     fields = [f"{phase}.{field}" for phase in ("policy", "joint") for field in ("max_steps=10", "batch_size=8")]
     places = [
-        ("bertpress.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),
-        ("bertpress.trainer:sync_folder", 1, "out/*/policy/checkpoint-4/complete"),
-        ("bertpress.trainer:Clock.on_step_end", 4, "out/*/joint/finished.json"),
-        ("bertpress.finishing:measured", 1, "out/00-trbert/result.json"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),
+        ("bertpress.engine.trainer:sync_folder", 1, "out/*/policy/checkpoint-4/complete"),
+        ("bertpress.engine.trainer:Clock.on_step_end", 4, "out/*/joint/finished.json"),
+        ("bertpress.runs.finishing:measured", 1, "out/00-trbert/result.json"),
     ]
     fields += ["rollouts=2"]
     undisturbed(asked("trbert", "choice", tmp_path / "whole", *fields), tmp_path / "whole")

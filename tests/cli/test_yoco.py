@@ -135,8 +135,8 @@ def test_rounds_refine_what_was_found_and_repeat_nothing(
 def test_a_search_of_default_length_that_stopped_goes_on(trained: Path, tmp_path: Path) -> None:
     """What it has found so far is no earlier search that would answer already."""
     from bertpress.api import run_recipe
+    from bertpress.engine.run import Runtime
     from bertpress.recipe import make_recipe
-    from bertpress.run import Runtime
     from bertpress.search_requests import recipe_values
 
     shutil.copytree(trained, tmp_path / "run")

@@ -19,17 +19,19 @@ from contract.cases import CASES, PAIRS, SUPPORT, Case
 from contract.support import KINDS, METHODS, PAGE, cells, filled, refusal
 from token_tasks import token_task, write_token_tasks
 
-from bertpress import cost, pipeline, trainer
 from bertpress.config import build
+from bertpress.costs import cost
+from bertpress.costs.shapes import shape_of
 from bertpress.encoders import encoder_of
+from bertpress.engine import trainer
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import class_of_head, load_config, loader
+from bertpress.engine.run import Runtime, StepRun
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
-from bertpress.loading import class_of_head, load_config, loader
 from bertpress.methods import METHODS as ALL_METHODS
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
-from bertpress.run import Runtime, StepRun
-from bertpress.shapes import shape_of
+from bertpress.runs import pipeline
 from bertpress.tasks import KINDS as KINDS_OF_TASKS
 
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -17,7 +17,7 @@ from bertpress.corpus import CorpusSpec
 from bertpress.corpus.rows import build_rows
 from bertpress.corpus.store import build_store
 from transformers import BertTokenizer
-from bertpress.length_batches import LengthBatches
+from bertpress.engine.length_batches import LengthBatches
 
 text, vocabulary = sys.argv[1:]
 store = build_store(CorpusSpec(files=text), BertTokenizer(vocab=vocabulary), Path(text + ".store"))

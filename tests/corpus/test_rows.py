@@ -15,8 +15,8 @@ from conftest import make_tokenizer
 from bertpress.corpus import CorpusSpec
 from bertpress.corpus.rows import Rows, build_rows
 from bertpress.corpus.store import build_store
+from bertpress.engine.length_batches import LengthBatches
 from bertpress.errors import RequestError
-from bertpress.length_batches import LengthBatches
 from bertpress.tasks.classification import Classification
 
 CHINESE = "这些国家在拯救海洋方面具有不容辞的责任深度学习，。"
@@ -362,7 +362,7 @@ def test_tokenizers_without_segments_give_none(tmp_path: Path) -> None:
     [("plain_text_en", "lines", 30_957), ("plain_text_zh", "lines", 22_339), ("wikitext2", "documents", 23_767)],
 )
 def test_real_text(name: str, form: str, sentences: int, tmp_path: Path) -> None:
-    from bertpress.loading import load_tokenizer
+    from bertpress.engine.loading import load_tokenizer
 
     spec = CorpusSpec(files=str(Path(os.environ["BERTPRESS_DATA"], name)))
     tokenizer = load_tokenizer("packaged-minilm")

@@ -14,12 +14,12 @@ from torch import nn
 
 from bertpress.encoders import ENCODERS, check_length, encoder_of
 from bertpress.encoders.surgery import keep_layers, with_layers
+from bertpress.engine.kernels import fastest_kernels
+from bertpress.engine.objective import Supervised, choose_attention
 from bertpress.errors import RequestError
-from bertpress.kernels import fastest_kernels
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.replacing import Hybrid, Replacing
-from bertpress.objective import Supervised, choose_attention
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 Tasks = Callable[[str], Any]

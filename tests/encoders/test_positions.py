@@ -12,7 +12,7 @@ import torch
 from conftest import make_config, make_model, make_tokenizer
 from families import FAMILIES
 
-from bertpress import cost
+from bertpress.costs import cost
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact
 from bertpress.encoders.positions import WHY_NOT, extend_positions, longer_table, with_positions

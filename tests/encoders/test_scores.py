@@ -13,13 +13,13 @@ from conftest import batch_of, make_model, without_dropout
 from families import FAMILIES
 from torch import Tensor
 
-from bertpress import kernels
 from bertpress.encoders import encoder_of, scores
 from bertpress.encoders.scores import CAPTURING, Captured, capture, disable_capture, enable_capture
+from bertpress.engine import kernels
+from bertpress.engine.kernels import CpuKernels
+from bertpress.engine.objective import Supervised, choose_attention
 from bertpress.errors import RequestError
-from bertpress.kernels import CpuKernels
 from bertpress.losses import attention_loss, hidden_loss
-from bertpress.objective import Supervised, choose_attention
 
 CAPTURED = [family for family in FAMILIES if family != "deberta-v2"]
 each_captured = pytest.mark.parametrize("family", CAPTURED)

@@ -13,8 +13,8 @@ from conftest import make_config, make_tokenizer
 from exports.graphs import SumModel, write_graph
 from huggingface_hub import ModelCard
 
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.exports import OnnxExport, inputs, int8, making
 from bertpress.exports.exporting import export
 from bertpress.exports.making import Source

@@ -11,14 +11,14 @@ import torch
 from conftest import make_config
 from exports.graphs import sum_logits, write_sum_graph
 
-from bertpress import measuring
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.exports import is_export, read_record
 from bertpress.exports.leaving_out import mean_change, sensitivities
 from bertpress.exports.parity import Parity
 from bertpress.exports.quantizing import parts_of, quantize, saturates
 from bertpress.exports.session import OnnxModel, Recording, answers
+from bertpress.measurements import measuring
 
 TABLE = np.random.default_rng(0).normal(size=(100, 16))
 HEAD = np.random.default_rng(1).normal(size=(16, 2))

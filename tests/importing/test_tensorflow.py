@@ -15,9 +15,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
+from bertpress.engine.loading import auto_class, load_config, loader
 from bertpress.errors import RequestError
 from bertpress.importing import import_model, tensorflow
-from bertpress.loading import auto_class, load_config, loader
 from importing import naive_bert
 from importing.tensorflow_layouts import (
     CONFIG,

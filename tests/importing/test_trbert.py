@@ -13,10 +13,10 @@ from token_tasks import HEADS, OUTPUTS, label_fields, token_task, write_token_ta
 from torch.nn import functional
 
 from bertpress import api
+from bertpress.engine.loading import auto_class, load_config, loader
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.importing import import_model
-from bertpress.loading import auto_class, load_config, loader
-from bertpress.run import Runtime
 from bertpress.tasks.trained import task_of_head
 
 WIDTH, POLICY = 16, 5

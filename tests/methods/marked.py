@@ -12,11 +12,11 @@ import torch
 from conftest import FILLERS, LABELS, WORDS, make_config, make_tokenizer
 from datasets import Dataset
 
+from bertpress.engine.run import Runtime, StepRun
 from bertpress.methods.method import Training
 from bertpress.methods.trbert import TrBert
 from bertpress.models.walks import Trace
 from bertpress.recipe import make_recipe
-from bertpress.run import Runtime, StepRun
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
 

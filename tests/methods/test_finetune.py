@@ -15,7 +15,7 @@ from bertpress.encoders.surgery import keep_layers
 from bertpress.errors import RequestError
 from bertpress.methods.finetune import Finetune
 from bertpress.recipe import make_recipe
-from bertpress.run_folder import open_run
+from bertpress.runs.run_folder import open_run
 
 
 class Untrained:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
+from bertpress.engine.teachers import check_vocabulary
 from bertpress.errors import RequestError
 from bertpress.methods.method import Training
 from bertpress.methods.tinybert import Shape, TinyBert
@@ -23,7 +24,6 @@ from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, wei
 from bertpress.methods.tinybert.observing import Wanted, observe
 from bertpress.methods.tinybert.prediction import Prediction
 from bertpress.methods.tinybert.signals import bytes_needed, store
-from bertpress.teachers import check_vocabulary
 
 # Layer maps
 
@@ -343,7 +343,7 @@ def test_stored_signals_are_those_of_the_teacher(task: Any, tmp_path: Path, fiel
 
 def test_stored_logits_alone_are_those_of_every_row(task: Any, tmp_path: Path) -> None:
     """With nothing stored by token, several batches long."""
-    from bertpress.evaluation import logits_of
+    from bertpress.engine.evaluation import logits_of
 
     teacher = make_model(**without_dropout())
     signals = store(tmp_path / "signals", teacher, task, ["train", "validation"], Wanted(logits=True))
@@ -462,8 +462,8 @@ def test_outputs_in_another_order(task_of: Callable[[str], Any], family: str) ->
 def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.engine.run import Runtime
     from bertpress.methods.tinybert.student import find_teacher
-    from bertpress.run import Runtime
 
     stored = make_model(**without_dropout(id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1}))
     stored.save_pretrained(tmp_path / "teacher")
@@ -481,8 +481,8 @@ def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: P
 def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.engine.run import Runtime
     from bertpress.methods.tinybert.student import find_teacher
-    from bertpress.run import Runtime
 
     run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
     for name, fields, words in (
@@ -515,8 +515,8 @@ def test_layers_above_the_compared_ones_may_stay_without_gradient(task: Any) -> 
 def test_labels_are_compared_but_for_their_spelling(task: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from bertpress.engine.run import Runtime
     from bertpress.methods.tinybert.student import find_teacher
-    from bertpress.run import Runtime
 
     said: list[str] = []
     run: Any = SimpleNamespace(runtime=Runtime(say=said.append), device="cpu")

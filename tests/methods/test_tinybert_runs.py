@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import LABELS, ROWS
 
+from bertpress.engine.run import Stopped
 from bertpress.errors import RequestError
-from bertpress.run import Stopped
 
 pytestmark = pytest.mark.slow
 
@@ -74,9 +74,9 @@ def test_augmentation_makes_more_rows_once(carry_out: Callable[..., Path], tmp_p
 def test_a_run_stops_before_a_phase_that_was_not_asked_for(
     tiny_model_folder: Path, tiny_data_folder: Path, tmp_path: Path, quick_latency: None
 ) -> None:
-    from bertpress import pipeline
+    from bertpress.engine.run import Runtime
     from bertpress.recipe import make_recipe
-    from bertpress.run import Runtime
+    from bertpress.runs import pipeline
 
     values = {
         "model": str(tiny_model_folder),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bertpress import losses
 from bertpress.budget import change_settings, fit, least_kept, settings_of, spread
+from bertpress.costs.row_costs import RowCosts
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
 from bertpress.methods.method import Situation
@@ -24,7 +25,6 @@ from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Reducing
 from bertpress.methods.trbert.steps import freeze, objective_of, prepared, reduce_tokens
 from bertpress.models.walks import Trace
-from bertpress.row_costs import RowCosts
 
 # Settings
 

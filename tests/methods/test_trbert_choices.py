@@ -14,10 +14,11 @@ import torch
 from conftest import ROWS, make_model, without_dropout
 from token_tasks import choice_of, token_task, write_token_tasks
 
-from bertpress import pipeline
 from bertpress.budget import fit, spread
+from bertpress.costs.row_costs import RowCosts
+from bertpress.engine.loading import load_config
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.loading import load_config
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import _shares
 from bertpress.methods.trbert.importance import scores_of_rows
@@ -27,8 +28,7 @@ from bertpress.methods.trbert.sampling import Rollouts
 from bertpress.methods.trbert.steps import freeze, prepared
 from bertpress.models.walks import Trace
 from bertpress.recipe import make_recipe, override, read_recipe
-from bertpress.row_costs import RowCosts
-from bertpress.run import Runtime
+from bertpress.runs import pipeline
 
 FIXED = {"alpha": 0.7, "policy_init_bias": 0.3, "rollouts": 3}
 

@@ -11,6 +11,7 @@ import torch
 from conftest import make_config
 
 from bertpress.budget import LEAST, MOST, RESOLUTION, TRIES, fitting_power, nearest_power
+from bertpress.costs.row_costs import RowCosts, even_shares
 from bertpress.encoders.compact import compact_config
 from bertpress.methods.trbert.importance import gradient_scores
 from bertpress.methods.trbert.rewards import (
@@ -22,7 +23,6 @@ from bertpress.methods.trbert.rewards import (
     policy_loss,
     ranks_as_targets,
 )
-from bertpress.row_costs import RowCosts, even_shares
 
 # Log-likelihood of actions
 

@@ -14,13 +14,13 @@ import torch
 from conftest import make_model, make_tokenizer, without_dropout
 from torch import Tensor
 
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.fingerprints import weights_digest
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import PerRow, stored
 from bertpress.methods.trbert.importance import scores_of_rows
 from bertpress.methods.trbert.steps import important
-from bertpress.run import Runtime
 from bertpress.tasks.classification import Classification
 
 ROWS = [3, 40, 7, 12, 90]
@@ -246,7 +246,7 @@ def test_numbers_that_are_not_finite_are_refused_with_their_rows(task: Any, tmp_
 
 def step_run(folder: Path) -> Any:
     """As much of a step as importance asks for."""
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
 
     recipe: Any = SimpleNamespace(seed=1)
     return StepRun(folder, recipe, Runtime(device="cpu"), make_model)

@@ -12,10 +12,10 @@ import pytest
 from conftest import ROWS
 from token_tasks import question_of
 
-from bertpress import pipeline
-from bertpress.loading import load_config
+from bertpress.engine.loading import load_config
+from bertpress.engine.run import Runtime
 from bertpress.recipe import make_recipe, override, read_recipe
-from bertpress.run import Runtime
+from bertpress.runs import pipeline
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ from conftest import ROWS, make_model, make_tokenizer, without_dropout
 from contract.test_contract import ONE_STEP, OneStep
 
 from bertpress.config import build
+from bertpress.engine.loading import load_config
+from bertpress.engine.run import Runtime, Stopped
 from bertpress.errors import RequestError
-from bertpress.loading import load_config
 from bertpress.methods.trbert import TrBert
-from bertpress.run import Runtime, Stopped
 
 pytestmark = pytest.mark.slow
 
@@ -141,8 +141,8 @@ def test_a_run_killed_while_it_stores_goes_on_to_the_same_result(
 def test_phases_one_by_one_make_the_same_result(
     tiny_model_folder: Path, tiny_data_folder: Path, tmp_path: Path, carry_out: Callable[..., Path]
 ) -> None:
-    from bertpress import pipeline
     from bertpress.recipe import make_recipe
+    from bertpress.runs import pipeline
 
     values = {
         "model": str(tiny_model_folder),

@@ -18,17 +18,20 @@ from methods.vocabularies import LINES, SEEN, trained
 from models.making import REDUCTION, SHAPES, make_compact
 from token_tasks import token_task, write_token_tasks
 
-from bertpress import api, cost, finishing, measuring, pipeline
+from bertpress import api
 from bertpress.config import build
+from bertpress.costs import cost
 from bertpress.encoders.compact import without_decisions
+from bertpress.engine.loading import AUTO_CLASSES
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.loading import AUTO_CLASSES
+from bertpress.measurements import measuring
 from bertpress.methods.vocabulary import Vocabulary, steps
 from bertpress.methods.vocabulary.pieces import needed_ids, tokens_of
 from bertpress.methods.vocabulary.selecting import ids_of_config, select_tokens, with_tokens
 from bertpress.models import COMPACT
 from bertpress.recipe import make_recipe
-from bertpress.run import Runtime
+from bertpress.runs import finishing, pipeline
 
 KEPT = [0, 1, 2, 3, 4, *range(9, 60, 3), 71, 98]
 each_family = pytest.mark.parametrize("family", FAMILIES)

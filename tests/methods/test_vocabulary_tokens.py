@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from methods.vocabularies import KINDS, LINES, ODD, SEEN, trained
 
+from bertpress.engine.loading import load_tokenizer
 from bertpress.errors import RequestError
-from bertpress.loading import load_tokenizer
 from bertpress.methods.vocabulary.pieces import check_kind, merged, merges_of, needed_ids, parts_needed, tokens_of
 from bertpress.methods.vocabulary.rewriting import kept_ids, numbering, rewritten, rewritten_settings
 from bertpress.methods.vocabulary.steps import content_of, counted_texts, read_tokenizer, write_tokenizer

@@ -10,7 +10,7 @@ import torch
 from conftest import make_model, without_dropout
 from token_tasks import token_task, write_token_tasks
 
-from bertpress.evaluation import side_by_side
+from bertpress.engine.evaluation import side_by_side
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.ordering import calibration_batches
 

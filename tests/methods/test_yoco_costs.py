@@ -11,10 +11,10 @@ from conftest import make_config
 from spaces import BASE, BERT_BASE, CLASSIFIER, MIXED, UNIFORM, base_choice, every_choice
 from transformers import BertConfig
 
-from bertpress import cost
+from bertpress.costs import cost
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
-from bertpress.loading import AUTO_CLASSES
+from bertpress.engine.loading import AUTO_CLASSES
 from bertpress.methods.yoco.costs import Additive, extremes, mac_costs, parameter_costs, shown, upstream_flops
 from bertpress.methods.yoco.options import Options, resolve
 from bertpress.methods.yoco.space import UNUSED, Choice, Space

@@ -27,8 +27,8 @@ from sub_networks import (
 from torch.overrides import TorchFunctionMode
 
 from bertpress.encoders import encoder_of
+from bertpress.engine.kernels import fastest_kernels
 from bertpress.errors import RequestError
-from bertpress.kernels import fastest_kernels
 from bertpress.methods.yoco.elastic import choosing, cuts_of, elastic, elastic_layers, places_of
 from bertpress.methods.yoco.space import SubNetwork
 from bertpress.models import is_compact

@@ -26,11 +26,11 @@ from sub_networks import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
-from bertpress.cost import Parameters, macs, parameters
+from bertpress.costs.cost import Parameters, macs, parameters
 from bertpress.encoders import encoder_of, shapes_of
 from bertpress.encoders.surgery import keep_layers
+from bertpress.engine.loading import AUTO_CLASSES, loader
 from bertpress.errors import RequestError
-from bertpress.loading import AUTO_CLASSES, loader
 from bertpress.methods.yoco.elastic import choosing, elastic
 from bertpress.methods.yoco.extracting import padded, sub_network, sub_network_config
 from bertpress.methods.yoco.options import Options, resolve

@@ -15,7 +15,7 @@ from bertpress.methods.yoco.sampling import Draws
 from bertpress.methods.yoco.searching import Cell
 from bertpress.methods.yoco.space import Space
 from bertpress.methods.yoco.strategies import EeSng, RandomFeasible
-from bertpress.searches import search_of
+from bertpress.reports.searches import search_of
 
 PAIRS = ((1, 8), (2, 8), (1, 16), (2, 16))
 SPACE = Space(((0,), (0, 1)), (PAIRS, PAIRS), False, ((2, 16), (2, 16)))

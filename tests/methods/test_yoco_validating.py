@@ -10,13 +10,14 @@ import torch
 from conftest import make_config, make_masked_task, make_model
 from made_tables import SHAPES, pretending, table_of
 
-from bertpress import cost, layer_timing
 from bertpress.config import build as checked
+from bertpress.costs import cost
+from bertpress.costs.latency_table import LatencyTable
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact
+from bertpress.engine.loading import AUTO_CLASSES
 from bertpress.errors import AnswerNo, RequestError
-from bertpress.latency_table import LatencyTable
-from bertpress.loading import AUTO_CLASSES
+from bertpress.measurements import layer_timing
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.costs import extremes, latency_costs, shapes_in
 from bertpress.methods.yoco.limits import check, limits

@@ -21,8 +21,8 @@ from bertpress.encoders.compact import (
     uneven_heads,
     without_decisions,
 )
+from bertpress.engine.loading import loader
 from bertpress.errors import RequestError
-from bertpress.loading import loader
 from bertpress.models import COMPACT, architecture_of, is_compact, is_reduced
 
 each_family = pytest.mark.parametrize("family", COMPACT)

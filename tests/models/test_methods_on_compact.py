@@ -14,22 +14,22 @@ import torch
 from conftest import batch_of, make_model, make_tokenizer, without_dropout
 from models.making import SHAPES, make_batch, make_compact, run
 
-from bertpress import pipeline
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
 from bertpress.encoders.scores import capture, disable_capture, enable_capture
 from bertpress.encoders.surgery import keep_layers, with_layers
+from bertpress.engine.loading import load_config
+from bertpress.engine.objective import Supervised, choose_attention
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.loading import load_config
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.replacing import Hybrid
 from bertpress.methods.tinybert import Shape, TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison
 from bertpress.models import COMPACT
-from bertpress.objective import Supervised, choose_attention
 from bertpress.recipe import make_recipe
-from bertpress.run import Runtime
+from bertpress.runs import pipeline
 
 each_family = pytest.mark.parametrize("family", COMPACT)
 

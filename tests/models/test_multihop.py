@@ -18,15 +18,15 @@ from models.test_reduced_cost import by_hand, counted
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from bertpress.cost import Parameters, executed_macs, ideal_macs, macs, parameters
+from bertpress.costs.cost import Parameters, executed_macs, ideal_macs, macs, parameters
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import check_head, compact, new_model, stock_class
 from bertpress.encoders.surgery import keep_layers
+from bertpress.engine.loading import auto_class, load_config, loader
 from bertpress.errors import RequestError
-from bertpress.loading import auto_class, load_config, loader
-from bertpress.model_card import loading_lines
 from bertpress.models import COMPACT
 from bertpress.models.multihop import KIND, NOWHERE, OUTPUTS, SENTENCE, SPAN, pooled
+from bertpress.runs.model_card import loading_lines
 
 each_family = pytest.mark.parametrize("family", COMPACT)
 LENGTHS = (12, 7, 3, 12, 1, 2)

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig
 
-from bertpress.cost import Parameters, executed_macs, ideal_macs, layer_macs, macs, parameters
+from bertpress.costs.cost import Parameters, executed_macs, ideal_macs, layer_macs, macs, parameters
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact_config
-from bertpress.loading import AUTO_CLASSES
+from bertpress.engine.loading import AUTO_CLASSES
 from bertpress.models import COMPACT
 
 each_family = pytest.mark.parametrize("family", COMPACT)

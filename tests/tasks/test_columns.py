@@ -10,8 +10,8 @@ import pytest
 from conftest import make_tokenizer
 from datasets.arrow_dataset import Column
 
-from bertpress.evaluation import mean_tokens
-from bertpress.measuring import padded_tokens
+from bertpress.engine.evaluation import mean_tokens
+from bertpress.measurements.measuring import padded_tokens
 from bertpress.tasks.classification import Classification
 
 

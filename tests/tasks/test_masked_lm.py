@@ -13,14 +13,14 @@ from families import FAMILIES
 from torch import nn
 from torch.nn import functional
 
-from bertpress.cost import parameters
+from bertpress.costs.cost import parameters
 from bertpress.encoders.surgery import keep_layers
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_for_task
+from bertpress.engine.objective import Supervised
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
-from bertpress.loading import load_for_task
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.replacing import Hybrid
-from bertpress.objective import Supervised
 from bertpress.recipe import TaskSpec, make_recipe, parse_yaml
 from bertpress.tasks import load_task
 from bertpress.tasks.hiding import IGNORED

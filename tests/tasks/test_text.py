@@ -183,7 +183,7 @@ def test_the_result_is_loaded_scored_and_timed(finished: Path, tiny_text_task: d
 
 @pytest.mark.slow
 def test_a_plan_counts_the_head_on_masked_tokens(finished: Path, tiny_text_task: dict[str, Any]) -> None:
-    from bertpress import cost
+    from bertpress.costs import cost
     from bertpress.recipe import make_recipe
 
     task = {**tiny_text_task, "masking": {"probability": 0.3}}

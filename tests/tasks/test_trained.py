@@ -13,10 +13,10 @@ from token_tasks import HEADS, label_fields, token_task, write_token_tasks
 from transformers import AutoConfig
 
 from bertpress import api
+from bertpress.engine.loading import class_of_head
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.loading import class_of_head
 from bertpress.recipe import TaskSpec
-from bertpress.run import Runtime
 from bertpress.tasks.trained import kind_of_head, of_its_kind, task_of_head
 
 KINDS = ("tagging", "mrc", "qa", "multihop", "candidates", "choice")

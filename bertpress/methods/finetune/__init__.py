@@ -24,7 +24,7 @@ from bertpress.methods.method import Method, Situation, Training
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 
@@ -100,7 +100,7 @@ class Finetune(Method):
 
         from bertpress.encoders.compact import freeze_decisions
         from bertpress.encoders.surgery import head_parameters, keep_layers
-        from bertpress.objective import Supervised
+        from bertpress.engine.objective import Supervised
 
         result = copy.deepcopy(model) if self.layers is None else keep_layers(model, range(self.layers))
         result = self.extended(result)

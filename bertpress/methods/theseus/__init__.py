@@ -31,7 +31,7 @@ from bertpress.methods.theseus.rates import Constant, Custom, Linear, Rate
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 __all__ = ["Constant", "Custom", "Linear", "Theseus"]
@@ -135,8 +135,8 @@ class Theseus(Method):
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         import copy
 
+        from bertpress.engine.objective import Supervised
         from bertpress.methods.theseus.replacing import Replacing
-        from bertpress.objective import Supervised
 
         objective = Replacing(copy.deepcopy(model), task, self, seed=run.seed)
         run.train(objective, task, self.replacing, "replacing")

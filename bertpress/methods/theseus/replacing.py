@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from bertpress.encoders import encoder_of
 from bertpress.encoders.layers import ChosenLayers
 from bertpress.encoders.surgery import fresh, mean_layer, put_layers, share_config
+from bertpress.engine.objective import Objective
 from bertpress.methods.theseus.modules import origins
-from bertpress.objective import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -33,7 +33,7 @@ from bertpress.methods.tinybert.mapping import Pairs, Strategy, layer_pairs
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 __all__ = ["Shape", "TinyBert"]
@@ -180,7 +180,7 @@ class TinyBert(Method):
         check_request(self, situation)
 
     def _planned_student(self, config: PretrainedConfig) -> PretrainedConfig:
-        from bertpress.loading import load_config
+        from bertpress.engine.loading import load_config
         from bertpress.models import is_reduced
 
         result = load_config(str(self.student))
@@ -245,7 +245,7 @@ class TinyBert(Method):
         )
 
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
-        from bertpress import cost
+        from bertpress.costs import cost
         from bertpress.encoders import encoder_of
 
         result, teacher = self.plan(config), encoder_of(config).depth(config)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length, encoder_of
+from bertpress.engine.loading import load_config, load_tokenizer
+from bertpress.engine.teachers import check_vocabulary, difference
 from bertpress.errors import RequestError
-from bertpress.loading import load_config, load_tokenizer
 from bertpress.methods.tinybert.intermediate import Comparison
-from bertpress.teachers import check_vocabulary, difference
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -65,7 +65,7 @@ def check_teacher(teacher: PreTrainedModel, task: Task) -> None:
     Raises:
         RequestError: names its score and that of the commonest answer.
     """
-    from bertpress.evaluation import logits_of
+    from bertpress.engine.evaluation import logits_of
 
     split = task.dev_split
     if not task.has_labels(split):

@@ -11,12 +11,12 @@ from bertpress import losses
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import uneven_heads
 from bertpress.encoders.scores import Captured
+from bertpress.engine.evaluation import collect_logits
+from bertpress.engine.objective import Means, Objective, choose_attention
 from bertpress.errors import RequestError
-from bertpress.evaluation import collect_logits
 from bertpress.methods.tinybert.mapping import Pairs, weights
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 from bertpress.models import is_reduced
-from bertpress.objective import Means, Objective, choose_attention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bertpress import losses
 from bertpress.encoders import encoder_of
-from bertpress.evaluation import collect_logits
+from bertpress.engine.evaluation import collect_logits
+from bertpress.engine.objective import Means, Objective
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
-from bertpress.objective import Means, Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

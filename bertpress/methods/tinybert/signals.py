@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from bertpress.encoders.scores import Captured
+from bertpress.engine.evaluation import batches_by_length
+from bertpress.engine.kernels import fastest_kernels
 from bertpress.errors import RequestError
-from bertpress.evaluation import batches_by_length
 from bertpress.files import digest, locked, new_folder, read_json, write_json
 from bertpress.fingerprints import tokenizer_digest, weights_digest
-from bertpress.kernels import fastest_kernels
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
 
 if TYPE_CHECKING:

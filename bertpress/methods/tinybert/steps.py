@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.tinybert import TinyBert
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 PROJECTIONS = "projections.safetensors"
@@ -171,7 +171,7 @@ def load_projections(objective: Intermediate, student: str | None, run: StepRun)
     """Start from the projections that an earlier distillation left beside the student, where they have this form."""
     from safetensors.torch import load_file
 
-    from bertpress.loading import model_folder
+    from bertpress.engine.loading import model_folder
 
     if student is None:
         return

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bertpress import teachers
 from bertpress.encoders.compact import new_model
 from bertpress.encoders.surgery import keep_layers
-from bertpress.loading import load_tokenizer
+from bertpress.engine import teachers
+from bertpress.engine.loading import load_tokenizer
 from bertpress.methods.tinybert.checks import task_of_teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.tinybert import TinyBert
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 

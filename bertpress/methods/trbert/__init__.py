@@ -32,7 +32,7 @@ from bertpress.methods.method import Method, Situation, Training
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 __all__ = ["TrBert"]
@@ -224,9 +224,9 @@ class TrBert(Method):
         return layer
 
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
+        from bertpress.costs.row_costs import check_reachable
         from bertpress.encoders import encoder_of
         from bertpress.encoders.compact import compact_config
-        from bertpress.row_costs import check_reachable
 
         depth = encoder_of(config).depth(config)
         layers = self.layers_of(depth)

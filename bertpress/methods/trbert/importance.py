@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from bertpress import draws
 from bertpress.encoders import encoder_of
+from bertpress.engine.evaluation import pieces_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import pieces_of
 from bertpress.models.walks import Trace
 
 if TYPE_CHECKING:

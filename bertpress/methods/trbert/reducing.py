@@ -13,14 +13,14 @@ from torch import Tensor
 
 from bertpress import losses
 from bertpress.budget import fit, settings_of, spread
+from bertpress.costs.row_costs import RowCosts
+from bertpress.engine.objective import Means, Objective
 from bertpress.methods.trbert.rewards import mean_shares, moved_price
 from bertpress.methods.trbert.sampling import uniform_draws
 from bertpress.models.deciding import Decide
 from bertpress.models.shared_choices import Shared
 from bertpress.models.walks import Trace
-from bertpress.objective import Means, Objective
 from bertpress.processes import mean_over_processes
-from bertpress.row_costs import RowCosts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

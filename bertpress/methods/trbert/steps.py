@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bertpress.budget import change_settings, check_least, fit, least_kept, settings_of, spread
+from bertpress.costs.row_costs import RowCosts, even_shares
 from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact, compact_config
+from bertpress.engine.evaluation import batches_by_length, logits_of
+from bertpress.engine.loading import load_tokenizer
+from bertpress.engine.teachers import check_vocabulary, find_teacher
 from bertpress.errors import RequestError
-from bertpress.evaluation import batches_by_length, logits_of
 from bertpress.fingerprints import tokenizer_digest, weights_digest
-from bertpress.loading import load_tokenizer
 from bertpress.methods.trbert.artefacts import PerRow, stored
 from bertpress.methods.trbert.importance import scores_of_rows
 from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Phase, Reducing
 from bertpress.methods.trbert.reinforced import Reinforced
 from bertpress.methods.trbert.smooth import Smooth
-from bertpress.row_costs import RowCosts, even_shares
-from bertpress.teachers import check_vocabulary, find_teacher
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.trbert import TrBert
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 FITTED_ROWS = 1000

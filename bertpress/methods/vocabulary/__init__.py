@@ -27,7 +27,7 @@ from bertpress.methods.method import Method, Situation, Training
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.run import StepRun
+    from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
 
 

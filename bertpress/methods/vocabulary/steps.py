@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertpress.corpus.reading import find_files, read_lines
+from bertpress.engine.loading import clear_limits, loader
 from bertpress.errors import RequestError
 from bertpress.files import new_folder, read_json, write_json
 from bertpress.fingerprints import plain_backend
-from bertpress.loading import clear_limits, loader
 from bertpress.methods.vocabulary.pieces import check_kind, needed_ids, parts_needed, tokens_of
 from bertpress.methods.vocabulary.rewriting import kept_ids, numbering, rewritten, rewritten_settings
 from bertpress.methods.vocabulary.selecting import ids_of_config, select_tokens
@@ -24,9 +24,9 @@ from bertpress.processes import barrier, is_first_process
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.method import Situation
     from bertpress.methods.vocabulary import Vocabulary
-    from bertpress.run import StepRun
     from bertpress.tasks.rows import Rows
     from bertpress.tasks.task import Task
 

@@ -36,8 +36,8 @@ from bertpress.methods.yoco.options import Options, resolve
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.yoco.space import Space
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 __all__ = ["Options", "Search", "Yoco"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress import layer_timing
+from bertpress.costs.latency_table import LatencyTable, check_table, load_table
+from bertpress.engine.evaluation import mean_tokens
 from bertpress.errors import AnswerNo
-from bertpress.evaluation import mean_tokens
 from bertpress.files import read_json, write_json
 from bertpress.fingerprints import weights_digest
-from bertpress.latency_table import LatencyTable, check_table, load_table
+from bertpress.measurements import layer_timing
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
@@ -28,10 +28,10 @@ from bertpress.methods.yoco.validating import validate
 from bertpress.processes import barrier, is_first_process
 
 if TYPE_CHECKING:
+    from bertpress.engine.run import StepRun
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.space import Space
     from bertpress.methods.yoco.steps import Trained
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 FOUND = "found.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length, encoder_of
+from bertpress.engine.loading import load_config
 from bertpress.errors import RequestError
-from bertpress.loading import load_config
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.limits import check, limits
 from bertpress.methods.yoco.opening import check_lengths, phases

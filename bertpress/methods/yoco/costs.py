@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bertpress.cost import HeadRows, head_macs, macs
+from bertpress.costs.cost import HeadRows, head_macs, macs
+from bertpress.costs.latency_table import LatencyTable, key_of
+from bertpress.costs.parts import Layer, Linear, Part, Shape
+from bertpress.costs.shapes import shape_of
 from bertpress.errors import RequestError
-from bertpress.latency_table import LatencyTable, key_of
 from bertpress.methods.yoco.budget import Scope
 from bertpress.methods.yoco.space import UNUSED, Choice, Space
-from bertpress.parts import Layer, Linear, Part, Shape
-from bertpress.shapes import shape_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bertpress.evaluation import pieces_of, side_by_side
-from bertpress.kernels import fastest_kernels
+from bertpress.engine.evaluation import pieces_of, side_by_side
+from bertpress.engine.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
 from bertpress.processes import rank, sum_over_processes, world_size

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bertpress.engine.objective import Means, Objective
+from bertpress.engine.teachers import find_teacher
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import whole_of
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.extracting import padded, sub_network
 from bertpress.methods.yoco.space import SubNetwork
-from bertpress.objective import Means, Objective
-from bertpress.teachers import find_teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.yoco import Yoco
     from bertpress.methods.yoco.steps import Trained
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 

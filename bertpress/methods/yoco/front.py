@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpress.evaluation import logits_of
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.objective import choose_attention
 from bertpress.methods.yoco.archive import Entry
 from bertpress.methods.yoco.elastic import choosing
-from bertpress.objective import choose_attention
 from bertpress.tasks.judging import KINDS
 from bertpress.tasks.weighted import score_interval
 
 if TYPE_CHECKING:
+    from bertpress.engine.run import StepRun
     from bertpress.methods.yoco.searching import Search
     from bertpress.methods.yoco.steps import Trained
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 MOST_POINTS = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bertpress.amounts import Amount
-from bertpress.cost import HeadRows
+from bertpress.costs.cost import HeadRows
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods.yoco.budget import Budget, Scope
 from bertpress.methods.yoco.costs import (
@@ -26,7 +26,7 @@ from bertpress.methods.yoco.space import Space, SubNetwork
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from bertpress.latency_table import LatencyTable
+    from bertpress.costs.latency_table import LatencyTable
 
 MOST_SUMS = 300
 """Sets of sums larger than this are not followed when several limits are checked together."""

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertpress.encoders import encoder_of, shapes_of
+from bertpress.engine.evaluation import pieces_of, side_by_side
+from bertpress.engine.kernels import fastest_kernels
 from bertpress.errors import RequestError
-from bertpress.evaluation import pieces_of, side_by_side
-from bertpress.kernels import fastest_kernels
 from bertpress.methods.yoco.elastic import cuts_of, head_size_of, places_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.objective import Batch
+    from bertpress.engine.objective import Batch
     from bertpress.tasks.task import Task
 
 Floats = tuple[float, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders import encoder_of
+from bertpress.engine.teachers import find_teacher, load_beside
 from bertpress.errors import RequestError
 from bertpress.files import digest
 from bertpress.methods.yoco.drawing import Drawer
@@ -28,15 +29,14 @@ from bertpress.methods.yoco.space import Space, SubNetwork
 from bertpress.methods.yoco.super_network import FILE, About, distribution_over, find_super_network
 from bertpress.methods.yoco.supernet import SuperNet
 from bertpress.processes import barrier, is_first_process
-from bertpress.teachers import find_teacher, load_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from bertpress.engine.run import StepRun
     from bertpress.methods.yoco import Yoco
-    from bertpress.run import StepRun
     from bertpress.tasks.task import Task
 
 CALIBRATION, CALIBRATION_BATCH = 1024, 32
@@ -159,8 +159,8 @@ def probes_of(space: Space) -> dict[str, SubNetwork]:
 
 def write(model: PreTrainedModel, about: About, folder: Path, task: Task) -> None:
     """The super-network's folder: an ordinary model, and last the file that makes it a super-network."""
-    from bertpress.loading import tokenizer_for
-    from bertpress.run import save_model
+    from bertpress.engine.loading import tokenizer_for
+    from bertpress.engine.run import save_model
 
     card = (
         "# A super-network\n\nThe model in this folder is its largest network. Any of its sub-networks:\n\n"

@@ -95,7 +95,7 @@ def sub_network(super_network: str | Path, layers: list[dict[str, int]]) -> PreT
     Raises:
         RequestError: no super-network, or one that has no such sub-network.
     """
-    from bertpress.loading import auto_class, load_config, loader
+    from bertpress.engine.loading import auto_class, load_config, loader
     from bertpress.methods.yoco import extracting
 
     folder = find_super_network(str(super_network))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from bertpress import losses
+from bertpress.engine.objective import Means, Objective
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.drawing import Drawer, Drawn
 from bertpress.methods.yoco.elastic import choosing, one_lookup
 from bertpress.methods.yoco.space import SubNetwork
-from bertpress.objective import Means, Objective
 from bertpress.processes import mean_over_processes
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertpress import layer_timing
+from bertpress.costs.latency_table import LatencyTable, check_table, key_of, validation_of
 from bertpress.encoders.compact import head_class
-from bertpress.latency_table import LatencyTable, check_table, key_of, validation_of
-from bertpress.layer_timing import COPIES, Whole, batch_of, model_of_shapes, settings_of, stacks
+from bertpress.measurements import layer_timing
+from bertpress.measurements.layer_timing import COPIES, Whole, batch_of, model_of_shapes, settings_of, stacks
 from bertpress.methods.yoco.costs import latency_costs, shapes_in
 from bertpress.methods.yoco.space import UNUSED, Choice, Space, SubNetwork
 

@@ -16,8 +16,8 @@ from datasets import Dataset
 from tasks.hops.test_features import marked
 from torch.nn.functional import cross_entropy
 
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.losses import soft_cross_entropy
 from bertpress.recipe import make_recipe, read_recipe
 from bertpress.tasks.candidates.features import lengths_within

@@ -8,8 +8,8 @@ import torch
 from conftest import make_config, make_model, make_tokenizer
 from torch.nn.functional import cross_entropy
 
+from bertpress.engine.evaluation import batches_by_length, logits_of, pieces_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import batches_by_length, logits_of, pieces_of
 from bertpress.losses import soft_cross_entropy
 from bertpress.tasks.choices.records import load_choices
 from bertpress.tasks.choices.settings import ChoiceSettings

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from conftest import make_config
 
+from bertpress.engine.loading import packaged_minilm
 from bertpress.errors import RequestError
-from bertpress.loading import packaged_minilm
 from bertpress.tasks.embedding.layout import Layout, files_of, note_layout, noted_layout, own_layout, read_layout
 
 NEW = "sentence_transformers.base.modules.transformer.Transformer"

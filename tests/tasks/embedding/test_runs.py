@@ -15,8 +15,8 @@ from conftest import ROWS
 from contract.cases import CASES
 
 from bertpress import api
+from bertpress.engine.loading import packaged_minilm
 from bertpress.errors import RequestError
-from bertpress.loading import packaged_minilm
 from bertpress.tasks.embedding.layout import Layout, read_layout
 from bertpress.tasks.glue import load_glue
 from bertpress.tasks.tables import read_file

@@ -15,8 +15,8 @@ from scipy import stats
 from token_tasks import pairs_of, write_lines
 from torch.nn import functional
 
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.importance import scores_of_rows
 from bertpress.methods.yoco.evaluating import Evaluator

@@ -15,9 +15,9 @@ from conftest import make_config, make_model, make_tokenizer
 from tasks.hops.fixtures import GRAPH, HOTPOT, HUB, RERANKED
 
 from bertpress.config import build
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_for_task, packaged_minilm
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
-from bertpress.loading import load_for_task, packaged_minilm
 from bertpress.losses import kl_divergence
 from bertpress.models.multihop import KIND, NOWHERE, OUTPUTS, SENTENCE, SPAN
 from bertpress.recipe import TaskSpec, make_recipe, read_recipe
@@ -231,7 +231,7 @@ def test_other_inputs_for_another_tokenizer(tmp_path: Path) -> None:
 
 
 def test_rows_shortened_for_a_measurement_lose_what_lies_behind(tmp_path: Path) -> None:
-    from bertpress.layer_timing import _stretched
+    from bertpress.measurements.layer_timing import _stretched
 
     task = make_task(tmp_path)
     row = task.encoded("validation")[0]
@@ -314,7 +314,7 @@ def test_the_recipe_has_the_published_conventions() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["hotpotqa", "2wikimultihopqa"])
 def test_the_data_sets_are_read(name: str) -> None:
-    from bertpress.loading import load_tokenizer
+    from bertpress.engine.loading import load_tokenizer
 
     tokenizer = load_tokenizer(str(packaged_minilm()))
     task: Any = load_task(build(TaskSpec, {"name": name}), tokenizer, 512, {"train": 20, "validation": 20})

@@ -12,8 +12,8 @@ import torch
 from conftest import make_config, make_tokenizer
 from transformers import AutoConfig, AutoModelForTokenClassification
 
+from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.files import content_digest
 from bertpress.losses.prediction import soft_cross_entropy
 from bertpress.tasks.data import TextData

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import make_tokenizer
 
+from bertpress.engine.loading import packaged_minilm
 from bertpress.errors import RequestError
-from bertpress.loading import packaged_minilm
 from bertpress.tasks.reading.features import MARKERS, Reader, Tokens, most_context
 from bertpress.tasks.reading.settings import ReadingSettings
 from bertpress.tasks.windows import cuts

@@ -11,8 +11,8 @@ import torch
 from conftest import make_config, make_tokenizer, randomise
 from datasets import Dataset
 
+from bertpress.engine.loading import packaged_minilm
 from bertpress.errors import RequestError
-from bertpress.loading import packaged_minilm
 from bertpress.losses import kl_divergence
 from bertpress.tasks.data import TextData
 from bertpress.tasks.reading.decoding import width

@@ -9,12 +9,12 @@ import torch
 from conftest import make_config, make_tokenizer
 from transformers import AutoModelForTokenClassification
 
-from bertpress.comparing import read_predictions
+from bertpress.comparison.comparing import read_predictions
 from bertpress.config import build
+from bertpress.engine.evaluation import logits_of
+from bertpress.engine.run import save_predictions
 from bertpress.errors import RequestError
-from bertpress.evaluation import logits_of
 from bertpress.losses.prediction import kl_divergence
-from bertpress.run import save_predictions
 from bertpress.tasks.data import TextData
 from bertpress.tasks.splits import hold_out
 from bertpress.tasks.tagging.formats import load_sentences

@@ -1,0 +1,1 @@
+"""`bertpress check`: whether a result keeps its bounds, with labels and without."""

@@ -1,0 +1,1 @@
+"""The command line but for `cli`: each command calls one function; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""Training and scoring: the Trainer, what it trains, how a step is resumed."""

@@ -1,0 +1,1 @@
+"""The report: what the folders of runs hold, its content, then its forms."""
