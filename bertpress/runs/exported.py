@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertpress.engine.loading import load_tokenizer, load_whole
 from bertpress.errors import RequestError
 from bertpress.files import read_json, write_json
-from bertpress.engine.loading import load_tokenizer, load_whole
 from bertpress.measurements.measuring import latency_batch, measured
 
 if TYPE_CHECKING:
     from bertpress.exports import OnnxExport
     from bertpress.exports.making import Source
-    from bertpress.runs.pipeline import Job
     from bertpress.recipe import Recipe
+    from bertpress.runs.pipeline import Job
     from bertpress.tasks.task import Task
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.costs import cost
-from bertpress.files import read_json, write_json
 from bertpress.engine.loading import tokenizer_for
-from bertpress.measurements.measuring import latency_batch, measured
-from bertpress.runs.model_card import model_card
-from bertpress.reloading import LEVELS, check_loads
 from bertpress.engine.run import StepRun, save_model
+from bertpress.files import read_json, write_json
+from bertpress.measurements.measuring import latency_batch, measured
+from bertpress.reloading import LEVELS, check_loads
+from bertpress.runs.model_card import model_card
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpress.reports import reporting
-
-from bertpress.runs import planning
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.compact import check_head
-from bertpress.errors import RequestError
-from bertpress.runs.exported import check_end, finish_exports
-from bertpress.files import locked, write_json
-from bertpress.runs.finishing import finish, record_start
 from bertpress.engine.loading import load_config, load_for_task, load_tokenizer
+from bertpress.engine.run import Runtime, StepRun, check_runtime, default_device, environment
+from bertpress.errors import RequestError
+from bertpress.files import locked, write_json
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Method, Situation
 from bertpress.models import is_reduced
 from bertpress.processes import barrier, idle_devices, is_first_process, join, world_size
 from bertpress.recipe import Recipe
-from bertpress.engine.run import Runtime, StepRun, check_runtime, default_device, environment
+from bertpress.reports import reporting
+from bertpress.runs import planning
+from bertpress.runs.exported import check_end, finish_exports
+from bertpress.runs.finishing import finish, record_start
 from bertpress.runs.run_folder import LOCK, note_recipe, open_run
 from bertpress.tasks import load_task
 from bertpress.tasks.splits import keep_made

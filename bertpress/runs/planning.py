@@ -107,8 +107,8 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
 
 def seconds_per_layer_pass(model: PreTrainedModel, task: Task, batch_size: int) -> float:
     """Measured seconds of a layer forward of one example of middling length; two training steps after one warm-up."""
-    from bertpress.engine.kernels import fastest_kernels
     from bertpress.costs.latency import synchronize
+    from bertpress.engine.kernels import fastest_kernels
     from bertpress.engine.objective import choose_attention
 
     rows = task.encoded("train")

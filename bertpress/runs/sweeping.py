@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpress.reports import reporting
+from bertpress.engine.run import Runtime, Stopped
 from bertpress.errors import RequestError
 from bertpress.files import write_json
-from bertpress.runs.pipeline import carry_out, prepare
 from bertpress.processes import barrier, is_first_process
 from bertpress.recipe import Recipe, make_recipe, override
-from bertpress.engine.run import Runtime, Stopped
+from bertpress.reports import reporting
+from bertpress.runs.pipeline import carry_out, prepare
 from bertpress.runs.run_folder import check_run, open_run
 
 Cell = tuple[dict[str, Any], Recipe]

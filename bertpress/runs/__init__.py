@@ -1,0 +1,1 @@
+"""Carrying out a recipe: plan, steps, and what a finished one leaves behind."""
