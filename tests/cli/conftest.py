@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from brief import briefly
 from token_tasks import FOLDERS, HEADS, write_token_tasks
 
 SENTENCES = "the B-bad\nhouse O\n\nbright B-good\nday I-good\nis O\n\n"
@@ -60,14 +61,8 @@ def bertpress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure latency for a moment only."""
     from bertpress.costs import latency
-    from bertpress.measurements import layer_timing
 
-    parts = layer_timing.seconds_of
-    monkeypatch.setattr(
-        layer_timing, "seconds_of", lambda *args, **kwargs: parts(*args[:3], **{**kwargs, "seconds": 0.05})
-    )
-    whole = latency.latency_rows
-    monkeypatch.setattr(latency, "latency_rows", lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05}))
+    monkeypatch.setattr(latency, "measure", briefly(latency.measure))
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]], header: tuple[str, ...] = ("text", "label")) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from brief import briefly
 
 from .conftest import relabelled
 
@@ -35,9 +36,8 @@ def run(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from bertpress.costs import latency
 
     out = tmp_path_factory.mktemp("runs") / "small"
-    whole = latency.latency_rows
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-        patch.setattr(latency, "latency_rows", lambda *args, **kwargs: whole(*args, **{**kwargs, "seconds": 0.05}))
+        patch.setattr(latency, "measure", briefly(latency.measure))
         patch.setattr(sys, "argv", ["bertpress", *theseus(model, data, out)])
         with contextlib.suppress(SystemExit):
             cli.main()

@@ -14,10 +14,11 @@ import pytest
 from .conftest import save_tokenizer, sentences, tiny_config, write_csv
 
 pytestmark = pytest.mark.slow
+TESTS = Path(__file__).parents[1]
 RUN = """
 import importlib, os, signal, sys
 from bertpress import cli
-from bertpress.costs import latency
+from brief import briefly
 
 def patch(place, change):
     module, _, path = place.partition(":")
@@ -39,9 +40,8 @@ def killing(function):
     return called
 
 place, count = sys.argv.pop(1), int(sys.argv.pop(1))
-briefly = lambda whole: lambda *args, **more: whole(*args, **{**more, "seconds": 0.05})
 loads = lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}]
-patch("bertpress.costs.latency:latency_rows", briefly)
+patch("bertpress.costs.latency:measure", briefly)
 patch("bertpress.runs.finishing:check_loads", loads)
 if place:
     patch(place, killing)
@@ -49,11 +49,15 @@ cli.main()
 """  # the command line, killed when `place` was called `count` times; measuring briefly, loading nothing elsewhere
 
 
+def environment(cache: Path) -> dict[str, str]:
+    """Of a process that runs `RUN`."""
+    return {**os.environ, "BERTPRESS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+
+
 def run(command: list[object], cache: Path, place: str = "", count: int = 0) -> subprocess.CompletedProcess[str]:
     """Run in a process of its own."""
-    environment = {**os.environ, "BERTPRESS_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-c", RUN, place, str(count), *map(str, command), "--device", "cpu", "--quiet"]
-    return subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment)
+    return subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment(cache))
 
 
 def killed_again_and_again(command: list[object], folder: Path, places: list[tuple[str, int, str]]) -> None:

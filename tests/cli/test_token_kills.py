@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from token_tasks import FOLDERS, HEADS
 
-from .test_kills import RUN, files_of, killed_again_and_again, run, undisturbed
+from .test_kills import RUN, environment, files_of, killed_again_and_again, run, undisturbed
 
 pytestmark = pytest.mark.slow
 WEIGHTS = "out/*/model/model.safetensors"
@@ -109,8 +109,8 @@ def test_two_processes_that_need_the_same_windows(asked: Callable[..., list[obje
         "--quiet",
         "--json",
     ]
-    environment = {**os.environ, "BERTPRESS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment(tmp_path / "cache")}
+    both = [subprocess.Popen(line, **options) for _ in range(2)]
     answers = [process.communicate(timeout=240)[0] for process in both]
     alone = run([*command, "--json"], tmp_path / "other" / "cache")
     assert [process.returncode for process in both] == [alone.returncode, 0] == [0, 0]
