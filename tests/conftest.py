@@ -21,6 +21,7 @@ import torch
 from brief import briefly
 from families import FAMILIES
 
+from bertpress.costs import latency
 from bertpress.engine.loading import class_of_head, loader
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
@@ -250,14 +251,10 @@ def tiny_text_task(tiny_text_folder: Path) -> dict[str, Any]:
     return {"name": "text", "corpus": {**files, "pack": "off", "pair_probability": 0}}
 
 
-@pytest.fixture(scope="session")
-def quick_latency() -> Iterator[None]:
+@pytest.fixture
+def quick_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency measured for a moment only."""
-    from bertpress.costs import latency
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "measure", briefly(latency.measure))
-        yield
+    monkeypatch.setattr(latency, "measure", briefly(latency.measure))
 
 
 @pytest.fixture(scope="session")
@@ -268,7 +265,7 @@ def tiny_recipe(tiny_model_folder: Path, tiny_data_folder: Path) -> dict[str, An
 
 
 @pytest.fixture(scope="session")
-def carry_out(tiny_recipe: dict[str, Any], quick_latency: None) -> Callable[..., Path]:
+def carry_out(tiny_recipe: dict[str, Any]) -> Callable[..., Path]:
     """Runs a recipe of one step on the tiny model and data in a folder."""
     from bertpress.engine.run import Runtime
     from bertpress.recipe import make_recipe
@@ -277,7 +274,9 @@ def carry_out(tiny_recipe: dict[str, Any], quick_latency: None) -> Callable[...,
     def run(step: dict[str, Any], folder: Path, progress: Any = None, **fields: Any) -> Path:
         values = {**tiny_recipe, "steps": [step], **fields}
         runtime = Runtime(device="cpu", **({"progress": progress} if progress else {}))
-        pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(latency, "measure", briefly(latency.measure))
+            pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)
         return folder
 
     return run

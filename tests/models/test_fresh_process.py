@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from models.making import KINDS, SHAPES, make_batch, make_compact, run
 
 from bertpress.models import COMPACT
@@ -62,7 +63,8 @@ def test_every_family_and_head_loads_without_the_package(tmp_path: Path) -> None
             inputs = {key: values.tolist() for key, values in batch.items()}
             models[name] = (str(tmp_path / name), f"Auto{kind}".replace("AutoFor", "AutoModelFor"), inputs)
     request = json.dumps([models, str(tmp_path / "found.npz")])
-    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    threads = str(torch.get_num_threads())  # sums of other threads round otherwise
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": threads}
     done = subprocess.run(
         [sys.executable, "-c", PROCESS], input=request, text=True, capture_output=True, env=environment
     )
