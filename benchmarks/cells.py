@@ -19,11 +19,14 @@ import numpy as np
 from results import RESULTS, Interval, data_root, number
 
 from bertpress import Finetune, Runtime, Training, compress
+from bertpress.engine.run import lacks_bf16
 from bertpress.files import write_json
 from bertpress.methods.method import Method
 
 Cell = dict[str, Any]
 Tried = Sequence[tuple[float, int]]
+PRECISION = "fp32" if lacks_bf16() else "bf16"
+"""What long trainings run in: bfloat16, where the processor multiplies in it."""
 PREDECESSOR: Tried = [(rate, epochs) for epochs in (3, 5) for rate in (5e-5, 1e-4, 2e-4)]
 """(learning rate, epochs) among which the model that a task starts from is chosen."""
 
@@ -94,9 +97,8 @@ class Grid:
         run = self.runs / key.name
         result = compress(model, steps=[step], out=run, runtime=runtime, baseline=False, seed=key.seed, **fields)
         last = result.report["rows"][-1]
-        return {**asdict(key), "score": last["score"], "metric": result.report["primary_metric"]} | {
-            name: last[name] for name in ("layers", "seconds")
-        }
+        told = {"metric": result.report["primary_metric"], "precision": fields.get("precision", "fp32")}
+        return {**asdict(key), "score": last["score"], **told} | {name: last[name] for name in ("layers", "seconds")}
 
     def cell(
         self, key: Key, model: str, step: Method, runtime: Runtime | None = None, keep: bool = False, **fields: Any

@@ -12,8 +12,9 @@ or 16 questions where the published program has 8. Checkpoints and rates of read
 hundred sentences; afterwards every model is scored on all of `JUDGED`, of which the first counts, by exact spans and by
 the lenient score of the published table.
 
-A cell is one training in bfloat16, of at most some 10 minutes on a core; its file in results/ner_quality/ is written
-when it ends, and a cell that has its file is not run again; `ner_quality.json` sums up. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16 where the processor has it, of at most some 10 minutes on a core; its file in
+results/ner_quality/ is written when it ends, and a cell that has its file is not run again; `ner_quality.json` sums up.
+Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
+from cells import PRECISION, Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
 from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, TinyBert, Training
@@ -142,7 +143,7 @@ class Protocol:
         self.grid = Grid(options.out / "ner_quality", options.runs, batch_size=self.setting.batch_size, **model)
         limit = dict.fromkeys(self.setting.splits, options.limit) if options.limit else self.setting.limit
         self.fields: dict[str, Any] = {"task": self.spec(task.split()[0]), "max_length": LENGTH, "limit": limit}
-        self.fields["precision"] = "bf16"
+        self.fields["precision"] = PRECISION
 
     def spec(self, name: str) -> dict[str, Any]:
         """A data set, asked what this task asks."""

@@ -6,12 +6,12 @@ is the best of `TRIED`. `truncated` and `theseus` keep its bottom 3 of 6 layers;
 `TRAINED` of the multiply-adds. Learning rates are the best of `RATES` on seed 1, and further seeds run with them.
 Checkpoints and rates are chosen on 300 questions.
 
-A cell is one training in bfloat16, of up to 20 minutes on a core; its file in results/reading_quality/ is written when
-it ends, and a cell that has its file is not run again. `--time`, alone on a quiet machine, times the models of seed 1
-in turn with the predecessor, all without padding, and fits the thresholds of `policy` (to a share of the multiply-adds,
-without labels) until it is measured to be twice as fast at batch 16; those of the other seeds are then fitted to the
-same share. Leaving out padding brings much by itself where lengths are so unequal; speed against the padded predecessor
-stands beside. `reading_quality.json` sums up. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16 where the processor has it, of up to 20 minutes on a core; its file in
+results/reading_quality/ is written when it ends, and a cell that has its file is not run again. `--time`, alone on a
+quiet machine, times the models of seed 1 in turn with the predecessor, all without padding, and fits the thresholds of
+`policy` (to a share of the multiply-adds, without labels) until it is measured to be twice as fast at batch 16; those
+of the other seeds are then fitted to the same share. Leaving out padding brings much by itself where lengths are so
+unequal; speed against the padded predecessor stands beside. `reading_quality.json` sums up. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Grid, Key, grid_arguments, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, number, write_result
 
 from bertpress import Finetune, Theseus, Training, TrBert
@@ -72,7 +72,7 @@ class Protocol:
 
     def __init__(self, limit: int | None, runs: Path, out: Path) -> None:
         limits = dict.fromkeys(LIMITS, limit) if limit else LIMITS
-        self.fields: dict[str, Any] = {"task": SPEC, "max_length": LENGTH, "limit": limits, "precision": "bf16"}
+        self.fields: dict[str, Any] = {"task": SPEC, "max_length": LENGTH, "limit": limits, "precision": PRECISION}
         self.scored_limit = {"train": limits["train"], "validation": limit or SCORED}
         self.grid = Grid(out / "reading_quality", runs)
 

@@ -6,9 +6,9 @@ its thresholds or shares are then fitted on dev texts, without labels, to each o
 the predecessor, and `theseus, policy` skips tokens in it. The learning rate of the joint phase is the best of `RATES`
 on dev on seed 1, and further seeds run with it.
 
-A cell is one training in bfloat16; its file in results/trbert_quality/ is written when it ends, and a cell that has its
-file is not run again. `--time`, alone on a quiet machine, times the models of seed 1 at every budget, each in turn with
-the predecessor; `trbert_quality.json` sums up. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16 where the processor has it; its file in results/trbert_quality/ is written when it
+ends, and a cell that has its file is not run again. `--time`, alone on a quiet machine, times the models of seed 1 at
+every budget, each in turn with the predecessor; `trbert_quality.json` sums up. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import Cell, Grid, Key, grid_arguments, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
 from bertpress import Theseus, Training, TrBert
@@ -50,7 +50,7 @@ SEEDS, EPOCHS = 3, 3
 SELECTORS = ("policy", "gumbel", "attention", "random", "first")
 COMPOSED = ("theseus", "theseus, policy")
 LIMITS = {"train": 2000, "validation": 1000}
-FIELDS: dict[str, Any] = {"task": "imdb", "max_length": 256, "limit": LIMITS, "precision": "bf16"}
+FIELDS: dict[str, Any] = {"task": "imdb", "max_length": 256, "limit": LIMITS, "precision": PRECISION}
 
 
 def method(row: str, rate: float) -> Method:

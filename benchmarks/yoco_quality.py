@@ -8,8 +8,9 @@ are alike; and `spread`, as many whole layers as it has room for, evenly spread.
 the predecessor and `theseus` replaces them (linear curriculum), each at the depth that the budget has room for and for
 as many optimizer steps. Learning rates are the best of `RATES` on dev on seed 1, further seeds run with them.
 
-A cell is one training in bfloat16; its file in results/yoco_quality/ is written when it ends, and a cell that has its
-file is not run again. `yoco_quality.json` sums up once all cells are there. Needs BERTPRESS_DATA.
+A cell is one training in bfloat16 where the processor has it; its file in results/yoco_quality/ is written when it
+ends, and a cell that has its file is not run again. `yoco_quality.json` sums up once all cells are there. Needs
+BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import Cell, Grid, Key, grid_arguments, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, over_seeds
 from results import HERE, RESULTS, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, Yoco, search
@@ -71,7 +72,7 @@ class Protocol:
     def __init__(self, task: str, limit: int | None, runs: Path, out: Path) -> None:
         rows = dict.fromkeys(("train", "validation"), limit) if limit else TASKS[task]
         self.task: str = task
-        self.fields: dict[str, Any] = {"limit": rows, "precision": "bf16"}
+        self.fields: dict[str, Any] = {"limit": rows, "precision": PRECISION}
         self.grid = Grid(out / "yoco_quality", runs)
 
     def predecessor(self) -> Cell:
