@@ -11,10 +11,10 @@ both steps on the task's own texts, from general distillation or from random wei
 wikitext2, packed.
 
 Every row of a task trains as many steps, those with two steps 2/3 of them in step 1; augmented rows see more texts,
-not more steps. The learning rate, one for both steps, is the best of `RATES` on seed 1, and seeds 2 and 3 run with it.
+not more steps. The learning rate, one for both steps, is the best of `rates_of` on seed 1; seeds 2 and 3 run with it.
 
 A cell is one training; its file in results/tinybert_quality/ is written when it ends, and a cell that has its file is
-not run again; `tinybert_quality.json` sums up once all are there. Needs BERTPRESS_DATA. Some 12 hours of a core with
+not run again; `tinybert_quality.json` sums up once all are there. Needs BERTPRESS_DATA. Some 18 hours of a core with
 AVX2: first `--tasks ""` trains what all tasks need, then two processes with a thread each, `--tasks mrpc` and
 `--tasks cola,sst2`, then once without `--tasks` to sum up.
 """
@@ -258,6 +258,8 @@ def main() -> None:
     parser.add_argument("--rows", default=";".join(ROWS), help="which of the rows, with semicolons between them")
     parser.add_argument("--masked-lm", help="what proposes words, in place of a head trained here")
     options = grid_arguments(parser, RUNS, "GLUE, plain_text_en and wikitext2")
+    if strange := {*options.rows.split(";")} - {*ROWS}:
+        parser.error(f"--rows: there is no row {', '.join(sorted(strange))}; there are {'; '.join(ROWS)}")
     protocol = Protocol(options.out, options.runs, options.masked_lm, options.limit)
     tasks, rows = [task for task in options.tasks.split(",") if task], options.rows.split(";")
     if not tasks:
