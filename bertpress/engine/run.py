@@ -201,12 +201,14 @@ def check_runtime(runtime: Runtime, precision: str) -> None:
     """
     check_device(runtime.device)
     check_tracker(runtime.log)
-    if (runtime.device or default_device()) != "cpu":
-        return
-    if precision == "fp16":
+    if precision == "fp16" and (runtime.device or default_device()) == "cpu":
         raise RequestError("precision fp16 needs a GPU, but the device is the CPU; use fp32 or bf16.")
-    if precision == "bf16" and lacks_bf16():
-        runtime.say("warning: this processor multiplies bfloat16 in software, many times slower than fp32.")
+
+
+def warn_of_slow_precision(runtime: Runtime, precision: str) -> None:
+    """Say what this machine can do, but only slowly."""
+    if precision == "bf16" and (runtime.device or default_device()) == "cpu" and lacks_bf16():
+        runtime.say("warning: this processor multiplies bfloat16 in software, far slower than fp32.")
 
 
 def lacks_bf16() -> bool:

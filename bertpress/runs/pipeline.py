@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.compact import check_head
 from bertpress.engine.loading import load_config, load_for_task, load_tokenizer
-from bertpress.engine.run import Runtime, StepRun, check_runtime, default_device, environment
+from bertpress.engine.run import Runtime, StepRun, check_runtime, default_device, environment, warn_of_slow_precision
 from bertpress.errors import RequestError
 from bertpress.files import locked, write_json
 from bertpress.methods.finetune import Finetune
@@ -79,6 +79,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     """
     quieten(runtime.threads)
     check_runtime(runtime, recipe.precision)
+    warn_of_slow_precision(runtime, recipe.precision)
     join(runtime.device)
     config = load_config(recipe.model, runtime.trust_remote_code)
     check_length(recipe.max_length, positions := planning.reading_positions(recipe, config))
