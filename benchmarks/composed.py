@@ -1,13 +1,13 @@
 """The recipe `composed` on SST-2 and MRPC: what it keeps, and how fast its int8 export is beside what it came from.
 
     bertpress finetune --model packaged-minilm --task glue/sst2 --limit train=10000 --learning-rate 1e-4 \\
-        --set training.warmup=0.1 --precision bf16 --out teacher
-    bertpress compress composed --model teacher --task glue/sst2 --limit train=10000 --precision bf16 --no-baseline \\
-        --out composed
+        --set training.warmup=0.1 --out teacher
+    bertpress compress composed --model teacher --task glue/sst2 --limit train=10000 --no-baseline --out composed
     bertpress export teacher --precision int8 --out teacher-int8
 
-Runs are finished once and kept in `--runs`; times are taken in turns on the same batches, on real rows of the
-development split. What int8 gives and what structure gives stands in rows of their own. Needs BERTPRESS_DATA.
+Both trainings with `--precision bf16` where the processor multiplies in it. Runs are finished once and kept in
+`--runs`; times are taken in turns on the same batches, on real rows of the development split. What int8 gives and what
+structure gives stands in rows of their own. Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cells import PRECISION
 from results import HERE, RESULTS, Interval, data_root, write_result
 
 from bertpress import Finetune, Runtime, Training, compress, evaluate, export
@@ -43,7 +44,7 @@ def trained(task: str, runs: Path) -> dict[str, str]:
     limit, runtime = {} if rows is None else {"train": rows}, Runtime(device="cpu", threads=THREADS, say=print)
     teacher, composed = runs / f"{task} teacher", runs / f"{task} composed"
     step = Finetune(training=Training(epochs=epochs, learning_rate=1e-4, warmup=0.1))
-    common: dict[str, Any] = {"limit": limit, "precision": "bf16"}
+    common: dict[str, Any] = {"limit": limit, "precision": PRECISION}
     compress("packaged-minilm", f"glue/{task}", [step], teacher, runtime, baseline=False, **common)
     values = {**read_recipe("composed"), "model": str(teacher), "task": f"glue/{task}", **common, "baseline": False}
     run_recipe(make_recipe(values), composed, runtime)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cells import PRECISION
 from results import write_result
 
 from bertpress.reports import reporting, sections
@@ -25,7 +26,7 @@ USUAL = ("demo", "mrpc")
 
 def pressed(task: str, limits: str, length: int, epochs: int) -> list[str]:
     """The commands that fine-tune MiniLM on a task and leave half of its layers."""
-    flags = f"--task {task} --max-length {length} {limits}--epochs {epochs} --precision bf16"
+    flags = f"--task {task} --max-length {length} {limits}--epochs {epochs} --precision {PRECISION}"
     return [
         f"bertpress finetune --model packaged-minilm {flags} --out runs/teacher --learning-rate 1e-4",
         f"bertpress theseus --model runs/teacher {flags} --out runs/small --learning-rate 3e-4",

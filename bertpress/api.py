@@ -37,11 +37,13 @@ class Result:
 
     folder: Path
     report: dict[str, Any]
+    runtime: Runtime | None = None
+    """what it was carried out with"""
 
     @property
     def broken_bounds(self) -> list[str]:
         """What of the recipe's budget the result does not keep, a line each; nothing if it keeps all, or has none."""
-        return broken_bounds(self.folder)
+        return broken_bounds(self.folder, self.runtime)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -92,7 +94,7 @@ def run_recipe(recipe: Recipe, out: str | Path, runtime: Runtime | None = None) 
         raise RequestError(f"{out} holds a sweep; choose another --out.")
     check_run(Path(out), recipe)
     job = prepare(recipe, runtime or Runtime())
-    return Result(Path(out), carry_out(job, Path(out)))
+    return Result(Path(out), carry_out(job, Path(out)), runtime)
 
 
 def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ for commands in (training, data, reduction, export, search, plan, check):
     commands.add_to(app)
 INTERRUPTED = 130
 """what Typer makes of Ctrl-C"""
+NO_MEMORY = ("CUDA out of memory", "DefaultCPUAllocator", "MPS backend out of memory")
+"""What PyTorch's errors say that are not Python's MemoryError."""
 
 
 def main() -> None:
@@ -60,6 +62,11 @@ def main() -> None:
 
 def _internal(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or any(told in first for told in NO_MEMORY):
+        return (
+            "Out of memory. A smaller --batch-size or --max-length needs less; with half the batch size and "
+            "--accumulation 2 the optimizer steps stay the same (--debug shows where it happened)."
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"Writing or reading failed: {error.strerror} ({error.filename or 'unnamed file'})."
     return f"{type(error).__name__}: {first} (run again with --debug for the traceback)"

@@ -21,13 +21,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_file(path: Path | None, flag: str = "--out") -> None:
-    """Refuse a folder where a file is to be written, before anything is computed.
+    """Refuse a folder where a file is to be written, and a place that is read-only, before anything is computed.
 
     Raises:
         RequestError: names the flag.
     """
-    if path is not None and path.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
         raise RequestError(f"{flag} expects a file, but {path} is a folder.")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise RequestError(f"{flag} names {path}, but nothing can be written into {there}; name another place.")
 
 
 @contextmanager
@@ -35,10 +40,14 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield the name of a file to write; it takes the name `path` only if all went well. The folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    yield temporary
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -56,6 +65,26 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def is_sweep(run: Path) -> bool:
+    """Whether a run's folder is that of a sweep, whose best cell stands for it."""
+    return (run / "summary.json").is_file()
+
+
+def best_cell(sweep: Path) -> Path:
+    """The folder of a swept run's best cell.
+
+    Raises:
+        RequestError: the sweep's summary names none of its cells.
+    """
+    summary = sweep / "summary.json"
+    with reading(summary, "run the sweep again"):
+        best = read_json(summary).get("best")
+    cells = {f"cells/{folder.name}": folder for folder in (sweep / "cells").glob("*")}
+    if not isinstance(best, str) or best not in cells:
+        raise RequestError(f"{summary} names no best cell: run the sweep until a cell has finished")
+    return cells[best]
+
+
 @contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
     """Say which file is damaged, and what to do, where what is read inside turns out to be something else.
@@ -65,7 +94,7 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RequestError(f"{path} is damaged ({type(error).__name__}: {reason}); {remedy}.") from None
 

@@ -22,6 +22,7 @@ from bertpress.checks.checking import broken_bounds
 from bertpress.config import build
 from bertpress.costs import cost
 from bertpress.engine.evaluation import mean_tokens
+from bertpress.errors import RequestError
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.vocabulary import Vocabulary
@@ -135,6 +136,9 @@ def test_layers_are_timed_once_on_a_machine(family: str, task_of: Any, tmp_path:
     layers = list(model.base_model.get_submodule(timing.encoder_of(model.config).layers))
     first = layers_of(model, task, 1, 8, tmp_path)
     assert first.shares[-1] == 1
+    (tmp_path / "file").write_text("")
+    assert layers_of(model, task, 1, 8, tmp_path / "file").shares == first.shares, "where nothing can be kept"
+    (tmp_path / "file").unlink()
     assert (len(first.shares) > 1) == (family == "bert")
     assert all(value >= 0 for value in first.milliseconds)
     assert layers_of(model, task, 1, 8, tmp_path) == first
@@ -158,6 +162,13 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as stop:
         cli.main()
     return int(stop.value.code or 0)
+
+
+def no_cutting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RequestError("tokens of this kind stay")
+
+    monkeypatch.setattr(Vocabulary, "check", refuse)
 
 
 def test_plan_writes_the_best_recipe_with_its_budget(
@@ -206,6 +217,15 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     assert "No recipe would keep to the budget" in captured.err
     assert run([*common, "--max-drop", "1"], monkeypatch) == 2
     assert "Name what is to be saved" in capsys.readouterr().err
+    for split in ("train", "validation"):
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        (tmp_path / "plain" / f"{split}.csv").write_text("text\n" + "a good film\n" * 20)
+    plain = [str(tmp_path / "plain") if word == str(tiny_data_folder) else word for word in common]
+    assert run([*plain, "--unlabelled", "--macs", "50%", "--max-drop", "1"], monkeypatch) == 2
+    assert "max_drop needs labelled rows" in capsys.readouterr().err
+    no_cutting(monkeypatch)
+    assert run([*common, "--parameters", "60%", "--json"], monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] == {"vocabulary": "tokens of this kind stay"}
 
 
 @pytest.mark.slow

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
-from bertpress.files import changed_files, content_digest
+import pytest
+
+from bertpress import files
+from bertpress.errors import RequestError
+from bertpress.files import best_cell, changed_files, check_file, content_digest, new_file
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -30,3 +36,37 @@ def test_files_that_changed_are_named() -> None:
     assert changed_files(before, {"a": "1", "b": "2", "c": "3"}) == ["c"]
     assert changed_files(before, {"a": "1"}) == ["b"]
     assert changed_files(before, {"a": "2", "b": "1"}) == ["a", "b"], "swapped"
+
+
+def test_what_was_written_before_an_error_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "c.html").write_text("as it was")
+    with pytest.raises(OSError, match="disk"), new_file(tmp_path / "c.html") as file:  # noqa: PT012
+        file.write_text("half of")
+        raise OSError("the disk is full")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.html"]
+    assert (tmp_path / "c.html").read_text() == "as it was"
+
+
+def test_a_place_that_is_read_only_is_refused_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    check_file(tmp_path / "new" / "folder" / "c.html")
+    with pytest.raises(RequestError, match=r"--junit names .*c\.xml, but nothing can be written into .*file;"):
+        check_file(tmp_path / "file" / "c.xml", "--junit")
+    monkeypatch.setattr(files.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(RequestError, match=r"--out names .* nothing can be written into"):
+        check_file(tmp_path / "new" / "folder" / "c.html")
+
+
+@pytest.mark.parametrize(
+    "summary", [{}, {"best": None}, {"best": "../../other"}, {"best": "cells/.."}, {"best": "cells/b"}, [], "["]
+)
+def test_a_summary_names_one_of_its_own_cells(summary: Any, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    (sweep / "cells" / "a").mkdir(parents=True)
+    (sweep / "summary.json").write_text(summary if isinstance(summary, str) else json.dumps(summary))
+    with pytest.raises(RequestError, match=r"summary\.json"):
+        best_cell(sweep)
+    (sweep / "summary.json").write_text('{"best": "cells/a"}')
+    assert best_cell(sweep) == sweep / "cells" / "a"

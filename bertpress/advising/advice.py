@@ -121,6 +121,8 @@ def plan(
     Raises:
         RequestError: the budget has no limit on costs, or the model no trained head for the task.
     """
+    from bertpress.runs.exported import check_budget
+
     limits = budget if isinstance(budget, Bounds) else build(Bounds, budget)
     if all(getattr(limits, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
         raise RequestError("Name what is to be saved: --parameters, --macs, --latency-ms or --speedup.")
@@ -128,6 +130,7 @@ def plan(
     spec = asked_of(model, task, runtime)
     how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
     loaded, data = open_model(model, spec, answers=True, **how)
+    check_budget(limits, data)
     if is_export(model) or is_reduced(loaded.config):
         raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
     fields = {"model": model, "task": spec, "max_length": max_length, "limit": dict(limit or {})}
@@ -140,6 +143,7 @@ def _advice(asked: Asked) -> Advice:
     padded = padded_tokens(asked.task, asked.budget.batch_size)
     known, refused = known_of(asked.model, asked.task, asked.budget, padded)
     found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), asked.refusal)
+    easy, hard = fitting(baselines(known.depth, "int8" not in refused), asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
     meeting = in_order([(each, costs) for each, costs in priced if shortfall(asked.budget, known.start, costs) <= 1])
     chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(asked.budget, known.start, pair[1]))[:NEAREST]
@@ -150,10 +154,10 @@ def _advice(asked: Asked) -> Advice:
 
     return Advice(
         start=_told(known.start, known.start) | {"meets": shortfall(asked.budget, known.start, known.start) <= 1},
-        baselines=rows((each, foreseen(each, known)) for each in baselines(known.depth, "int8" not in refused)),
+        baselines=rows((each, foreseen(each, known)) for each in easy),
         rows=rows(chosen),
         recipe=asked.recipe_of(meeting[0][0]) if meeting else None,
-        refused={**refused, **unfit},
+        refused={**refused, **hard, **unfit},
         tokens=known.tokens,
         batch_size=known.batch_size,
         padded=padded,
@@ -161,7 +165,7 @@ def _advice(asked: Asked) -> Advice:
 
 
 def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) -> tuple[Known, dict[str, str]]:
-    """What plans rest on, measured where need be; and why there is no int8, if there is none.
+    """What plans rest on, measured where need be; and why there is no int8 and no smaller vocabulary, if there is none.
 
     Args:
         padded: tokens of the longest text of the batch that is timed.
@@ -179,19 +183,14 @@ def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) ->
     timed, tokens = layers_of(model, task, budget.batch_size, padded), mean_tokens(task)
     start, layers_macs = start_costs(model, task, tokens, timed.base_ms + depth * timed.layer(1.0))
     unused = 0
-    if budget.max_parameters is not None and vocabulary_fits(model, task):
-        table = model.get_input_embeddings().weight
-        unused = (len(table) - len(staying(Vocabulary(), task, model.config))) * table.shape[1]
+    if budget.max_parameters is not None:
+        try:
+            Vocabulary().check(Situation(model.config, model.config, task, trust_remote_code=False))
+            table = model.get_input_embeddings().weight
+            unused = (len(table) - len(staying(Vocabulary(), task, model.config))) * table.shape[1]
+        except RequestError as error:
+            refused["vocabulary"] = str(error)
     return Known(start, layers_macs, depth, timed, tokens, budget.batch_size, int8, unused), refused
-
-
-def vocabulary_fits(model: PreTrainedModel, task: Task) -> bool:
-    """True if the vocabulary can be cut."""
-    try:
-        Vocabulary().check(Situation(model.config, model.config, task, trust_remote_code=False))
-    except RequestError:
-        return False
-    return True
 
 
 def baselines(depth: int, int8: bool) -> list[Candidate]:

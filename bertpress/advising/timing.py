@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, 
     if table is None:
         measure = _by_shape if narrow else _by_depth
         table = measure(model, task, shapes, settings)
-        table.save(file)
+        with suppress(OSError):  # where nothing can be kept, it is measured again
+            table.save(file)
     # of equal shares the fastest, as a search would choose it
     times: dict[float, float] = {}
     for shape in shapes:
@@ -103,7 +105,8 @@ def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
         batch = layer_timing.batch_of(model, task, batch_size, tokens)
         times = latency.measure([model, graph], [batch], layer_timing.FEWEST, seconds=SECONDS, forward=task.forward)
     factor = float(np.median(times[1] / times[0]))
-    write_json(file, {"factor": factor})
+    with suppress(OSError):
+        write_json(file, {"factor": factor})
     return factor
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,16 +14,24 @@ from bertpress.checks.junit import junit as junit_xml
 from bertpress.checks.unscored import unscored
 from bertpress.comparison.certificate import Certificate, certificate, document
 from bertpress.comparison.comparing import NotComparable, Predictions, read_predictions, require_same_texts
-from bertpress.comparison.pairing import BASELINE, of_export
+from bertpress.comparison.pairing import BASELINE, of_export, over_cells
 from bertpress.config import build
 from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.files import check_file, write_text
+from bertpress.files import best_cell, check_file, is_sweep, write_text
 from bertpress.opened.how_opened import Opening
 from bertpress.opened.opening import asked_of, open_model, where_both_run
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
 from bertpress.reports.certificate_sections import bound_line
-from bertpress.reports.recorded import planned_folders, read_mapping, read_result, results_of, row_of, task_words
+from bertpress.reports.recorded import (
+    cells_of,
+    planned_folders,
+    read_mapping,
+    read_result,
+    results_of,
+    row_of,
+    task_words,
+)
 from bertpress.reports.rendering import certificate_html, certificate_markdown
 from bertpress.values import mapping, number, words
 
@@ -122,9 +129,11 @@ def check(
     try:
         if spec is None:
             found = _of_runs(side_of(result), side_of(against), limits, runtime)
+            if is_sweep(Path(result)):
+                found = _over_seeds(found, Path(result))
         else:
             how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
-            found = _scored_now(result, against, limits, spec, how)
+            found = _scored_now(_last_of(result), _last_of(against), limits, spec, how)
     except NotComparable as reason:
         remedy = "" if spec else "; name the task with --task to score both on it now"
         raise RequestError(f"{result} and {against} cannot be compared: {reason}{remedy}.") from None
@@ -136,16 +145,21 @@ def check(
     return found
 
 
-def broken_bounds(run: str | Path) -> list[str]:
+def broken_bounds(run: str | Path, runtime: Runtime | None = None) -> list[str]:
     """What of its recipe's budget the result of a run does not keep, a line each; nothing if it keeps all, or has none.
 
     A swept run stands for its best cell.
+
+    Args:
+        runtime: where times are measured: that of the run, for its own verdict.
     """
     folder = Path(run)
-    if (folder / "summary.json").is_file():
-        folder /= words(read_mapping(folder / "summary.json").get("best"))
+    if is_sweep(folder):
+        folder = best_cell(folder)
     budget = read_mapping(folder / "recipe.yaml").get("budget")
-    found = check(str(folder), str(folder / "start"), mapping(budget)) if budget else {"bounds": []}
+    if not budget:
+        return []
+    found = check(str(folder), str(folder / "start"), mapping(budget), runtime=runtime)
     return [bound_line(bound) for bound in found["bounds"] if not bound["kept"]]
 
 
@@ -156,9 +170,8 @@ def side_of(name: str) -> Side:
         RequestError: there is no such result.
     """
     path = Path(name)
-    if (path / "summary.json").is_file():
-        best = words(read_mapping(path / "summary.json").get("best"))
-        return dataclasses.replace(side_of(str(path / best)), name=name)
+    if is_sweep(path):
+        return side_of(str(best_cell(path)))
     if (path / "recipe.yaml").is_file():
         recipe = read_mapping(path / "recipe.yaml")
         named = [row for row in results_of(path, planned_folders(recipe)) if row[0] != BASELINE]
@@ -176,9 +189,27 @@ def side_of(name: str) -> Side:
     )
 
 
+def _last_of(name: str) -> str:
+    """Of a run what it gives last, an export if it has one, as without a task; anything else as it is."""
+    return side_of(name).model if (Path(name) / "recipe.yaml").is_file() or is_sweep(Path(name)) else name
+
+
+def _over_seeds(found: Certificate, sweep: Path) -> Certificate:
+    """A certificate of a sweep's best cell, with the same difference for all cells."""
+    split, metric = found["split"], mapping(found, "test").get("metric")
+    against = ("start", "", {"metrics": {split: {metric: number(found["costs"][0], "score")}}})
+    cells = [(settings, [against, *(row for row in named if row[0] != "start")]) for settings, named in cells_of(sweep)]
+    note = f"the best of {len(cells)} cells, chosen by its score on these very rows, which flatters it"
+    return {**found, "seeds": over_cells(cells, split, metric), "notes": [*found["notes"], note]}
+
+
 def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Certificate:
     split: str | None = None
     metric: str | None = None
+    if (bounds.needs_time or bounds.max_macs is not None) and _length(ours) != _length(theirs):
+        raise NotComparable(
+            f"one reads at most {_length(ours)} tokens of a text, the other {_length(theirs)}, and shorter is cheaper"
+        )
     if _needs_no_labels(ours.result, theirs.result, bounds):
         if ours.recipe.get("task") != theirs.recipe.get("task"):
             raise NotComparable("their tasks are not the same")
@@ -238,13 +269,17 @@ def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[
 
     runtime = where_both_run(runtime, ours.model, theirs.model)
     task = task_spec(ours.recipe.get("task") or "")
-    length = int(number(ours.recipe, "max_length") or MAX_LENGTH)
+    length = _length(ours)
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
     (loaded, data), (other, others_data) = (
         open_model(side.model, task, max_length=length, limit=limit, runtime=runtime, head_labels=side.head_labels)
         for side in (ours, theirs)
     )
     return timed(loaded, other, data, batch_size, seconds=6, before=others_data)
+
+
+def _length(side: Side) -> int:
+    return int(number(side.recipe, "max_length") or MAX_LENGTH)
 
 
 def _scored_now(result: str, against: str, bounds: Bounds, task: TaskSpec, how: Opening) -> Certificate:

@@ -175,7 +175,7 @@ def carry_out(
         _print_report(read_json(out / "report.json"), options, summary)
         if not options.json_output:
             print(f"{out}/report.html")
-        if broken := api.broken_bounds(out):
+        if broken := api.broken_bounds(out, runtime):
             raise AnswerNo("\n".join(broken))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders.multi_hop import AutoModelForMultiHop
 from bertpress.errors import RequestError, beside
-from bertpress.files import read_json
+from bertpress.files import best_cell, is_sweep
 from bertpress.tasks.heads import name_outputs
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def model_folder(name: str) -> str:
         return str(packaged_minilm())
     if (path / "config.json").is_file() or not (path.exists() or name.startswith((".", "/")) or _looks_local(path)):
         return name
-    if (path / "summary.json").is_file():
-        return model_folder(str(path / read_json(path / "summary.json")["best"]))
+    if is_sweep(path):
+        return model_folder(str(best_cell(path)))
     if (path / "model" / "config.json").is_file():
         return str(path / "model")
     finished = [step for step in sorted(path.glob("[0-9][0-9]-*")) if (step / "result.json").is_file()]

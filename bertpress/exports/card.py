@@ -11,7 +11,7 @@ from bertpress.hub_card import base_of, front_matter, name_on_hub
 from bertpress.reloading import LEVELS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedModel
 
 _OPENING = """import onnxruntime
 from transformers import AutoTokenizer
@@ -19,21 +19,29 @@ from transformers import AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("FOLDER")
 session = onnxruntime.InferenceSession("FOLDER/{graph}")
 names = {{found.name for found in session.get_inputs()}}
-encoded = tokenizer(["a text", "another one"], padding=True, return_tensors="np")
+{texts}
 outputs = session.run({outputs}, {{name: value for name, value in encoded.items() if name in names}})
 """
+_TEXTS = {
+    "ForMultipleChoice": """answers = ["one answer", "another one"]
+encoded = tokenizer(["a question"] * 2, answers, padding=True, return_tensors="np")
+encoded = {name: value[None] for name, value in encoded.items()}  # (questions, answers, tokens)""",
+    "ForQuestionAnswering": """encoded = tokenizer(["a question"], ["a text with the answer"], return_tensors="np")""",
+    "": """encoded = tokenizer(["a text", "another one"], padding=True, return_tensors="np")""",
+}
+"""What a model of each head reads, by the end of its architecture's name; any other reads the last."""
 
 
-def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any], kind: str | None = None) -> str:
+def card(name: str, model: PreTrainedModel, record: Mapping[str, Any], kind: str | None = None) -> str:
     """The card of an export.
 
     Args:
         name: the model that it was made of.
-        config: of that model.
+        model: that model.
         record: what the export says of itself.
         kind: of the task that it was scored on; None without one.
     """
-    precision, parity = record["request"]["precision"], record["parity"]
+    precision, parity, config = record["request"]["precision"], record["parity"], model.config
     lines = [
         *(
             f"- {split}: " + ", ".join(f"{metric} {100 * value:.1f}" for metric, value in values.items())
@@ -49,7 +57,6 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any], kind: s
         *(f"- against {row['against_what']}: {describe(row)}" for row in record["latency"]),
         *_about_int8(record.get("int8")),
     ]
-    opening = _OPENING.format(graph=GRAPH, outputs=list(record["outputs"]))
     task = record["request"]["sources"]["task"]
     head = front_matter(
         library="onnx",
@@ -64,8 +71,21 @@ def card(name: str, config: PreTrainedConfig, record: Mapping[str, Any], kind: s
         f"{head}\n# A model exported by bertpress\n\nONNX, {precision}, from `{name}` ({config.model_type}); any batch "
         "size and length.\n\n"
         + "\n".join(lines)
-        + f"\n\n```python\n{opening}```\n\n`export.json` says all of this to programs.\n"
+        + f"\n\n{opening_of(type(model).__name__, record)}\n\n`export.json` says all of this to programs.\n"
     )
+
+
+def opening_of(architecture: str, record: Mapping[str, Any]) -> str:
+    """How the graph of such a model is run without this package, in Markdown.
+
+    Args:
+        architecture: the name of the model's class.
+        record: with the names of the graph's `inputs` and `outputs`.
+    """
+    if "sentences" in record["inputs"]:
+        return "It reads where sentences begin and end beside the tokens; `bertpress predict` gives it both."
+    texts = next(texts for head, texts in _TEXTS.items() if architecture.endswith(head))
+    return f"```python\n{_OPENING.format(graph=GRAPH, texts=texts, outputs=list(record['outputs']))}```"
 
 
 def _about_int8(int8: Mapping[str, Any] | None) -> list[str]:

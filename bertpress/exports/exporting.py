@@ -56,7 +56,7 @@ def export(
             "seconds": time.perf_counter() - began,
             "versions": _versions(),
         }
-        write_text(folder / "README.md", card(source.name, source.model.config, record, source.kind))
+        write_text(folder / "README.md", card(source.name, source.model, record, source.kind))
         write_json(folder / RECORD, record)
     return record
 

@@ -77,6 +77,8 @@ def quantize(source: Path, target: Path, nodes: Collection[str], feeds: Sequence
         "weight_type": QuantType.QInt8,
         "use_external_data_format": Path(f"{source}.data").is_file(),
     }
+    for file in (target, Path(f"{target}.data")):  # the tools append to a file of weights that is there
+        file.unlink(missing_ok=True)
     with quiet():
         plain = _without_stale_shapes(source, target.with_name(f"{target.stem}-plain.onnx"))
         try:

@@ -13,6 +13,9 @@ from bertpress.comparison.pairing import BASELINE, Named
 from bertpress.errors import RequestError
 from bertpress.values import mapping, number, words
 
+MOST_VALUES = 5_000_000
+"""of one file, written out"""
+
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """What a file of JSON or YAML holds, as plain values.
@@ -24,6 +27,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
         if isinstance(value, dict):
+            _check_size(value)
             # NaN is neither JSON nor a score: it counts as missing. Half a surrogate pair could not be written again.
             plain = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
             return dict(json.loads(plain, parse_constant=lambda _: None))
@@ -31,6 +35,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, TypeError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
     raise RequestError(f"{path} cannot be read ({reason}): restore it, or delete it and run the recipe again")
+
+
+def _check_size(value: Any) -> None:
+    """Refuse what a few lines of YAML can stand for: aliases of aliases, each of them written out."""
+    waiting, seen = [value], 0
+    while waiting:
+        item, seen = waiting.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -47,7 +61,8 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def planned_folders(recipe: dict[str, Any]) -> list[str]:
     """The folder of each step of the recipe."""
-    return [f"{number:02d}-{next(iter(step), '')}" for number, step in enumerate(recipe.get("steps") or [])]
+    steps = [words(next(iter(step), "")) if isinstance(step, dict) else "" for step in entries(recipe.get("steps"))]
+    return [f"{number:02d}-{name}" for number, name in enumerate(steps)]
 
 
 def results_of(folder: Path, planned: list[str]) -> Named:
@@ -57,9 +72,27 @@ def results_of(folder: Path, planned: list[str]) -> Named:
     steps = [place for place in done if re.match(r"\d\d-.", place) and place != own]
     named = [("start", "start" if "start" in done else own), (BASELINE, "baseline")]
     named += [(place if [p[3:] for p in steps].count(place[3:]) > 1 else place[3:], place) for place in steps]
-    exports = sorted(path.parent.name for path in folder.glob("export/*/result.json"))
+    exports = [path.parent.name for path in sorted(folder.glob("export/*/result.json"), key=_age)]
     found = [(name, place) for name, place in named if place in done] + [(name, f"export/{name}") for name in exports]
     return [(name, place, read_result(folder / place / "result.json")) for name, place in found]
+
+
+def cells_of(sweep: Path) -> list[tuple[str, Named]]:
+    """Settings and results of the cells of a sweep; no results of one that has not begun or that is broken."""
+    cells = [cell for cell in entries(read_mapping(sweep / "summary.json").get("cells")) if isinstance(cell, dict)]
+    return [(words(cell.get("settings")), _cell_results(sweep / words(cell.get("folder")))) for cell in cells]
+
+
+def _cell_results(folder: Path) -> Named:
+    try:
+        return results_of(folder, planned_folders(read_mapping(folder / "recipe.yaml")))
+    except RequestError:
+        return []
+
+
+def _age(result: Path) -> tuple[float, str]:
+    """For sorting files by when they were written."""
+    return result.stat().st_mtime, str(result)
 
 
 def row_of(name: str, place: str, result: dict[str, Any], split: str | None, primary: str | None) -> dict[str, Any]:

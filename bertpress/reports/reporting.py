@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bertpress.comparison.certificate import document
 from bertpress.comparison.pairing import BASELINE, Named, compared, over_cells
 from bertpress.errors import RequestError
-from bertpress.files import write_json, write_text
+from bertpress.files import best_cell, is_sweep, write_json, write_text
 from bertpress.reports import curves, traces
-from bertpress.reports.recorded import entries, planned_folders, read_mapping, results_of, row_of, task_words
+from bertpress.reports.recorded import (
+    cells_of,
+    entries,
+    planned_folders,
+    read_mapping,
+    results_of,
+    row_of,
+    task_words,
+)
 from bertpress.reports.rendering import drawings, html, markdown
 from bertpress.reports.searches import search_of
 from bertpress.reports.sections import Report
@@ -23,26 +32,24 @@ from bertpress.values import mapping, number, words
 def build(run_folder: str | Path) -> Report:
     """The report of a run; of a sweep, the report of its best cell with the sweep's summary under `sweep`."""
     folder = Path(run_folder)
-    if not (folder / "summary.json").is_file():
+    if not is_sweep(folder):
         return _build_run(folder)
     sweep = read_mapping(folder / "summary.json")
-    if not isinstance(best := sweep.get("best"), str):
-        raise RequestError(f"{folder / 'summary.json'} names no best cell: run the sweep until a cell has finished")
-    report = _build_run(folder / best)
+    place = best_cell(folder)
+    best = place.relative_to(folder)
+    report = _build_run(place)
     rows = [{**row, "folder": f"{best}/{row['folder']}"} for row in report["rows"]]
     searches = [{**search, "folder": f"{best}/{search['folder']}"} for search in report["searches"]]
-    cells = [cell for cell in entries(sweep.get("cells")) if isinstance(cell, dict)]
-    known = [(words(cell.get("settings")), _cell_results(folder / words(cell.get("folder")))) for cell in cells]
-    report |= {"seeds": over_cells(known, report["split"], report["primary_metric"]), "searches": searches}
-    return {**report, "run": words(folder.resolve().name), "rows": rows, "sweep": sweep}
-
-
-def _cell_results(folder: Path) -> Named:
-    """What a cell of a sweep compares; nothing of one that has not begun or that is broken."""
-    try:
-        return results_of(folder, planned_folders(read_mapping(folder / "recipe.yaml")))
-    except RequestError:
-        return []
+    seeds = over_cells(cells_of(folder), report["split"], report["primary_metric"])
+    told = {**sweep, "cells": [cell for cell in entries(sweep.get("cells")) if isinstance(cell, dict)]}
+    return {
+        **report,
+        "run": words(folder.resolve().name),
+        "rows": rows,
+        "searches": searches,
+        "seeds": seeds,
+        "sweep": told,
+    }
 
 
 def _build_run(folder: Path) -> Report:
@@ -152,15 +159,27 @@ def _searches(folder: Path, named: Named) -> tuple[list[dict[str, Any]], list[st
 def write(run_folder: str | Path) -> Report:
     """Write a run's report as JSON, Markdown and page, its certificate and figures of its searches."""
     report = build(run_folder)
-    write_json(Path(run_folder) / "report.json", report)
-    write_text(Path(run_folder) / "report.md", markdown(report))
-    write_text(Path(run_folder) / "report.html", html(report))
-    if report["certificates"]:
-        write_json(Path(run_folder) / "certificate.json", _certificate(report))
+    _save(report, Path(run_folder))
+    return report
+
+
+def _save(report: Report, folder: Path) -> None:
+    write_json(folder / "report.json", report)
+    write_text(folder / "report.md", markdown(report))
+    write_text(folder / "report.html", html(report))
+    if _last_is_certified(report):
+        write_json(folder / "certificate.json", _certificate(report))
+    else:  # one of an earlier state would be taken for this one's
+        (folder / "certificate.json").unlink(missing_ok=True)
     for search in report["searches"]:
         for name, drawing in drawings(search).items():
-            write_text(Path(run_folder) / search["folder"] / "search" / f"{name}.svg", drawing)
-    return report
+            write_text(folder / search["folder"] / "search" / f"{name}.svg", drawing)
+
+
+def _last_is_certified(report: Report) -> bool:
+    """Whether what the run gives, and not only a step before it, could be compared with the start."""
+    made = [row["name"] for row in report["rows"] if row["name"] != BASELINE]
+    return bool(report["certificates"]) and report["certificates"][-1]["name"] == made[-1]
 
 
 def _certificate(report: Report) -> dict[str, Any]:
@@ -175,21 +194,31 @@ def _certificate(report: Report) -> dict[str, Any]:
 
 
 def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
-    """Write the report of each run, and one page over all; a folder that has none is named there with the reason.
+    """Write one page over all runs, and the report of each into its folder, where that may be written to.
+
+    A folder that has no report is named on the page with the reason.
 
     Raises:
         RequestError: none of the folders has a report.
     """
     reports: list[Report] = []
-    refused: list[tuple[str, RequestError]] = []
+    refused: list[tuple[str, str]] = []
     for folder in run_folders:
         try:
-            reports.append(write(folder))
+            report = build(folder)
+            html(report)  # what cannot be shown should not be in the way of the others
         except RequestError as error:
-            refused.append((str(folder), error))
+            refused.append((str(folder), str(error)))
+            continue
+        except (OSError, RecursionError) as error:
+            refused.append((str(folder), f"{folder} cannot be shown ({type(error).__name__}: {error})"))
+            continue
+        with suppress(OSError):
+            _save(report, Path(folder))
+        reports.append(report)
     if not reports:
-        raise refused[0][1]
-    rows = [[words(folder), words(error)] for folder, error in refused]
+        raise RequestError(refused[0][1])
+    rows = [[words(folder), words(reason)] for folder, reason in refused]
     missing = Section("Not shown", ["folder", "reason"], rows, False) if rows else None
     write_text(out, html(*reports, missing=missing))
     return [*reports]

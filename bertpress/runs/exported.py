@@ -11,6 +11,7 @@ from bertpress.files import read_json, write_json
 from bertpress.measurements.measuring import latency_batch, measured
 
 if TYPE_CHECKING:
+    from bertpress.bounds import Bounds
     from bertpress.exports import OnnxExport
     from bertpress.exports.making import Source
     from bertpress.recipe import Recipe
@@ -32,9 +33,18 @@ def check_end(recipe: Recipe, task: Task) -> None:
         for wanted in recipe.exports:
             check_request(wanted, task if recipe.steps[-1].saves_head else None)
     if recipe.budget is not None:
-        recipe.budget.require_one()
-        if recipe.budget.max_drop is not None and not task.has_labels(task.dev_split):
-            raise RequestError(f"max_drop needs labelled rows, but those of {task.dev_split} have none; leave it out.")
+        check_budget(recipe.budget, task)
+
+
+def check_budget(budget: Bounds, task: Task) -> None:
+    """Refuse a budget of nothing, or one of points where there are no scores.
+
+    Raises:
+        RequestError: says what is missing.
+    """
+    budget.require_one()
+    if budget.max_drop is not None and not task.has_labels(task.dev_split):
+        raise RequestError(f"max_drop needs labelled rows, but those of {task.dev_split} have none; leave it out.")
 
 
 def finish_exports(job: Job, folder: Path, result: str, start: str) -> None:

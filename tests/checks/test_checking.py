@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,15 +11,19 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow
 import pytest
-from made_runs import HOSTILE, Page, make_composed_run, save_predictions, timing
+from made_runs import HOSTILE, Page, make_composed_run, make_exported_run, save_predictions, timing
 from markdown_it import MarkdownIt
 from pyarrow import parquet
 
+from bertpress.api import Result
 from bertpress.bounds import Bounds, judged
+from bertpress.checks import checking
 from bertpress.checks.checking import broken_bounds, check, side_of
 from bertpress.checks.junit import junit
 from bertpress.checks.unscored import changed_answers
+from bertpress.comparison.comparing import NotComparable
 from bertpress.config import build
+from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.reports import rendering
 from bertpress.reports.certificate_sections import bound_line
@@ -197,12 +202,74 @@ def test_what_a_name_stands_for(tmp_path: Path) -> None:
     make_composed_run(cells / "seed=1")
     (tmp_path / "swept" / "summary.json").write_text(json.dumps({"best": "cells/seed=1"}))
     assert side_of(str(tmp_path / "swept")).place == cells / "seed=1" / "01-trbert"
+    assert side_of(str(tmp_path / "swept")).name == str(cells / "seed=1"), "which cell it was is said"
     for place in ("01-trbert", "00-theseus"):
         (run / place / "result.json").unlink()
     with pytest.raises(RequestError, match="no finished step yet"):
         side_of(str(run))
     with pytest.raises(RequestError, match="name the task with --task"):
         side_of(str(run / "01-trbert"))
+
+
+def test_the_last_export_is_the_one_written_last(tmp_path: Path) -> None:
+    run = make_exported_run(tmp_path / "run")
+    files = [run / "export" / name / "result.json" for name in ("onnx-int8", "onnx-fp32")]
+    for time, file in enumerate(files):
+        os.utime(file, (time, time))
+    assert side_of(str(run)).place == files[1].parent
+    os.utime(files[0], (2, 2))
+    assert side_of(str(run)).place == files[0].parent
+
+
+def test_with_a_task_a_run_is_what_it_gives_last_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_exported_run(tmp_path / "run")
+    opened: list[str] = []
+
+    def scored(result: str, against: str, *_: Any) -> Any:
+        opened.extend((result, against))
+        raise NotComparable("enough")
+
+    monkeypatch.setattr(checking, "_scored_now", scored)
+    with pytest.raises(RequestError, match="enough"):
+        check(str(run), "someone/teacher", {"max_drop": 1}, "glue/mrpc")
+    assert opened == [side_of(str(run)).model, "someone/teacher"]
+    assert "export" in opened[0]
+
+
+def test_a_sweep_says_how_its_cell_was_chosen_and_what_the_others_lose(tmp_path: Path) -> None:
+    sweep, cells = tmp_path / "swept", []
+    for seed in (1, 2):
+        make_composed_run(sweep / "cells" / f"seed={seed}", seed=seed)
+        cells.append({"settings": {"seed": seed}, "folder": f"cells/seed={seed}"})
+    other = sweep / "cells" / "seed=1" / "01-trbert" / "result.json"
+    other.write_text(other.read_text().replace('"accuracy": 0.75', '"accuracy": 0.7'))
+    (sweep / "summary.json").write_text(json.dumps({"best": "cells/seed=2", "cells": cells}))
+    whole = check(str(sweep), str(sweep / "cells" / "seed=2" / "00-theseus"), {"max_drop": 10})
+    assert [cell["difference"] for cell in whole["seeds"]["cells"]] == pytest.approx([-0.1, -0.05])
+    assert whole["notes"] == ["the best of 2 cells, chosen by its score on these very rows, which flatters it"]
+    assert whole["result"].endswith("seed=2")
+
+
+def test_costs_of_texts_cut_at_other_lengths_are_not_compared(tmp_path: Path) -> None:
+    short = make_composed_run(tmp_path / "short", max_length=64)
+    whole = make_composed_run(tmp_path / "whole", max_length=256)
+    assert check(str(short), str(whole), {"max_drop": 100})["bounds"][0]["kept"]
+    with pytest.raises(RequestError, match="one reads at most 64 tokens of a text, the other 256"):
+        check(str(short), str(whole), {"max_macs": "40%"})
+
+
+def test_a_budget_is_judged_where_its_run_was_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_composed_run(tmp_path / "run", budget={"max_latency_ms": 8})
+    asked: list[Any] = []
+
+    def timed(*arguments: Any) -> list[dict[str, Any]]:
+        asked.append(arguments[-1])
+        return [timing(1, 2.0, 1.9, 2.1)]
+
+    monkeypatch.setattr(checking, "_timed", timed)
+    runtime = Runtime(device="cpu", threads=3)
+    assert broken_bounds(run, runtime) == Result(run, {}, runtime).broken_bounds
+    assert asked == [runtime, runtime]
 
 
 def test_other_rows_labels_texts_and_kinds_are_refused(tmp_path: Path) -> None:

@@ -399,6 +399,29 @@ def test_internal_error(error: Exception, theseus: Call, bertpress: Call, monkey
     assert with_trace.lines[-1].startswith("bertpress: ")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:128] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_too_little_memory_names_what_needs_less(
+    error: Exception, theseus: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bertpress.runs import pipeline
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "carry_out", fail)
+    outcome = theseus()
+    assert outcome.code == 1
+    assert len(outcome.lines) == 1
+    assert "--batch-size" in outcome.err
+
+
 def test_interrupted(theseus: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertpress.runs import pipeline
 

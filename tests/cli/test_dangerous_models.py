@@ -1,7 +1,8 @@
-"""A model whose weights are a pickle that would run code: every command that takes a model refuses it."""
+"""A model whose weights or code would run what its maker wants: every command that takes a model refuses it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,16 @@ def dangerous(model: Path, folder: Path) -> Path:
     return folder
 
 
+def foreign(model: Path, folder: Path) -> Path:
+    """A copy of a model of an architecture that nobody knows, which brings code."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "theirs.Config", "AutoModelForSequenceClassification": "theirs.Model"}
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "theirs", "auto_map": classes}))
+    (folder / "theirs.py").write_text("open('executed', 'w').close()\nclass Config: ...\nclass Model: ...\n")
+    return folder
+
+
 @pytest.fixture
 def places(model: Path, reduced: Path, data: Path, tmp_path: Path) -> dict[str, Path]:
     """What the words of a command line stand for."""
@@ -89,4 +100,20 @@ def test_no_command_runs_what_weights_hold(
     assert outcome.code == 2, outcome
     refused = "no folder with a model" if command == "push" else "holds more than tensors, so it is refused"
     assert refused in outcome.lines[-1]
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_runs_the_code_of_a_model_unasked(
+    command: str,
+    bertpress: Callable[..., Outcome],
+    places: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = {**places, "BAD": foreign(places["GOOD"], tmp_path / "theirs")}
+    there["SKIPPING"] = there["BAD"]
+    outcome = bertpress(*(there.get(word, word) for word in COMMANDS[command].split()))
+    assert outcome.code == 2, outcome
     assert not (tmp_path / "executed").exists()

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_model
+from conftest import make_model, make_tokenizer
 from families import FAMILIES
 from models.making import SHAPES, make_compact
 from token_tasks import label_fields
 
 from bertpress.exports import inputs
 from bertpress.exports.adapter import write_graph
+from bertpress.exports.card import opening_of
 from bertpress.exports.parity import parity
 from bertpress.exports.quantizing import parts_of
 from bertpress.exports.session import Feed, OnnxModel
@@ -82,6 +83,7 @@ def test_a_graph_leaves_tokens_out(family: str, kind: str, fields: dict[str, Any
     found = parity(model, graph, feeds)
     assert found.holds, found
     assert found.decided_otherwise == 0
+    assert_the_card_opens_it(model, graph, tmp_path)
     if kind == "ForMultipleChoice":
         assert_asked_option_by_option(model, graph, feeds[0])
     inner = _with_output(graph, "layer 3 feed-forward")
@@ -90,6 +92,17 @@ def test_a_graph_leaves_tokens_out(family: str, kind: str, fields: dict[str, Any
         width = inner.run(feed)["inner"].shape[1]
         assert width == kept[:, -1].max(), "the last layer computes what is left of the longest row and no more"
     assert graph.run(feeds[0])["kept"][:, -1].max() < feeds[0]["input_ids"].shape[-1]
+
+
+def assert_the_card_opens_it(model: Any, graph: OnnxModel, folder: Path) -> None:
+    """The lines of the README, run as they stand in a folder with a tokenizer."""
+    make_tokenizer().save_pretrained(folder)
+    text = opening_of(type(model).__name__, {"inputs": graph.inputs, "outputs": graph.outputs})
+    code = text.removeprefix("```python\n").removesuffix("```").replace("FOLDER", str(folder))
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert len(found["outputs"]) == len(graph.outputs)
+    assert len(found["outputs"][0]) == len(found["encoded"]["input_ids"])
 
 
 def assert_asked_option_by_option(model: Any, graph: OnnxModel, feed: Feed) -> None:

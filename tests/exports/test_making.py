@@ -103,6 +103,16 @@ def test_an_export_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
     assert "it loads with ONNX Runtime; this was tried" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_int8_that_is_no_faster_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making.latency, "is_faster", lambda row: False)
+    said: list[str] = []
+    export(source_of(), DYNAMIC, tmp_path / "int8", said.append)
+    assert "int8 is not faster than fp32 on this processor; what it brings here is a smaller file." in said
+    said.clear()
+    export(source_of(), OnnxExport(), tmp_path / "fp32", said.append)
+    assert not any("int8" in line for line in said)
+
+
 def test_the_hub_reads_what_an_export_is(task: Any, tmp_path: Path) -> None:
     source = source_of(task)
     (tmp_path / "README.md").write_text("---\nbase_model: someone/encoder\n---\n")

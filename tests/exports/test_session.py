@@ -96,6 +96,22 @@ def test_parts_are_quantised_one_by_one(graph: OnnxModel, tmp_path: Path) -> Non
     assert mean_change(graph, graph, feeds()) == 0
 
 
+def test_weights_beside_a_graph_are_written_anew_in_each_attempt(tmp_path: Path) -> None:
+    import onnx
+
+    table = np.zeros((500, 16), np.float32)
+    write_sum_graph(tmp_path / "inside.onnx", table, HEAD)
+    plain, small = tmp_path / "model.onnx", tmp_path / "small.onnx"
+    onnx.save(
+        onnx.load(str(tmp_path / "inside.onnx")), str(plain), save_as_external_data=True, location="model.onnx.data"
+    )
+    sizes = []
+    for _ in range(2):
+        quantize(plain, small, ["inner"])
+        sizes.append(small.with_name("small.onnx.data").stat().st_size)
+    assert sizes[0] == sizes[1] >= table.nbytes
+
+
 @pytest.mark.parametrize("ranges", [None, feeds(1)], ids=["dynamic", "static, one batch"])
 def test_the_part_that_suffers_most_comes_first(ranges: Any, tmp_path: Path) -> None:
     table = TABLE.copy()
