@@ -67,6 +67,25 @@ def test_trivia_takes_the_text_of_its_spans_and_all_aliases(tmp_path):
     assert question.accepted == ("Sunset Blvd", "Sunset Boulevard", "Boulevard")
 
 
+@pytest.mark.parametrize(
+    ("text", "span", "answer"),
+    [
+        ("ruy lopez opening", [4, 22], ("Ruy López (opening)", 4)),  # a normalised answer: other accents, no brackets
+        ("café", [25, 29], ("cafe\u0301", 25)),
+        ("St Mary's", [35, 44], ("St. Mary’s", 35)),
+        ("Ruy López", [12, 4], ("Ruy López", 12)),  # from here on no span, so the text is looked for
+        ("Ruy López", [4, 99], ("Ruy López", 4)),
+        ("Ruy López", [-2, 3], ("Ruy López", -2)),
+        ("Ruy López", [3, 3], ("Ruy López", 3)),
+    ],
+)
+def test_spans_count_whatever_their_text(tmp_path, text, span, answer):
+    entry = {"qid": "m", "question": "q", "detected_answers": [{"text": text, "char_spans": [span]}], "answers": [text]}
+    row = {"context": "The Ruy López (opening), cafe\u0301 and St. Mary’s.", "qas": [entry]}
+    (question,) = read(write_lines(tmp_path / "a.jsonl", [MRQA[0], row]))
+    assert (question.answers, question.accepted) == ((answer,), (text,))
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "jsonl.gz"])
 def test_tables(tmp_path, kind):
     path = tmp_path / f"train.{kind}"
