@@ -160,7 +160,8 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
             raise wrong_value("a question", entry, where)
         detected = entry.get("detected_answers")
         if detected is None:
-            answers = _answers(None if isinstance(entry.get("answers"), dict) else entry.get("answers"), where)
+            given = [] if entry.get("is_impossible") and entry.get("answers") is None else entry.get("answers")
+            answers = _answers(None if isinstance(given, dict) else given, where)
         else:
             answers = tuple(_spans(context, detected, where))
         if entry.get("is_impossible") and answers:

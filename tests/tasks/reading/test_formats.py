@@ -42,6 +42,14 @@ def test_questions_without_answers_are_unlabelled(tmp_path):
     assert {question.answers for question in read(write_json(tmp_path / "test.json", data))} == {None}
 
 
+def test_what_is_impossible_needs_no_answers(tmp_path):
+    data = copy.deepcopy(SQUAD_V2)
+    data["data"][0]["paragraphs"][0]["qas"][1].pop("answers")
+    data["data"][0]["paragraphs"][0]["qas"].append({"question": "Who?", "id": "q5", "is_impossible": False})
+    found = {question.id: question.answers for question in read(write_json(tmp_path / "dev.json", data))}
+    assert (found["q2"], found["q5"]) == ((), None), "without either nobody knows"
+
+
 @pytest.mark.parametrize("name", ["NewsQA.jsonl", "NewsQA.jsonl.gz"])
 def test_lines_of_mrqa(tmp_path, name):
     path = write_lines(tmp_path / name, MRQA)
