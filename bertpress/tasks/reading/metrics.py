@@ -3,7 +3,9 @@
 Sources: evaluate-v1.1.py and evaluate-v2.0.py of SQuAD (Rajpurkar et al., arXiv 1606.05250 and 1806.03822), whose
 normaliser MRQA's script shares, and triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its best
 agreement with any accepted text.
-Difference: the best threshold is one that can be set, also where several questions have the same odds.
+Differences: the best threshold is one that can be set, also where several questions have the same odds; and the best
+scores are those that a threshold could reach, with the best span of every question, while evaluate-v2.0.py takes the
+answers of the file of predictions, which are empty already where the odds exceed the threshold of that time.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ def best_threshold(scores: Floats, odds: Floats, answerable: NDArray[np.bool_]) 
     """The best mean score if nothing is answered wherever its odds exceed a threshold.
 
     Args:
-        scores: of answering each question by its best span, or by nothing where there is no span, (questions,).
+        scores: of answering each question by its best span, whatever its odds, or by nothing where there is no span,
+            (questions,).
         odds: that there is no answer, (questions,).
         answerable: questions that have one; of the others, no answer scores 1.
     """

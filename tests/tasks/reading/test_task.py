@@ -181,6 +181,8 @@ def test_scores_by_hand():
     assert found["best_exact_match"] == pytest.approx(1 / 3)
     tuned = make_task(rows=ROWS[:3], null_threshold=-8)
     assert tuned.score(condensed, "validation")["answer_f1"] == pytest.approx(found["best_answer_f1"])
+    never = make_task(rows=ROWS[:3], null_threshold=-99).score(condensed, "validation")
+    assert {name: never[name] for name in BEST_METRICS} == {name: found[name] for name in BEST_METRICS}
 
 
 def test_the_files_have_the_official_layout():
