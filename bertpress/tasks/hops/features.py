@@ -141,10 +141,10 @@ class Reader:
         chosen = [self.piece(record, number) for number in gold]
         last: Piece | None = None
         for number in sorted(set(range(count)) - set(gold), key=lambda number: order[number]):
-            if sum(map(len, chosen)) >= room:
+            if (left := room - sum(map(len, chosen))) <= 0:
                 break
-            last = self.piece(record, number)
-            chosen.append(last)
+            chosen.append(self.piece(record, number))
+            last = chosen[-1] if len(chosen[-1]) > left else None
         return sorted(chosen, key=lambda piece: (piece is last, places[piece.number]))
 
     def _input(
