@@ -19,6 +19,7 @@ import numpy as np
 from bertpress import draws
 from bertpress.corpus.framing import SECOND, frame_of
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.encoding import count_longer
 from bertpress.tasks.hops.paragraphs import kind_of_answer, pieces_of, places_of
 from bertpress.tasks.markers import markers_of
 from bertpress.tasks.reading.features import Tokens
@@ -83,6 +84,10 @@ class Reader:
         self.room = self.frame.room(max_length, True, 4, "A question and a paragraph need")
         self.question_length = min(settings.question_length, self.room // 2)
         self.markers, self.notes = markers_of(tokenizer, (settings.title_marker, settings.text_marker))
+
+    def too_long(self, questions: Sequence[str]) -> int:
+        """How many of some questions have more tokens than are read."""
+        return count_longer(self.backend, questions, self.question_length)
 
     def inputs_of(self, records: Mapping[str, list[Any]], training: bool) -> Iterator[dict[str, Any]]:
         """The input of each record.
