@@ -76,7 +76,7 @@ class DataOptions(CommonOptions):
     limit: Annotated[list[str] | None, _option("at most that many rows of a split: train=10000")] = None
 
     def task_values(self, task: str | None, known: Any = None) -> Any:
-        """The recipe's task as plain values: `known`, named `task` where that is given, with what these flags change."""
+        """The recipe's task as plain values: `known`, named `task` if that is given, with what these flags change."""
         given = {
             "data_dir": self.data_dir,
             "columns": split_list(self.columns),

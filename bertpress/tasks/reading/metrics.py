@@ -1,8 +1,8 @@
 """How right an answer is: exact match and F1 as the evaluation scripts of SQuAD, MRQA and TriviaQA have them.
 
 Sources: evaluate-v1.1.py and evaluate-v2.0.py of SQuAD (Rajpurkar et al., arXiv 1606.05250 and 1806.03822), whose
-normaliser MRQA's script shares, and triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its best
-agreement with any accepted text.
+normaliser MRQA's script shares, and triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its
+best agreement with any accepted text.
 Differences: the best threshold is one that can be set, also where several questions have the same odds; and the best
 scores are those that a threshold could reach, with the best span of every question, while evaluate-v2.0.py takes the
 answers of the file of predictions, which are empty already where the odds exceed the threshold of that time.

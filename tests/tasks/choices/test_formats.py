@@ -97,7 +97,9 @@ def test_json_that_writes_what_is_no_number_as_an_answer_is_refused(tmp_path):
     for text in ("NaN", "Infinity"):
         line = '{"context": "c", "question": "q", "options": ["dull", "slow"], "answer": ' + text + "}\n"
         (tmp_path / "train.jsonl").write_text(line, encoding="utf-8")
-        with pytest.raises(RequestError, match=r"names one of the options .* but line 1 of .*train.jsonl has '(nan|inf)'"):
+        with pytest.raises(
+            RequestError, match=r"names one of the options .* but line 1 of .*train.jsonl has '(nan|inf)'"
+        ):
             list(read_questions(tmp_path / "train.jsonl", Names()))
 
 
