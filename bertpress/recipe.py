@@ -43,6 +43,8 @@ _Loader.add_implicit_resolver(
 
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
+OF_OWN_DATA = ("data_dir", "columns", "label", "unlabelled", "make_splits", "corpus")
+"""Fields of a task that say where its data are and what is in them."""
 
 
 def _kind(name: str) -> str:
@@ -109,6 +111,21 @@ def task_values(value: Any) -> Any:
         if isinstance(value, Mapping) and name in value:
             return {"name": name, "data_dir": value[name], **{k: v for k, v in value.items() if k != name}}
     return value
+
+
+def renamed_task(known: Any, name: str) -> dict[str, Any]:
+    """The values of a recipe's task if it is named once more: all of them under its own name.
+
+    Under another name, what says how rows are read stays, and is refused later where that task has no such thing. Where
+    the recipe's own data are and what is in them goes, and so does a kind that is not asked of the other data.
+    """
+    values = task_values(known)
+    if not isinstance(values, Mapping):
+        return {"name": name}
+    if values.get("name", "files") != name:
+        gone = {*OF_OWN_DATA, *(() if values.get("kind") in KINDS.get(name, ()) else ("kind",))}
+        values = {field: value for field, value in values.items() if field not in gone}
+    return {**values, "name": name}
 
 
 def task_spec(task: Any) -> TaskSpec:

@@ -94,6 +94,7 @@ def test_every_method_has_a_card_and_all_cards_have_the_same_headings() -> None:
         "docs/choices.md",
         "docs/embeddings.md",
         "docs/entities.md",
+        "docs/long-inputs.md",
         "docs/multihop.md",
         "docs/reading.md",
         "docs/tasks.md",

@@ -9,7 +9,7 @@ from bertpress.errors import RequestError
 from bertpress.methods.finetune import Finetune
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.rates import Constant, Linear
-from bertpress.recipe import Recipe, flatten, make_recipe, override, parse_yaml, read_recipe
+from bertpress.recipe import Recipe, flatten, make_recipe, override, parse_yaml, read_recipe, renamed_task
 
 TEXT = """
 model: folder
@@ -87,6 +87,17 @@ def test_overrides_with_a_prefix() -> None:
 def test_an_override_reaches_into_a_task_written_as_its_name() -> None:
     values = override({"task": "squad_v2", "steps": []}, ["task.qa.folds=true"])
     assert values["task"] == {"name": "squad_v2", "qa": {"folds": True}}
+
+
+def test_a_task_that_is_named_once_more() -> None:
+    race = {"name": "race", "data_dir": "RACE", "choice": {"scoring": "separately"}}
+    assert renamed_task(race, "race") == race
+    assert renamed_task({"files": "data", "kind": "qa"}, "files") == {"name": "files", "data_dir": "data", "kind": "qa"}
+    assert renamed_task("race", "race") == renamed_task(None, "race") == {"name": "race"}
+    assert renamed_task(race, "files") == {"name": "files", "choice": {"scoring": "separately"}}, "of the data nothing"
+    entities = {"name": "msra_ner", "kind": "mrc", "mrc": {"loss": "focal"}}
+    assert renamed_task(entities, "conll2003") == {**entities, "name": "conll2003"}
+    assert renamed_task({"name": "glue/stsb", "kind": "embedding"}, "glue/mrpc") == {"name": "glue/mrpc"}
 
 
 def test_an_override_reaches_into_a_choice_written_as_a_word() -> None:

@@ -17,7 +17,7 @@ from bertpress.config import build
 from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
 from bertpress.processes import is_first_process
-from bertpress.recipe import TaskSpec, override
+from bertpress.recipe import TaskSpec, override, renamed_task
 
 if TYPE_CHECKING:
     from bertpress.recipe import TaskSpec
@@ -76,7 +76,7 @@ class DataOptions(CommonOptions):
     limit: Annotated[list[str] | None, _option("at most that many rows of a split: train=10000")] = None
 
     def task_values(self, task: str | None, known: Any = None) -> Any:
-        """The recipe's task as plain values: of the name `task`, or `known` with what these flags change."""
+        """The recipe's task as plain values: `known`, named `task` if that is given, with what these flags change."""
         given = {
             "data_dir": self.data_dir,
             "columns": split_list(self.columns),
@@ -88,8 +88,10 @@ class DataOptions(CommonOptions):
         given = {name: value for name, value in given.items() if value is not None}
         if task is None and (known is None or not (given or self.queries)):
             return known
-        named = known if task is None else task
-        before: dict[str, Any] = {"name": named} if isinstance(named, str) else dict(named)
+        if task is not None:
+            before = renamed_task(known, task)
+        else:
+            before = {"name": known} if isinstance(known, str) else dict(known)
         asked = {"mrc": {**(before.get("mrc") or {}), "queries": self.queries}} if self.queries else {}
         return {**before, **given, **asked}
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from tokenizers import Tokenizer
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
@@ -39,6 +40,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]],
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     columns["row"] = list(range(len(texts)))
     return Dataset.from_dict(columns)
+
+
+def count_longer(backend: Tokenizer, texts: Sequence[str], most: int) -> int:
+    """How many of some texts have more than `most` tokens; only those with as many bytes are encoded.
+
+    A byte, not a character, is the least that a token stands for: those of GPT-2 and RoBERTa may be parts of one.
+    """
+    longer = [text[: 1000 * most] for text in texts if len(text.encode("utf-8", "surrogatepass")) > most]
+    return sum(len(each.ids) > most for each in backend.encode_batch(longer, add_special_tokens=False))
 
 
 def pad(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

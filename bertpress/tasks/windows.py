@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bertpress.tasks.data import TextData
 
 RECORDS_AT_ONCE = 500
-FORMAT = 1
+FORMAT = 2
 """Goes up when the same records would give other windows."""
 
 

@@ -274,6 +274,12 @@ def test_print_goes_through_compress(model: Path, data: Path, tmp_path: Path, be
     assert yaml.safe_load(again.out)["steps"][0]["theseus"]["replacing"]["max_steps"] == 12
 
 
+def test_a_recipe_keeps_the_settings_of_its_task_where_that_is_named_again(bertpress: Callable[..., Any]) -> None:
+    command = ("compress", "trbert-race", "--model", "folder", "--task", "race", "--data-dir", "RACE", "--print")
+    task = yaml.safe_load(bertpress(*command).out)["task"]
+    assert (task["data_dir"], task["choice"]["scoring"]) == ("RACE", "separately")
+
+
 def test_a_printed_recipe_goes_on_with_the_run(
     run: Path, model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
 ) -> None:

@@ -76,7 +76,7 @@ def test_finetune(kind: str, asked: Callable[..., list[object]], tmp_path: Path)
     same_result(tmp_path)
 
 
-def test_trbert_on_questions(asked: Callable[..., list[object]], tmp_path: Path) -> None:
+def test_trbert_on_options(asked: Callable[..., list[object]], tmp_path: Path) -> None:
     fields = [f"{phase}.{field}" for phase in ("policy", "joint") for field in ("max_steps=10", "batch_size=8")]
     places = [
         ("bertpress.engine.trainer:Clock.on_step_end", 4, "out/*/policy/finished.json"),

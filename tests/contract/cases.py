@@ -147,7 +147,9 @@ def shortened(fields: dict[str, Any]) -> dict[str, Any]:
 
 WHOLE = {
     **dict.fromkeys(("masked-lm", "tagging", "qa"), tuple(case.name for case in CASES)),
-    "multihop": ("trbert",),  # a class of ours
+    "multihop": ("theseus", "trbert"),  # a class of ours
+    "mrc": ("theseus",),  # a question for each type of entity
+    "candidates": ("trbert",),  # scores at markers, several inputs of a record
     "choice": ("trbert", "yoco"),  # decisions that options share; rungs of whole questions
     "embedding": ("theseus", "tinybert", "vocabulary"),  # no head; vectors as answers
 }

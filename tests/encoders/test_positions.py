@@ -207,6 +207,20 @@ def test_the_plan_has_the_longer_model(folder_of: Callable[..., Path], long_text
     assert long[0]["tokens"] > 100 > short[0]["tokens"]
 
 
+def test_the_recipe_for_long_articles_is_the_same_at_both_lengths() -> None:
+    from bertpress.recipe import make_recipe, override, read_recipe
+
+    values = {"model": "folder", **read_recipe("hyperpartisan-1024")}
+    long = make_recipe(values)
+    short = make_recipe(override(values, ["max_length=512", "steps.0.finetune.positions=null"]))
+    reduced = make_recipe({"model": "folder", **read_recipe("trbert-hyperpartisan")})
+    (step,), (other,) = long.steps, short.steps
+    assert isinstance(step, Finetune)
+    assert (long.task.name, long.max_length, step.positions) == ("hyperpartisan", 1024, 1024)
+    assert other == step.model_copy(update={"positions": None})
+    assert step.training == other.training == reduced.steps[0].training  # type: ignore[attr-defined]
+
+
 @pytest.mark.slow
 def test_masked_words_teach_the_new_positions(
     carry_out: Callable[..., Path], folder_of: Callable[..., Path], tmp_path: Path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.corpus.framing import frame_of
 from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.encoding import count_longer
 from bertpress.tasks.markers import markers_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 TYPES = {"places": "list<int32>", "is_cut": "bool", "answer_number": "int32"}
 """Columns of an input beside its ids: the marker of each candidate; whether documents did not fit into the inputs of
-its record, or candidates were cut; and the number of the right candidate, where that is known."""
+its record, or its query or candidates were cut; and the number of the right candidate, where that is known."""
 
 
 def lengths_within(lengths: Sequence[int], room: int) -> list[int]:
@@ -55,8 +56,13 @@ class Reader:
         self.max_length, self.settings = max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
         self.room = self.frame.room(max_length, False, 8, "A query with candidates needs")
+        self.query_length = min(settings.query_length, self.room // 4)
         ids, self.notes = markers_of(tokenizer, (settings.candidate_marker, settings.document_marker))
         self.candidate_marker, self.document_marker = ids
+
+    def too_long(self, queries: Sequence[str]) -> int:
+        """How many of some queries have more tokens than are read."""
+        return count_longer(self.backend, queries, self.query_length)
 
     def inputs_of(self, records: Mapping[str, list[Any]]) -> Iterator[list[dict[str, Any]]]:
         """The inputs of each record, at least one.
@@ -74,14 +80,15 @@ class Reader:
             yield [self._input(record, head, places, is_cut, piece) for piece in pieces[: self.settings.segments]]
 
     def _head(self, record: Mapping[str, Any]) -> tuple[list[int], list[int], bool]:
-        """The tokens before the documents, the place of each candidate's marker, and whether candidates were cut."""
+        """The tokens before the documents, the place of each candidate's marker, and whether something was cut."""
         candidates = record["candidates"]
         if len(candidates) > self.settings.most_candidates:
             raise RequestError(
                 f"Expected at most {self.settings.most_candidates} candidates, but {record['id']} has "
                 f"{len(candidates)}: set task.candidates.most_candidates."
             )
-        ids = self._ids(record["query"])[: min(self.settings.query_length, self.room // 4)]
+        query = self._ids(record["query"])
+        ids = query[: self.query_length]
         texts = [self._ids(text) or [self.candidate_marker] for text in candidates]
         room = self.room * 3 // 4 - len(ids) - len(candidates)
         try:
@@ -96,7 +103,7 @@ class Reader:
             places.append(at)
             ids += [self.candidate_marker, *text[:length]]
             at += 1 + length
-        return ids, places, lengths != list(map(len, texts))
+        return ids, places, len(query) > self.query_length or lengths != list(map(len, texts))
 
     def _documents(self, supports: Sequence[str], room: int) -> list[int]:
         """The documents' tokens; of those that cannot fit, a few."""

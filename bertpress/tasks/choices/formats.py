@@ -177,7 +177,7 @@ def _readings(value: Any, options: Sequence[str], letters_only: bool) -> set[int
     if letters_only:
         return letter
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return {int(value)} if value == int(value) else set()
+        return {int(value)} if isinstance(value, int) or value.is_integer() else set()
     number = {int(text)} if text.isdecimal() else set()
     return letter | number | {place for place, option in enumerate(options) if text and option.strip() == text}
 

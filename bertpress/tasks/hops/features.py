@@ -19,6 +19,7 @@ import numpy as np
 from bertpress import draws
 from bertpress.corpus.framing import SECOND, frame_of
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.encoding import count_longer
 from bertpress.tasks.hops.paragraphs import kind_of_answer, pieces_of, places_of
 from bertpress.tasks.markers import markers_of
 from bertpress.tasks.reading.features import Tokens
@@ -84,6 +85,10 @@ class Reader:
         self.question_length = min(settings.question_length, self.room // 2)
         self.markers, self.notes = markers_of(tokenizer, (settings.title_marker, settings.text_marker))
 
+    def too_long(self, questions: Sequence[str]) -> int:
+        """How many of some questions have more tokens than are read."""
+        return count_longer(self.backend, questions, self.question_length)
+
     def inputs_of(self, records: Mapping[str, list[Any]], training: bool) -> Iterator[dict[str, Any]]:
         """The input of each record.
 
@@ -141,10 +146,10 @@ class Reader:
         chosen = [self.piece(record, number) for number in gold]
         last: Piece | None = None
         for number in sorted(set(range(count)) - set(gold), key=lambda number: order[number]):
-            if sum(map(len, chosen)) >= room:
+            if (left := room - sum(map(len, chosen))) <= 0:
                 break
-            last = self.piece(record, number)
-            chosen.append(last)
+            chosen.append(self.piece(record, number))
+            last = chosen[-1] if len(chosen[-1]) > left else None
         return sorted(chosen, key=lambda piece: (piece is last, places[piece.number]))
 
     def _input(

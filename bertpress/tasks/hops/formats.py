@@ -4,7 +4,8 @@ HotpotQA and 2WikiMultihopQA publish objects with pairs (``"context": [[title, [
 the same are columns of lists, or JSON in a string. A line of Transformer-XH, which TR-BERT's program reads, has
 paragraphs as nodes: `name` with underscores, `context` in word pieces, the places of its sentences and of the answer in
 these, `supp_label` for each sentence; for development also the words (`doc_tokens`) and the word of each piece. Its
-graph (`edge`) is not read.
+paragraphs were retrieved, so they need not hold all that an answer rests on: `supporting_facts` tell, where a line has
+them. Its graph (`edge`) is not read.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Hops:
     """the answer as the paragraphs have it, where that is told"""
     type: str = ""
     level: str = ""
+    retrieved: bool = False
+    """its paragraphs were retrieved, so facts may be in others"""
+    marked_only: bool = False
+    """its facts are those that these paragraphs have marks for"""
 
 
 def hops_of(row: Mapping[str, Any], place: str) -> Hops:
@@ -67,20 +72,24 @@ def _of_columns(row: Mapping[str, Any], place: str) -> Hops:
         paragraphs.append(Paragraph(as_text(title, "a title in 'context'", place), tuple(sentences)))
     if not paragraphs:
         raise RequestError(f"Expected paragraphs as 'context', but {place} has none: add them.")
-    facts = _pairs(row, "supporting_facts", ("title", "sent_id"), place)
     answer = row.get("answer")
     return Hops(
         id=identity,
         question=text_at(row, "question", place),
         paragraphs=tuple(paragraphs),
         answer=None if answer is None else as_text(answer, "a text as 'answer'", place),
-        facts=None
-        if facts is None
-        else tuple((as_text(t, "a title", place), as_whole_number(n, place)) for t, n in facts),
+        facts=_facts(row, place),
         place=place,
         type=str(row.get("type") or ""),
         level=str(row.get("level") or ""),
     )
+
+
+def _facts(row: Mapping[str, Any], place: str) -> tuple[tuple[str, int], ...] | None:
+    facts = _pairs(row, "supporting_facts", ("title", "sent_id"), place)
+    if facts is None:
+        return None
+    return tuple((as_text(title, "a title", place), as_whole_number(number, place)) for title, number in facts)
 
 
 def _pairs(row: Mapping[str, Any], name: str, fields: tuple[str, str], place: str) -> list[tuple[Any, Any]] | None:
@@ -108,7 +117,7 @@ def _of_nodes(row: Mapping[str, Any], place: str) -> Hops:
     place = f"{place} ({identity})" if identity else place
     if not isinstance(nodes := row["node"], list) or not nodes:
         raise wrong_value("a list of paragraphs as 'node'", nodes, place)
-    paragraphs, facts, spellings = [], [], []
+    paragraphs, marked, spellings = [], [], []
     for node in nodes:
         if not isinstance(node, dict):
             raise wrong_value("an object as paragraph", node, place)
@@ -118,17 +127,20 @@ def _of_nodes(row: Mapping[str, Any], place: str) -> Hops:
         if len(labels) != len(places):
             raise wrong_value("a label in 'supp_label' for each of 'sent_pos'", labels, place)
         paragraphs.append(Paragraph(title, tuple(_words(node, start, stop, place) for start, stop in places)))
-        facts += [(title, number) for number, label in enumerate(labels) if label == 1]
+        marked += [(title, number) for number, label in enumerate(labels) if label == 1]
         spans = [_place(pair, place) for pair in node.get("spans") or ()]
         spellings += [_words(node, first, last + 1, place) for first, last in spans]
+    told = _facts(row, place)
     return Hops(
         id=identity,
         question=text_at(row, "question", place),
         paragraphs=tuple(paragraphs),
         answer=text_at(row, "answer", place),
-        facts=tuple(facts),
+        facts=tuple(marked if told is None else ((title.replace("_", " "), number) for title, number in told)),
         place=place,
         spellings=tuple(dict.fromkeys(spellings)),
+        retrieved=True,
+        marked_only=told is None,
     )
 
 

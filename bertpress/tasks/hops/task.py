@@ -71,11 +71,16 @@ class MultiHop(Windowed):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *self.reader.notes, *map(self._cut, used_splits(self)))
+        remarks = (note for split in used_splits(self) for note in (self._cut(split), *self._longer(split)))
+        return (*self.data.notes, *self.reader.notes, *remarks)
 
     @property
     def markers(self) -> tuple[int, ...]:
         return tuple(self.reader.markers)
+
+    def _longer(self, split: str) -> Iterator[str]:
+        if longer := self.reader.too_long(self.splits[split]["question"][:]):
+            yield f"{split}: {longer} questions have more than {self.reader.question_length} tokens and are cut there"
 
     def _cut(self, split: str) -> str:
         """A remark on what does not fit into the inputs of a split."""

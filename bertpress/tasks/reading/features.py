@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bertpress.corpus.framing import SECOND, frame_of
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.encoding import count_longer
 from bertpress.tasks.windows import cuts
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ class Reader:
 
     def too_long(self, questions: Sequence[str]) -> int:
         """How many of some questions have more tokens than are read."""
-        longer = [question for question in questions if len(question) > self.question_length]  # a token has a character
-        encoded = self.backend.encode_batch(longer, add_special_tokens=False)
-        return sum(len(each.ids) > self.question_length for each in encoded)
+        return count_longer(self.backend, questions, self.question_length)
 
     def tokens(self, context: str) -> Tokens:
         """A text as tokens; asked for again at once, the same ones."""

@@ -160,7 +160,8 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
             raise wrong_value("a question", entry, where)
         detected = entry.get("detected_answers")
         if detected is None:
-            answers = _answers(None if isinstance(entry.get("answers"), dict) else entry.get("answers"), where)
+            given = [] if entry.get("is_impossible") and entry.get("answers") is None else entry.get("answers")
+            answers = _answers(None if isinstance(given, dict) else given, where)
         else:
             answers = tuple(_spans(context, detected, where))
         if entry.get("is_impossible") and answers:
@@ -179,7 +180,7 @@ def _of_paragraph(paragraph: Any, title: str, place: str, headless: bool = False
 
 
 def _spans(context: str, detected: Any, place: str) -> Iterator[Answer]:
-    """Each place of each answer that was found in a text; a span ends with its last character."""
+    """Each place of each answer that was found in a text, as the text has it; a span ends with its last character."""
     for answer in as_list(detected, "detected_answers", place):
         if not isinstance(answer, dict):
             raise wrong_value("an answer", answer, place)
@@ -188,9 +189,10 @@ def _spans(context: str, detected: Any, place: str) -> Iterator[Answer]:
             if not isinstance(span, list) or len(span) != 2:
                 raise wrong_value("a first and a last character", span, place)
             first, last = (_offset(number, place) for number in span)
-            found = context[max(0, first or 0) : (last or 0) + 1]
-            # The answer may be written otherwise than in the text, which is what a model can point at.
-            yield (found if found.casefold().split() == text.casefold().split() else text), first
+            inside = first is not None and last is not None and 0 <= first <= last < len(context)
+            found = context[first : (last or 0) + 1] if inside else ""
+            # The span counts, as its text may be spelled otherwise; the text is looked for where there is no such span.
+            yield (found if found.strip() else text), first
 
 
 def _accepted(answers: Any, learned: Iterable[Answer], place: str) -> tuple[str, ...]:

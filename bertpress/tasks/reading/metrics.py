@@ -1,8 +1,11 @@
 """How right an answer is: exact match and F1 as the evaluation scripts of SQuAD, MRQA and TriviaQA have them.
 
-Sources: evaluate-v2.0.py of SQuAD 2.0 (Rajpurkar et al., arXiv 1806.03822), whose normaliser MRQA's script shares, and
-triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its best agreement with any accepted text.
-Difference: the best threshold is one that can be set, also where several questions have the same odds.
+Sources: evaluate-v1.1.py and evaluate-v2.0.py of SQuAD (Rajpurkar et al., arXiv 1606.05250 and 1806.03822), whose
+normaliser MRQA's script shares, and triviaqa_evaluation.py (Joshi et al., arXiv 1705.03551). An answer counts as its
+best agreement with any accepted text.
+Differences: the best threshold is one that can be set, also where several questions have the same odds; and the best
+scores are those that a threshold could reach, with the best span of every question, while evaluate-v2.0.py takes the
+answers of the file of predictions, which are empty already where the odds exceed the threshold of that time.
 """
 
 from __future__ import annotations
@@ -35,28 +38,35 @@ def normalised(text: str, normaliser: Normaliser = "squad") -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION[normaliser])).split())
 
 
-def f1_and_match(prediction: str, accepted: Sequence[str], normaliser: Normaliser = "squad") -> tuple[float, float]:
+def f1_and_match(
+    prediction: str, accepted: Sequence[str], normaliser: Normaliser = "squad", may_be_nothing: bool = True
+) -> tuple[float, float]:
     """F1 and exact match of an answer, each with the accepted text that is best for it.
 
-    Accepted texts of which nothing is left do not count; where there are no others, no answer is right.
+    Where there is no accepted text, no answer is right.
+
+    Args:
+        may_be_nothing: accepted texts of which nothing is left do not count, as with SQuAD 2.0. The other scripts keep
+            them: what is normalised to nothing as well is an exact match, with an F1 of 0.
     """
-    texts = [text for text in (normalised(text, normaliser) for text in accepted) if text] or [""]
+    texts = [normalised(text, normaliser) for text in accepted]
+    texts = [text for text in texts if text or not may_be_nothing]
     own = normalised(prediction, normaliser)
+    if not texts:
+        return float(not own), float(not own)
     words = own.split()
     return max(_f1(words, text.split()) for text in texts), float(own in texts)
 
 
 def _f1(words: Sequence[str], accepted: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall of the words; without words on a side, whether the other has none."""
-    if not words or not accepted:
-        return float(not words and not accepted)
+    """Harmonic mean of precision and recall of the words; 0 where there are none."""
     common = (Counter(words) & Counter(accepted)).total()
-    return 2 * common / (len(words) + len(accepted))
+    return 2 * common / max(1, len(words) + len(accepted))
 
 
-def is_answerable(accepted: Sequence[str], normaliser: Normaliser = "squad") -> bool:
-    """Some accepted text says something."""
-    return any(normalised(text, normaliser) for text in accepted)
+def is_answerable(accepted: Sequence[str]) -> bool:
+    """Some accepted text is not blank; what is left of it when texts are compared does not matter."""
+    return any(text.strip() for text in accepted)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ def best_threshold(scores: Floats, odds: Floats, answerable: NDArray[np.bool_]) 
     """The best mean score if nothing is answered wherever its odds exceed a threshold.
 
     Args:
-        scores: of answering each question by its best span, or by nothing where there is no span, (questions,).
+        scores: of answering each question by its best span, whatever its odds, or by nothing where there is no span,
+            (questions,).
         odds: that there is no answer, (questions,).
         answerable: questions that have one; of the others, no answer scores 1.
     """

@@ -2,7 +2,7 @@
 
 Defaults are those of TR-BERT's published scripts: those of SQuAD for both of its versions, those of
 MRQA for NewsQA and Natural Questions, and for TriviaQA several answers to a question, windows that do not overlap and a
-softmax that they share.
+softmax that they share. All but SQuAD 2.0 have an answer to every question, so their defaults say so.
 """
 
 from __future__ import annotations
@@ -30,12 +30,18 @@ def _mrqa(name: str) -> dict[str, tuple[str, ...]]:
     return {"train": (f"train/{name}", f"{name}-train"), "validation": (f"dev/{name}", f"{name}-dev")}
 
 
-_MRQA_DEFAULTS = {"question_length": 40, "answers": "first", "drop_windows_without_answer": True}
+_MRQA_DEFAULTS = {
+    "question_length": 40,
+    "answers": "first",
+    "drop_windows_without_answer": True,
+    "unanswerable": False,
+}
 
 NAMED: Mapping[str, ReadingSet] = {
     "squad": ReadingSet(
         files={"train": ("train-v1.1",), "validation": ("dev-v1.1",)},
         hub=("rajpurkar/squad", None),
+        defaults={"unanswerable": False},
     ),
     "squad_v2": ReadingSet(
         files={"train": ("train-v2.0",), "validation": ("dev-v2.0",)},
@@ -57,6 +63,7 @@ NAMED: Mapping[str, ReadingSet] = {
             "n_best": 10,
             "shared_normalisation": True,
             "normaliser": "triviaqa",
+            "unanswerable": False,
         },
     ),
 }

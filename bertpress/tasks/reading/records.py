@@ -27,7 +27,7 @@ from bertpress.tasks.recording import Tally, mended, name_of, remarks_on, stored
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when the same file would give other records."""
 TEXTS = {"id": "string", "title": "string", "question": "string", "context": "string"}
 TRUTH = {"answer_texts": "list<string>", "answer_starts": "list<int32>", "accepted": "list<string>"}

@@ -181,7 +181,7 @@ class SpanReading(Windowed):
         return np.array([self._right(answer.chosen.text, record) for record, answer in self.answers(condensed, split)])
 
     def _right(self, text: str, record: Mapping[str, Any]) -> tuple[float, float]:
-        return f1_and_match(text, record[self.truth], self.reading.normaliser)
+        return f1_and_match(text, record[self.truth], self.reading.normaliser, self.may_be_nothing)
 
     def score(self, condensed: Array, split: str) -> dict[str, float]:
         self.require_labels(split)
@@ -194,7 +194,7 @@ class SpanReading(Windowed):
                 *self._right(answer.chosen.text, record),
                 *self._right(answer.span.text if answer.span else "", record),
                 answer.null_odds or 0.0,
-                is_answerable(record[self.truth], self.reading.normaliser),
+                is_answerable(record[self.truth]),
             )
             for record, answer in answers
         ]
@@ -243,7 +243,7 @@ class SpanReading(Windowed):
         """F1 of answering nothing to every question."""
         self.require_labels(split)
         truths = self.splits[split][self.truth][:]
-        return float(np.mean([f1_and_match("", accepted, self.reading.normaliser)[0] for accepted in truths]))
+        return float(np.mean([self._right("", {self.truth: accepted})[0] for accepted in truths]))
 
     def agreement(self, own: Array, other: Array) -> float:
         """Share of windows of which two models have the same best start and the same best end."""

@@ -51,7 +51,7 @@ def load_sentences(
             that holds its own. Without it a named data set is looked for below BERTPRESS_DATA, then on the Hub.
         columns: the one column of words or of text, where rows have columns.
         label: the column of tags or spans.
-        settings: only `level` and `read_as` matter here.
+        settings: only `level`, `read_as` and `strict` matter here.
 
     Returns:
         `labels` are the types of entities: of a named data set in its order, else in the order of declared tags, else
@@ -69,6 +69,7 @@ def load_sentences(
         level=settings.level or level_of(_text(sentence) for sentence in _all(found)),
         types=task.types if task else None,
         spellings=task.spellings if task else None,
+        strict=settings.strict,
     )
     notes: list[str] = []
     splits = {split: records_of(part.sentences, split, reading, notes) for split, part in found.items()}

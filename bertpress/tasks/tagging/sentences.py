@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError, nearest
@@ -64,6 +64,8 @@ class Reading:
     """those that there are; None takes any"""
     spellings: Mapping[str, str] | None = None
     """other names of types"""
+    strict: bool = False
+    """tags that break the scheme are no entities, but in training sentences"""
 
 
 def records_of(sentences: Sequence[Sentence], split: str, reading: Reading, notes: list[str]) -> Dataset:
@@ -79,6 +81,7 @@ def records_of(sentences: Sequence[Sentence], split: str, reading: Reading, note
         RequestError: a tag, a type or a span that cannot be, or a sentence without entities; says where.
     """
     mended: Counter[str] = Counter()
+    reading = replace(reading, strict=reading.strict and split != "train")
     rows = [_record(sentence, number, reading, mended) for number, sentence in enumerate(sentences)]
     unknown = [sentence.place for sentence, row in zip(sentences, rows, strict=True) if TRUTH not in row]
     if unknown and (len(unknown) < len(rows) or not split.startswith("test")):
@@ -144,9 +147,10 @@ def _of_words(sentence: Words, reading: Reading, mended: Counter[str]) -> Sequen
         if not is_tag(tag, reading.scheme):
             expected = f"Expected tags of the scheme {reading.scheme}"
             raise RequestError(f"{expected}, but {sentence.place} has {tag!r}: correct it or name another scheme.")
-    spans, broken = spans_of(sentence.tags, reading.scheme)
+    spans, broken = spans_of(sentence.tags, reading.scheme, reading.strict)
     if broken:
-        mended[f"entities are not tagged as {reading.scheme} asks; they are read as conlleval reads them"] += broken
+        how = "they count as none" if reading.strict else "they are read as conlleval reads them"
+        mended[f"entities are not tagged as {reading.scheme} asks; {how}"] += broken
     return spans
 
 

@@ -17,7 +17,8 @@ class TaggingSettings(Config):
     scheme: Literal["BIO", "BIOES", "BMES", "BILOU"] = "BIO"
     """the tags that a new head gets; a trained head keeps its own"""
     strict: bool = False
-    """predicted tags that break the scheme are no entities; else they are read as conlleval reads them"""
+    """tags that break the scheme are no entities, whether predicted or, but for training, true; else they are read as
+    conlleval reads them"""
     level: Level | None = None
     """what a word is where texts come without: word (between spaces and punctuation) or character; default character
     for Chinese and Japanese"""

@@ -112,6 +112,15 @@ def test_long_candidates_leave_room_for_documents() -> None:
     assert encoded["is_cut"]
 
 
+def test_a_query_that_is_cut_is_told() -> None:
+    rows = [{**ROWS[0], "query": "house " * 9}, *ROWS[1:]]
+    task = make_task(rows, tokenizer=marked(), max_length=64, query_length=8)
+    assert [row["is_cut"] for row in task.encoded("train")] == [True, False, False]
+    assert "train: 1 queries have more than 8 tokens and are cut there" in task.notes
+    assert "train: 1 of 3 records do not fit into 1 x 64 tokens and are cut" in task.notes
+    assert not any("queries" in note for note in make_task(tokenizer=marked(), max_length=64).notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "max_length", "message"),
     [

@@ -78,7 +78,7 @@ def test_an_answer_is_a_letter_a_number_or_a_text(value, number):
     assert answer_of(value, options, "row 1") == number
 
 
-@pytest.mark.parametrize("value", ["D", 3, -1, 0.5, True, "grey", "3", ["A"], "a"])
+@pytest.mark.parametrize("value", ["D", 3, -1, 0.5, True, "grey", "3", ["A"], "a", *map(float, ("nan", "inf", "-inf"))])
 def test_an_answer_that_names_no_option_is_refused(value):
     with pytest.raises(RequestError, match="names one of the options 'dull', 'slow', 'green' by letter"):
         answer_of(value, ("dull", "slow", "green"), "row 1")
@@ -91,6 +91,16 @@ def test_an_answer_that_may_mean_two_options_is_refused_unless_answers_are_lette
     assert answer_of("B", ("B", "A"), "row 1", letters_only=True) == 1
     with pytest.raises(RequestError, match="by letter, but row 1 has '1'"):
         answer_of("1", ("1", "2"), "row 1", letters_only=True)
+
+
+def test_json_that_writes_what_is_no_number_as_an_answer_is_refused(tmp_path):
+    for text in ("NaN", "Infinity"):
+        line = '{"context": "c", "question": "q", "options": ["dull", "slow"], "answer": ' + text + "}\n"
+        (tmp_path / "train.jsonl").write_text(line, encoding="utf-8")
+        with pytest.raises(
+            RequestError, match=r"names one of the options .* but line 1 of .*train.jsonl has '(nan|inf)'"
+        ):
+            list(read_questions(tmp_path / "train.jsonl", Names()))
 
 
 def test_two_sources_of_a_split_are_refused(tmp_path):

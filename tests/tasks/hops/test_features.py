@@ -156,6 +156,15 @@ def test_all_paragraphs_are_read_in_training_if_they_fit() -> None:
     assert sum(row["supporting"]) == 2
 
 
+def test_none_is_moved_to_the_end_in_training_where_none_overflows() -> None:
+    fits = len(naive(RECORD, [0, 1, 2, 3]))
+    for length in (fits, LENGTH):
+        orders = [order_of(row_of({**RECORD, "id": f"h{n}"}, training=True, max_length=length)) for n in range(40)]
+        assert {order[-1] for order in orders} == {0, 1, 2, 3}, "also those with supporting facts"
+    orders = [order_of(row_of({**RECORD, "id": f"h{n}"}, training=True, max_length=fits - 1)) for n in range(40)]
+    assert {order[-1] for order in orders} == {0, 3}, "one token less, and one overflows"
+
+
 def test_training_rows_without_room_keep_supporting_paragraphs_only() -> None:
     row = row_of(training=True, max_length=20)
     assert set(order_of(row)) <= {1, 2}

@@ -74,6 +74,13 @@ def test_for_development_it_has_the_words_themselves() -> None:
     assert hops.spellings == ("Green Trees.",)
 
 
+def test_supporting_facts_of_a_line_count_before_its_marks() -> None:
+    marked = hops_of(RERANKED[0], "line 1")
+    assert (marked.facts, marked.retrieved, marked.marked_only) == ((("The house", 1),), True, True)
+    told = hops_of({**RERANKED[0], "supporting_facts": [["The_house", 1], ["Far away", 0]]}, "line 1")
+    assert (told.facts, told.retrieved, told.marked_only) == ((("The house", 1), ("Far away", 0)), True, False)
+
+
 def test_answers_may_be_unknown() -> None:
     row = {name: value for name, value in HOTPOT[0].items() if name not in ("answer", "supporting_facts")}
     hops = hops_of(row, "row 1")

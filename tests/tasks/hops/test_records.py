@@ -116,6 +116,21 @@ def test_published_facts_that_point_nowhere_are_told_and_kept(tmp_path: Path) ->
     assert data.notes == ("train: 2 supporting facts point at no sentence and count as missed",)
 
 
+@pytest.mark.parametrize("name", ["hotpotqa", "files"])
+def test_facts_of_paragraphs_that_were_not_retrieved_are_missed(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "train.jsonl", GRAPH)
+    write(tmp_path / "validation.jsonl", [{**RERANKED[0], "supporting_facts": [["The house", 1], ["Far away", 0]]}])
+    data = load_hops(name, tmp_path)
+    assert data.splits["validation"][0]["fact_titles"] == ["The house", "Far away"]
+    assert data.notes == ("validation: 1 supporting facts point at no sentence and count as missed",)
+    write(tmp_path / "validation.jsonl", RERANKED)
+    data = load_hops(name, tmp_path)
+    assert data.splits["validation"][0]["fact_titles"] == ["The house"]
+    (note,) = data.notes
+    assert note.startswith("validation: 1 questions have marks")
+    assert note.endswith("upper bounds")
+
+
 def test_what_is_mended_is_told_again_when_it_was_stored(tmp_path: Path) -> None:
     rows = changed(answer="a river bank", question=" ", _id=None)
     rows[0]["context"][0][0] = "the house"

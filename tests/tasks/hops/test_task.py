@@ -146,6 +146,13 @@ def test_what_does_not_fit_counts_as_missed_and_is_told(tmp_path: Path) -> None:
     )
     assert not any(note.startswith("test: ") for note in notes), "a run does not read it"
     assert "facts" not in task._cut("test")
+    assert not any("questions" in note for note in notes)
+
+
+def test_a_question_that_is_cut_is_told(tmp_path: Path) -> None:
+    notes = make_task(tmp_path, question_length=3).notes
+    assert "train: 4 questions have more than 3 tokens and are cut there" in notes
+    assert "validation: 4 questions have more than 3 tokens and are cut there" in notes
 
 
 def test_the_file_of_predictions_is_the_script_s(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_questions_without_answers_are_unlabelled(tmp_path):
     assert {question.answers for question in read(write_json(tmp_path / "test.json", data))} == {None}
 
 
+def test_what_is_impossible_needs_no_answers(tmp_path):
+    data = copy.deepcopy(SQUAD_V2)
+    data["data"][0]["paragraphs"][0]["qas"][1].pop("answers")
+    data["data"][0]["paragraphs"][0]["qas"].append({"question": "Who?", "id": "q5", "is_impossible": False})
+    found = {question.id: question.answers for question in read(write_json(tmp_path / "dev.json", data))}
+    assert (found["q2"], found["q5"]) == ((), None), "without either nobody knows"
+
+
 @pytest.mark.parametrize("name", ["NewsQA.jsonl", "NewsQA.jsonl.gz"])
 def test_lines_of_mrqa(tmp_path, name):
     path = write_lines(tmp_path / name, MRQA)
@@ -65,6 +73,25 @@ def test_trivia_takes_the_text_of_its_spans_and_all_aliases(tmp_path):
     without["qas"][0]["answers"]["HumanAnswers"] = ["Boulevard"]
     (question,) = read(write_lines(tmp_path / "lines.jsonl", [without]))
     assert question.accepted == ("Sunset Blvd", "Sunset Boulevard", "Boulevard")
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "answer"),
+    [
+        ("ruy lopez opening", [4, 22], ("Ruy López (opening)", 4)),  # a normalised answer: other accents, no brackets
+        ("café", [25, 29], ("cafe\u0301", 25)),
+        ("St Mary's", [35, 44], ("St. Mary’s", 35)),
+        ("Ruy López", [12, 4], ("Ruy López", 12)),  # from here on no span, so the text is looked for
+        ("Ruy López", [4, 99], ("Ruy López", 4)),
+        ("Ruy López", [-2, 3], ("Ruy López", -2)),
+        ("Ruy López", [3, 3], ("Ruy López", 3)),
+    ],
+)
+def test_spans_count_whatever_their_text(tmp_path, text, span, answer):
+    entry = {"qid": "m", "question": "q", "detected_answers": [{"text": text, "char_spans": [span]}], "answers": [text]}
+    row = {"context": "The Ruy López (opening), cafe\u0301 and St. Mary’s.", "qas": [entry]}
+    (question,) = read(write_lines(tmp_path / "a.jsonl", [MRQA[0], row]))
+    assert (question.answers, question.accepted) == ((answer,), (text,))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "jsonl.gz"])

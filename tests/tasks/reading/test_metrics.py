@@ -47,6 +47,22 @@ def test_f1_and_exact_match(prediction, accepted, f1, match):
     assert f1_and_match(prediction, accepted) == pytest.approx((f1, match))
 
 
+@pytest.mark.parametrize(
+    ("prediction", "accepted", "f1", "match"),
+    [
+        ("A", ["the"], 0, 1),  # evaluate-v1.1.py: both are normalised to nothing, and no word is in common
+        ("the", ["the", "London"], 0, 1),
+        ("the London", ["the", "London"], 1, 1),
+        ("Rome", ["the"], 0, 0),
+        ("", ["London"], 0, 0),
+    ],
+)
+def test_accepted_texts_of_which_nothing_is_left_count_where_every_question_has_an_answer(
+    prediction, accepted, f1, match
+):
+    assert f1_and_match(prediction, accepted, may_be_nothing=False) == (f1, match)
+
+
 def test_trivia_aliases_differ_in_punctuation():
     assert f1_and_match("Saint-Denis", ["saint denis"], "triviaqa") == (1, 1)
     assert f1_and_match("Saint-Denis", ["saint denis"], "squad") == (0, 0)
@@ -54,8 +70,9 @@ def test_trivia_aliases_differ_in_punctuation():
 
 def test_what_has_an_answer():
     assert is_answerable(["a", "London"])
-    assert not is_answerable(["the", "..."])
+    assert is_answerable(["the", "..."]), "as bool(answers) of evaluate-v2.0.py"
     assert not is_answerable([])
+    assert not is_answerable([" "])
 
 
 def official_best(scores, odds, answerable, predictions):

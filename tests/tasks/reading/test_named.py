@@ -22,8 +22,11 @@ def test_the_defaults_of_each_data_set():
     }
     assert [name for name in NAMED if settings_for(name).shared_normalisation] == ["triviaqa"]
     assert [name for name in NAMED if settings_for(name).normaliser == "triviaqa"] == ["triviaqa"]
-    assert settings_for("squad_v2").unanswerable is True
-    assert settings_for("squad").unanswerable is None
+    assert {name: settings_for(name).unanswerable for name in (*NAMED, "files")} == {
+        **dict.fromkeys(NAMED, False),
+        "squad_v2": True,
+        "files": None,
+    }
 
 
 def test_what_is_given_counts_also_where_it_is_the_general_default():

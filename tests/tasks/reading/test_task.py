@@ -181,6 +181,8 @@ def test_scores_by_hand():
     assert found["best_exact_match"] == pytest.approx(1 / 3)
     tuned = make_task(rows=ROWS[:3], null_threshold=-8)
     assert tuned.score(condensed, "validation")["answer_f1"] == pytest.approx(found["best_answer_f1"])
+    never = make_task(rows=ROWS[:3], null_threshold=-99).score(condensed, "validation")
+    assert {name: never[name] for name in BEST_METRICS} == {name: found[name] for name in BEST_METRICS}
 
 
 def test_the_files_have_the_official_layout():
@@ -214,6 +216,7 @@ def test_the_files_have_the_official_layout():
 
 def test_whether_nothing_may_be_answered():
     assert make_task(rows=[ROWS[0], ROWS[3]]).metrics == METRICS
+    assert make_task(rows=[("q", "a", "the road", ["the"], [0])]).metrics == METRICS, "an answer, if one of little use"
     assert make_task(rows=[ROWS[0]], unanswerable=True).metrics[-1] == "best_exact_match"
     task = make_task(unanswerable=False, n_best=12)
     assert task.metrics == METRICS
@@ -249,6 +252,15 @@ def test_the_normaliser_acts():
         condensed = condensed_of(task, "validation", lambda batch: gold({**batch, "labels": torch.tensor([[[3, 5]]])}))
         assert task.decode(condensed, "validation")[0]["prediction"] == "green-tree"
         assert task.score(condensed, "validation")["exact_match"] == right
+
+
+@pytest.mark.parametrize(("unanswerable", "right"), [(True, [1, 1]), (False, [0, 1])])
+def test_an_answer_of_which_nothing_is_left_is_scored_as_the_script_of_its_data_does(unanswerable, right):
+    task = make_task(rows=[("q", "a", "the road", ["the"], [0])], unanswerable=unanswerable)
+    condensed = condensed_of(task, "validation", gold)
+    assert task.decode(condensed, "validation")[0]["prediction"] == "the"
+    assert task.results(condensed, "validation").tolist() == [right]
+    assert task.chance_score("validation") == right[0]
 
 
 def test_settings_of_windows_act_and_belong_to_the_key():

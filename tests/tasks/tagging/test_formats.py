@@ -150,6 +150,21 @@ def test_tags_against_the_scheme_are_counted(tmp_path):
     assert data.notes[0] == "train: 2 entities are not tagged as BIO asks; they are read as conlleval reads them"
 
 
+def test_true_entities_against_the_scheme_are_none_where_strict_mode_evaluates(tmp_path):
+    # In BIO the second sentence has no entity to seqeval's strict mode, and one of two words to its default mode.
+    text = "Ada B-PER\nsaw O\nme O\n\nAda I-PER\nKing I-PER\nsaw O\n"
+    for split in ("train", "validation"):
+        write(tmp_path / f"{split}.conll", text)
+    lenient, strict = (load_sentences("files", tmp_path, settings=TaggingSettings(strict=on)) for on in (False, True))
+    assert surfaces(lenient.splits["validation"]) == [[("Ada", "PER")], [("Ada King", "PER")]]
+    assert surfaces(strict.splits["validation"]) == [[("Ada", "PER")], []]
+    assert surfaces(strict.splits["train"]) == surfaces(lenient.splits["train"])
+    assert strict.notes == (
+        "train: 1 entities are not tagged as BIO asks; they are read as conlleval reads them",
+        "validation: 1 entities are not tagged as BIO asks; they count as none",
+    )
+
+
 def test_lines_of_characters_and_of_tags(tmp_path):
     text = "青 岛 队 和 Ｃ\u3000 战\nB-ORG I-ORG I-ORG O O O\n\n张 敬\nB-PER B-PER\n"
     write(tmp_path / "orig_data_train.txt", text)

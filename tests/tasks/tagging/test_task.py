@@ -324,6 +324,20 @@ def test_tags_against_the_scheme_count_unless_strict():
         assert task.results(condensed, "validation")[0].tolist() == [0, len(expected)]
 
 
+def test_strict_mode_misses_nothing_where_the_true_tags_break_the_scheme(tmp_path):
+    text = "house B-PER\nday O\nroad O\n\nhouse I-PER\nroad I-PER\nday O\n"
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.conll").write_text(text, encoding="utf-8")
+    # Found: the first entity. True: that one, and to a lenient reader one more.
+    for strict, truths, recall in ((False, [1, 1], 0.5), (True, [1, 0], 1.0)):
+        settings = TaggingSettings(strict=strict)
+        task = Tagging(load_sentences("files", tmp_path, settings=settings), make_tokenizer(), 16, settings)
+        condensed = with_outside(task)
+        condensed[0, 1] = task.labels.index("B-PER")
+        assert task.truths(condensed, "validation") == truths
+        assert task.score(condensed, "validation")["span_recall"] == recall
+
+
 def test_the_file_of_answers_can_be_read_again(tmp_path):
     task = make(long_sentences(), max_length=16)
     files = task.answer_files(gold(task), "validation")
