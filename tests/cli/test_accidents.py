@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from bertpress.engine.trainer import MARKER
 
 pytestmark = pytest.mark.slow
 KILLS = 20
 STEPS = 600  # in each of the two phases
-ENVIRONMENT = {**os.environ, "LOAD_ELSEWHERE": "1"}
-COMMAND = [sys.executable, str(Path(__file__).parents[1] / "quick_command.py")]
 
 
 def command(model: Path, data: Path, out: Path, steps: int) -> list[str]:
@@ -31,21 +27,13 @@ def command(model: Path, data: Path, out: Path, steps: int) -> list[str]:
     sets = [part for field in fields for part in ("--set", field)]
     task = ["--task", "files", "--data-dir", str(data), "--columns", "text", "--max-length", "32"]
     flags = ["--device", "cpu", "--threads", "1", "--quiet", "--no-baseline", "--out", str(out)]
-    return [*COMMAND, "theseus", "--model", str(model), *task, *sets, *flags]
-
-
-def start(arguments: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    """Run in a process of its own."""
-    return subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit, env=ENVIRONMENT
-    )
+    return ["theseus", "--model", str(model), *task, *sets, *flags]
 
 
 def finish(arguments: list[str], limit: Callable[[], None] | None = None) -> tuple[int, str]:
     """Run to the end: exit code and standard error."""
-    process = start(arguments, limit)
-    _, errors = process.communicate(timeout=200)
-    return process.returncode, errors
+    done = Forked(arguments, limit=limit, loads=True).wait()
+    return done.code, done.err
 
 
 def weights(out: Path) -> bytes:
@@ -76,11 +64,11 @@ def look_for_false_results(out: Path) -> None:
         load_file(marker.parent / "model.safetensors")
 
 
-def kill_at_some_moment(process: subprocess.Popen[str], out: Path, draw: random.Random, kind: int) -> bool:
+def kill_at_some_moment(process: Forked, out: Path, draw: random.Random, kind: int) -> bool:
     """Kill in the middle of a save (0), soon after one (1) or anywhere (2); False if the run ended before."""
     before = set(out.glob("*/*/checkpoint-*"))
-    blind = time.monotonic() + (draw.uniform(1, 6) if kind == 2 else 60)
-    while process.poll() is None and time.monotonic() < blind:
+    blind = time.monotonic() + (draw.uniform(0.1, 2) if kind == 2 else 60)
+    while not process.has_ended and time.monotonic() < blind:
         new = set(out.glob("*/*/checkpoint-*")) - before
         if kind == 0 and new and unfinished_save(out):
             break
@@ -88,10 +76,9 @@ def kill_at_some_moment(process: subprocess.Popen[str], out: Path, draw: random.
             time.sleep(draw.uniform(0, 0.3))
             break
         time.sleep(0.001)
-    ended = process.poll() is not None
-    if not ended:
-        os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    ended = process.has_ended
+    process.kill()
+    process.wait()
     return not ended
 
 
@@ -109,7 +96,7 @@ def test_twenty_kills(undisturbed: Path, model: Path, data: Path, tmp_path: Path
     out = tmp_path / "run"
     kills, caught = 0, 0
     while kills < KILLS:
-        process = start(command(model, data, out, STEPS))
+        process = Forked(command(model, data, out, STEPS), loads=True)
         if not kill_at_some_moment(process, out, draw, kills % 3):
             break
         kills += 1
@@ -126,13 +113,13 @@ def test_twenty_kills(undisturbed: Path, model: Path, data: Path, tmp_path: Path
     assert len(steps) == len({(step, tuple(keys)) for step, keys in steps})
 
 
+def small_files() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error of the write, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
 def test_disk_full(undisturbed: Path, model: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error of the write, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
     code, errors = finish(command(model, data, out, STEPS), small_files)
     assert code == 1, errors
     assert "Traceback" not in errors

@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Done, Forked
 
 from .conftest import save_tokenizer, sentences, tiny_config, write_csv
 
 pytestmark = pytest.mark.slow
-TESTS = Path(__file__).parents[1]
-RUN = """
-import importlib, os, signal, sys
-from bertpress import cli
-from brief import briefly
-
-def patch(place, change):
-    module, _, path = place.partition(":")
-    *outer, name = path.split(".")
-    holder = importlib.import_module(module)
-    for part in outer:
-        holder = getattr(holder, part)
-    setattr(holder, name, change(getattr(holder, name)))
-
-def killing(function):
-    calls = 0
-    def called(*args, **kwargs):
-        nonlocal calls
-        result = function(*args, **kwargs)
-        calls += 1
-        if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return called
-
-place, count = sys.argv.pop(1), int(sys.argv.pop(1))
-loads = lambda _: lambda *args: [{"level": "stock", "class": "", "difference": 0.0}]
-patch("bertpress.costs.latency:measure", briefly)
-patch("bertpress.runs.finishing:check_loads", loads)
-if place:
-    patch(place, killing)
-cli.main()
-"""  # the command line, killed when `place` was called `count` times; measuring briefly, loading nothing elsewhere
 
 
-def environment(cache: Path) -> dict[str, str]:
-    """Of a process that runs `RUN`."""
-    return {**os.environ, "BERTPRESS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
-
-
-def run(command: list[object], cache: Path, place: str = "", count: int = 0) -> subprocess.CompletedProcess[str]:
+def run(command: list[object], cache: Path, killed_at: tuple[str, int] | None = None) -> Done:
     """Run in a process of its own."""
-    line = [sys.executable, "-c", RUN, place, str(count), *map(str, command), "--device", "cpu", "--quiet"]
-    return subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment(cache))
+    environment = {"BERTPRESS_CACHE": str(cache)}
+    return Forked([*command, "--device", "cpu", "--quiet"], environment, killed_at).wait()
 
 
 def killed_again_and_again(command: list[object], folder: Path, places: list[tuple[str, int, str]]) -> None:
@@ -68,16 +28,15 @@ def killed_again_and_again(command: list[object], folder: Path, places: list[tup
         places: function, number of the call after which it is killed, and the files that there must not be then.
     """
     for place, count, unfinished in places:
-        done = run(command, folder / "cache", place, count)
-        assert done.returncode == -signal.SIGKILL, f"{place}: {done.stderr}"
+        done = run(command, folder / "cache", (place, count))
+        assert done.code == -signal.SIGKILL, f"{place}: {done.err}"
         assert list(folder.glob(unfinished)) == [], place
-    done = run(command, folder / "cache")
-    assert done.returncode == 0, done.stderr
+    undisturbed(command, folder)
 
 
 def undisturbed(command: list[object], folder: Path) -> None:
     done = run(command, folder / "cache")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from forked import Forked
 from token_tasks import FOLDERS, HEADS
 
-from .test_kills import RUN, environment, files_of, killed_again_and_again, run, undisturbed
+from .test_kills import files_of, killed_again_and_again, run, undisturbed
 
 pytestmark = pytest.mark.slow
 WEIGHTS = "out/*/model/model.safetensors"
@@ -93,26 +91,10 @@ def test_trbert_on_options(asked: Callable[..., list[object]], tmp_path: Path) -
 def test_two_processes_that_need_the_same_windows(asked: Callable[..., list[object]], tmp_path: Path) -> None:
     """The first is in the middle of them when the second begins; each ends with what one alone finds."""
     command = asked("evaluate", "mrc", tmp_path)
-    slowly = RUN.replace(
-        "if calls == count:\n            os.kill(os.getpid(), signal.SIGKILL)", "__import__('time').sleep(0.1)"
-    )
-    assert slowly != RUN
-    line = [
-        sys.executable,
-        "-c",
-        slowly,
-        MAKING["mrc"][0],
-        "0",
-        *map(str, command),
-        "--device",
-        "cpu",
-        "--quiet",
-        "--json",
-    ]
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment(tmp_path / "cache")}
-    both = [subprocess.Popen(line, **options) for _ in range(2)]
-    answers = [process.communicate(timeout=240)[0] for process in both]
+    flags, environment = ["--device", "cpu", "--quiet", "--json"], {"BERTPRESS_CACHE": str(tmp_path / "cache")}
+    both = [Forked([*command, *flags], environment, slowed=MAKING["mrc"][0]) for _ in range(2)]
+    answers = [process.wait() for process in both]
     alone = run([*command, "--json"], tmp_path / "other" / "cache")
-    assert [process.returncode for process in both] == [alone.returncode, 0] == [0, 0]
-    assert answers == [alone.stdout, alone.stdout]
+    assert [done.code for done in answers] == [alone.code, 0] == [0, 0]
+    assert [done.out for done in answers] == [alone.out, alone.out]
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "other" / "cache")
