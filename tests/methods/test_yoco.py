@@ -262,10 +262,12 @@ def networks() -> tuple[SubNetwork, SubNetwork]:
     )
 
 
-def objective(task: Any, model_of_teacher: Any = None, **fields: Any) -> SuperNet:
-    method = Yoco(space=OPTIONS, **fields)
-    model = elastic(make_model(**without_dropout())).requires_grad_(True)
-    space = resolve(OPTIONS, model.config)
+def objective(
+    task: Any, model_of_teacher: Any = None, options: Options = OPTIONS, layers: int = 4, **fields: Any
+) -> SuperNet:
+    method = Yoco(space=options, **fields)
+    model = elastic(make_model(**without_dropout(num_hidden_layers=layers))).requires_grad_(True)
+    space = resolve(options, model.config)
     drawer = Drawer(method, space, model.config, 1, distribution_over(space), refresh=2)
     own, split = divide(method.search, task, 1)
     return SuperNet(model, own, method, drawer, split, {"largest": space.largest}, model_of_teacher).train()
@@ -301,6 +303,32 @@ def test_a_sandwich_is_the_largest_the_smallest_and_the_drawn_networks(task: Any
                 own.hidden_states[1 + place], target, batch["attention_mask"]
             )
     torch.testing.assert_close(found.training_loss(batch), expected)
+
+
+def test_layers_are_compared_by_origin_where_the_largest_network_lacks_some(task: Any) -> None:
+    options = Options(depth=(3, 4), heads=(1, 2), widths=(8, 24))
+    found = objective(task, options=options, layers=6, teacher="none", logit_weight=0, hidden_weight=0.1)
+    space = found.drawer.space
+    assert space.layer_sets == ((0, 2, 4), (0, 1, 3, 4))
+    found.impose(drawn(space, (space.largest,)))
+    batch = batch_of(task)
+    runs = {}
+    for network in (space.largest, space.smallest):
+        with choosing(found.model, network):
+            runs[network] = task.forward(found.model, batch, output_hidden_states=True)
+    own, target = runs[space.smallest].hidden_states, [state.detach() for state in runs[space.largest].hidden_states]
+    pairs = [(own[1], target[1]), (own[3], target[4])]  # layer 0 and the last one; there is no layer 2 to imitate
+    distances = [losses.hidden_loss(state, expected, batch["attention_mask"]) for state, expected in pairs]
+    expected = task.example_losses(runs[space.largest], batch).mean() + 0.1 * sum(distances)
+    torch.testing.assert_close(found.training_loss(batch), expected)  # the drawn one is the largest, at no distance
+
+
+def test_layers_that_no_network_runs_have_no_gradient(task: Any) -> None:
+    some = objective(task, options=Options(depth=(3,), heads=(1, 2), widths=(8, 24)), teacher="none")
+    assert some.unused_parameters
+    some.training_loss(batch_of(task)).backward()
+    assert some.model.bert.encoder.layer[3].output.dense.weight.grad is None
+    assert not objective(task, teacher="none").unused_parameters
 
 
 def test_drawn_networks_teach_the_largest_nothing(task: Any, networks: Any) -> None:

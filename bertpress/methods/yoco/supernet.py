@@ -74,7 +74,11 @@ class SuperNet(Objective):
         self.model, self.method, self.drawer, self.split, self.say = model, method, drawer, split, say
         self.probes = dict(probes)
         self.shown = drawer.space.largest
-        self.unused_parameters = method.strategy != "sandwich"
+        run = [layer.origin for layer in drawer.space.largest.layers]
+        self.unused_parameters = method.strategy != "sandwich" or len(run) < len(drawer.space.full)
+        imitated = run if method.imitated == "largest" else range(len(drawer.space.full))
+        self.places = {origin: place for place, origin in enumerate(imitated)}
+        """of each layer that the imitated network runs, its place there"""
         for name, array in drawer.start.to_arrays().items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         self.register_buffer("exploit", torch.tensor(drawer.exploit(drawer.start), dtype=torch.float64))
@@ -159,12 +163,24 @@ class SuperNet(Objective):
             distance = self._distance(answer, target, batch).mean()
             total = total + method.logit_weight * self._noted(f"{name}_distance", distance)
         if answer.states is not None and target.states is not None:
-            mask = batch["attention_mask"]
-            wanted = [*(target.states[1 + layer.origin] for layer in network.layers[:-1]), target.states[-1]]
-            pairs = zip(answer.states[1:], wanted, strict=True)
+            mask, pairs = batch["attention_mask"], self._paired(answer.states, network, target.states)
             each = [losses.hidden_loss(state, expected, mask) for state, expected in pairs]
             total = total + method.hidden_weight * self._noted(f"{name}_hidden", torch.stack(each).sum())
         return total
+
+    def _paired(
+        self, own: tuple[Tensor, ...], network: SubNetwork, target: tuple[Tensor, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """States of a network, each with the one that it imitates: behind the same layer, and the last by the last.
+
+        A layer that the imitated network does not run has none.
+        """
+        pairs = [
+            (own[1 + place], target[1 + self.places[layer.origin]])
+            for place, layer in enumerate(network.layers[:-1])
+            if layer.origin in self.places
+        ]
+        return [*pairs, (own[-1], target[-1])]
 
     def _labelled(self, answer: Answer, batch: Mapping[str, Tensor]) -> Tensor:
         return self.task.example_losses(answer.outputs, batch)
