@@ -13,7 +13,7 @@ from conftest import make_config
 
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods.yoco import Options, Yoco
-from bertpress.methods.yoco.answering import best, within
+from bertpress.methods.yoco.answering import answers_already, best, within
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.cells import cells_of_front, cells_within
@@ -245,6 +245,26 @@ def test_only_a_search_of_the_same_rows_is_gone_on_with(space: Space, tmp_path: 
     assert len(matching_entries(tmp_path, KEY)) == len(search.archive.entries)
     assert matching_entries(tmp_path, {**KEY, "rows": "c"}) == []
     assert matching_entries(tmp_path / "nothing", KEY) == []
+
+
+def test_what_was_found_for_a_small_budget_is_no_answer_to_a_larger_one(space: Space, tmp_path: Path) -> None:
+    search = searching(tmp_path, space, Yoco(parameters="30%"), rounds=2)
+    search.run()
+    entries = list(search.archive.entries.values())
+
+    def answered(**budget: Any) -> bool:
+        limited = limits(Yoco(**budget), space, make_config(), HEAD, 16)
+        assert any(within(entry.network, space, limited) for entry in entries)
+        return answers_already(entries, search.evaluator, space, limited)
+
+    assert answered(parameters="30%")
+    assert answered(parameters="35%")
+    assert not answered(parameters="70%")
+    assert not answered(parameters=10**9, scope="encoder")  # more than the largest has: its share counts
+    assert answered(parameters="70%", macs="35%")  # the second one leaves no room for more parameters
+    search.look_at([space.largest])
+    entries = list(search.archive.entries.values())
+    assert answered(parameters=10**9, scope="encoder")
 
 
 def test_budgets_are_the_only_thing_that_limits(space: Space) -> None:
