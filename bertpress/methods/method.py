@@ -41,17 +41,21 @@ class Training(Config):
     """largest norm of the gradient over the trainable parameters"""
 
     def steps(self, examples: int, processes: int = 1) -> int:
-        """Number of optimizer steps on that many training examples.
+        """Number of optimizer steps on that many training examples."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return math.ceil(self.epochs * self.steps_of_epoch(examples, processes))
+
+    def steps_of_epoch(self, examples: int, processes: int = 1) -> int:
+        """Number of optimizer steps in which that many training examples are seen once.
 
         An incomplete batch (of all processes together) is dropped where the data hold at least one whole global batch,
         as the engine does.
         """
-        if self.max_steps is not None:
-            return self.max_steps
         micro = self.batch_size * processes
         whole = examples >= micro * self.accumulation
         batches = examples // micro if whole else math.ceil(examples / micro)
-        return math.ceil(self.epochs * math.ceil(batches / self.accumulation))
+        return math.ceil(batches / self.accumulation)
 
 
 @dataclass(frozen=True)

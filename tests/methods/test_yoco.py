@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from conftest import batch_of, make_config, make_model, without_dropout
 
 from bertpress import losses
 from bertpress.errors import RequestError
-from bertpress.methods.yoco import Options, Search, Yoco
+from bertpress.methods.method import Training
+from bertpress.methods.yoco import Options, Search, Yoco, steps
 from bertpress.methods.yoco.distribution import uniform
 from bertpress.methods.yoco.drawing import Drawer, Drawn
 from bertpress.methods.yoco.elastic import choosing, elastic
@@ -407,6 +409,19 @@ def test_networks_that_are_compared_cost_about_the_same(task: Any) -> None:
     for start in range(0, 40, 4):  # any few steps meet small and large networks, each halving as often
         smaller = sum(pair[0] < (low * high) ** 0.5 for pair in drawn_costs[start : start + 4])
         assert 1 <= smaller <= 3
+
+
+@pytest.mark.parametrize(("processes", "fields"), [(1, {"batch_size": 2}), (2, {"batch_size": 1, "max_steps": 7})])
+def test_exploiting_is_refreshed_after_a_share_of_the_epoch_in_any_number_of_processes(
+    processes: int, fields: dict[str, int], task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "world_size", lambda: processes)
+    method = Yoco(space=OPTIONS, supernet=Training(**fields))
+    model = elastic(make_model())
+    run: Any = SimpleNamespace(seed=1, runtime=SimpleNamespace(say=print))
+    found = steps.objective_of(method, model, resolve(OPTIONS, model.config), task, "train", run, None)
+    assert len(task.encoded("train")) == 96
+    assert found.drawer.refresh == 2  # 5 % of 48 steps
 
 
 def test_a_loss_that_is_always_zero_is_told(task: Any, networks: Any) -> None:
