@@ -16,13 +16,14 @@ from bertpress.methods.yoco import Options, Yoco
 from bertpress.methods.yoco.answering import answers_already, best, within
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import Budget
-from bertpress.methods.yoco.cells import cells_of_front, cells_within
+from bertpress.methods.yoco.cells import candidates_of_front, cells_of_front, cells_within
 from bertpress.methods.yoco.costs import parameter_costs
 from bertpress.methods.yoco.front import points_of, undominated
 from bertpress.methods.yoco.limits import limits
 from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import Space, SubNetwork
+from bertpress.methods.yoco.strategies import Evolution
 
 OPTIONS = Options(depth=(2, 3, 4), heads=(1, 2), widths=(8, 16, 24))
 KEY = {"super-network": "a", "rows": "b", "rungs": [8, 16, 32]}
@@ -65,7 +66,9 @@ def space() -> Space:
     return resolve(OPTIONS, make_config())
 
 
-def searching(folder: Path, space: Space, method: Yoco, evaluator: Any = None, rounds: int = 6, **more: Any) -> Search:
+def searching(
+    folder: Path, space: Space, method: Yoco, evaluator: Any = None, rounds: int = 6, candidates: int = 12, **more: Any
+) -> Search:
     config = make_config()
     costs = {
         "parameters": parameter_costs(space, config, HEAD),
@@ -77,7 +80,7 @@ def searching(folder: Path, space: Space, method: Yoco, evaluator: Any = None, r
         cells = cells_of_front(method, space, costs["encoder_parameters"], None)
     archive = Archive(folder, KEY)
     archive.begin()
-    return Search(space, *cells, costs, evaluator or Pretended(), archive, 1, rounds, 12, **more)
+    return Search(space, *cells, costs, evaluator or Pretended(), archive, 1, rounds, candidates, **more)
 
 
 def numbers(search: Search) -> list[Any]:
@@ -220,6 +223,24 @@ def test_the_front_reaches_from_the_smallest_to_the_largest(space: Space, tmp_pa
     losses = [point.loss(2) for point in points]
     assert losses == sorted(losses, reverse=True)
     assert 5 <= len(points) <= 8
+
+
+def test_evolution_has_children_all_over_the_front(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, born = Yoco(search={"strategy": "evolution"}), set[Any]()
+    draw = Evolution._children
+
+    def children(self: Evolution, *args: Any) -> list[Any]:
+        found = draw(self, *args)
+        born.update(map(space.sub_network, found))
+        return found
+
+    monkeypatch.setattr(Evolution, "_children", children)
+    search = searching(tmp_path, space, method, rounds=3, candidates=candidates_of_front(method))
+    search.run()
+    later = [entry.network for entry in search.archive.entries.values() if entry.round > 0]
+    assert sum(network in born for network in later) > len(later) / 2
 
 
 def entry(cost: float, loss: float) -> Entry:

@@ -15,7 +15,7 @@ from bertpress.fingerprints import weights_digest
 from bertpress.measurements import layer_timing
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
-from bertpress.methods.yoco.cells import cells_of_front, cells_within
+from bertpress.methods.yoco.cells import candidates_of_front, cells_of_front, cells_within
 from bertpress.methods.yoco.costs import Additive, extremes, latency_costs, mac_costs, parameter_costs, shapes_in
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.front import points_of, scored, with_flops
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 FOUND = "found.json"
-ROUNDS, ROUNDS_OF_FRONT, SHARE_OF_POINT = 6, 3, 3
+ROUNDS, ROUNDS_OF_FRONT = 6, 3
 USED = 0.75
 """What uses less of a budget is no answer to it: it was found by the search of a smaller one."""
 
@@ -133,7 +133,7 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
     else:
         cells = cells_of_front(method, space, prices.costs["encoder_parameters"], theta)
         rounds = ROUNDS_OF_FRONT if settings.rounds is None else settings.rounds
-        candidates = -(-settings.candidates // SHARE_OF_POINT)
+        candidates = candidates_of_front(method)
     if is_first_process():
         archive.begin()
     barrier()
