@@ -225,6 +225,14 @@ def test_the_front_reaches_from_the_smallest_to_the_largest(space: Space, tmp_pa
     assert 5 <= len(points) <= 8
 
 
+def test_a_search_learns_after_a_training_that_did_not(space: Space, tmp_path: Path) -> None:
+    search = searching(tmp_path, space, Yoco(parameters="80%", learning="off"))
+    search.run()
+    tables = [cell.strategy.state()["tables"][cell.depth] for cell in search.cells]
+    assert any(table["gamma"] > 0 for table in tables)
+    assert "search.strategy" in str(Yoco.model_fields["learning"].description)
+
+
 def test_evolution_has_children_all_over_the_front(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
