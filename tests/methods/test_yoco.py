@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -374,6 +375,26 @@ def test_the_better_network_of_a_step_becomes_more_probable(task: Any, networks:
     assert after.theta[1, better[1]] > before.theta[1, better[1]]
     assert after.theta[1, worse[1]] < before.theta[1, worse[1]]
     np.testing.assert_allclose(after.theta[3], before.theta[3], rtol=1e-12)  # a layer that one of the two does not have
+
+
+def test_losses_that_are_not_finite_are_counted_and_end_the_training_in_the_end(task: Any, networks: Any) -> None:
+    found = objective(task)
+    found.drawn = drawn(found.drawer.space, networks)
+    before = found.distribution().theta
+
+    def step(loss: float) -> dict[str, float]:
+        found.spent.add(**{"0": torch.tensor(loss), "1": torch.tensor(1.0)})
+        found.before_update()
+        return found.progress()
+
+    assert step(math.nan)["dropped"] == 1
+    np.testing.assert_array_equal(found.distribution().theta, before)
+    assert step(2.0)["dropped"] == 1
+    for _ in range(99):
+        step(math.inf)
+    with pytest.raises(FloatingPointError, match="not finite in 100 steps in a row up to 1; lower the learning rate"):
+        step(math.inf)
+    assert "dropped" not in objective(task).progress()
 
 
 def test_what_was_learned_is_in_the_checkpoint(task: Any, networks: Any) -> None:

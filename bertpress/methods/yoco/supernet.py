@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SILENT = 100
 """A loss with a weight that is 0 for so many steps is told."""
+BROKEN = 100
+"""After so many steps in a row whose losses are not finite there is nothing to be learned any more."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class SuperNet(Objective):
             self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         self.register_buffer("exploit", torch.tensor(drawer.exploit(drawer.start), dtype=torch.float64))
         self.means, self.spent, self.silent = Means(), Means(), dict[str, int]()
+        self.dropped, self.broken = 0, 0
+        """steps whose losses were not finite, since training began or went on; and how many of the last ones"""
         self.drawn: Drawn | None = None
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
@@ -225,6 +230,7 @@ class SuperNet(Objective):
         if drawn is None or self.method.learning == "off":
             return
         values = [mean_over_processes(value) for _, value in sorted(spent.items(), key=lambda item: int(item[0]))]
+        self._count(all(map(math.isfinite, values)))
         distribution = self.distribution()
         if not drawn.explored or self.method.learn_from_explored:
             distribution.update(drawn.choices, values)
@@ -233,8 +239,18 @@ class SuperNet(Objective):
         if (self.step + 1) % self.drawer.refresh == 0:
             self.exploit.fill_(self.drawer.exploit(distribution))
 
+    def _count(self, is_finite: bool) -> None:
+        """Count steps that the distribution cannot learn from, which leaves them out."""
+        self.dropped, self.broken = self.dropped + (not is_finite), 0 if is_finite else self.broken + 1
+        if self.broken == BROKEN:
+            raise FloatingPointError(
+                f"the losses of drawn networks were not finite in {BROKEN} steps in a row up to {self.step + 1}; lower "
+                "the learning rate of supernet or raise its warmup"
+            )
+
     def progress(self) -> dict[str, float]:
-        return {"exploit": float(self.exploit), **self.means.take()}
+        dropped = {"dropped": float(self.dropped)} if self.dropped else {}
+        return {"exploit": float(self.exploit), **dropped, **self.means.take()}
 
     @property
     def selection(self) -> tuple[str, bool]:
