@@ -70,6 +70,7 @@ def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Ta
     """
     from bertpress.augmentation.augmenting import augment
     from bertpress.augmentation.job import Job, Source
+    from bertpress.augmentation.telling import told, warnings
     from bertpress.tasks.tables import read_file
 
     if method.augmentation is None:
@@ -79,7 +80,8 @@ def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Ta
         run.enter("augmentation")
     source = Source(weights_digest(teacher), taught.tokenizer, lambda: embeddings_of(teacher))
     made = augment(Job.of(task, method.augmentation, source, run.runtime), folder)
-    run.runtime.say(f"{made['rows']} training rows, {made['original_rows']} of them original")
+    for line in (*told(made), *warnings(made)):
+        run.runtime.say(line)
     rows = read_file(folder / "train.parquet")
     more = task.with_train(rows)
     return more, more if taught is task else taught.with_train(rows)
