@@ -75,6 +75,17 @@ def test_augmentation_makes_more_rows_once(carry_out: Callable[..., Path], tmp_p
     assert not any("fewer than" in line for line in said)
 
 
+def test_another_student_and_seed_take_the_same_rows(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    augmentation = {**AUGMENTATION, "seed": 77}
+    carry_out({"tinybert": {**FIELDS, "augmentation": augmentation}}, tmp_path / "one")
+    said: list[str] = []
+    fields = {**FIELDS, "layers": 3, "augmentation": augmentation}
+    carry_out({"tinybert": fields}, tmp_path / "two", say=said.append, seed=5)
+    assert any(line.startswith("augmented rows from") for line in said)
+    first, second = (tmp_path / name / "00-tinybert" / "augmentation" / "train.parquet" for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_a_step_warns_where_hardly_a_word_is_replaced(carry_out: Callable[..., Path], tmp_path: Path) -> None:
     """The default pattern leaves Chinese characters alone, so that the copies are the originals."""
     (tmp_path / "data").mkdir()
