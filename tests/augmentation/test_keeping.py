@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders for which rows were made, not copied."""
     folders: list[Path] = []
     make = augmenting._make
@@ -37,7 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
         make(job, folder)
 
     monkeypatch.setattr(augmenting, "_make", noted)
-    yield folders
+    return folders
 
 
 def job(said: list[str] | None = None, model: str = "teacher", device: str = "cpu", **fields: Any) -> Job:
