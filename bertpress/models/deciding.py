@@ -90,7 +90,8 @@ class Decide:
 
     def scores(self, question: Question) -> Tensor:
         """(tokens,): the higher, the sooner a token goes on."""
-        position = question.tokens.place % question.tokens.width
+        tokens = question.tokens
+        position = tokens.place - tokens.place[tokens.starts][tokens.example]  # behind the row's first token
         if self.settings.selector == "policy":
             return torch.sigmoid(self.mean(self.policies[question.step](question.states), question.tokens))
         if self.settings.selector == "first":
