@@ -271,9 +271,10 @@ def carry_out(tiny_recipe: dict[str, Any]) -> Callable[..., Path]:
     from bertpress.recipe import make_recipe
     from bertpress.runs import pipeline
 
-    def run(step: dict[str, Any], folder: Path, progress: Any = None, **fields: Any) -> Path:
+    def run(step: dict[str, Any], folder: Path, progress: Any = None, say: Any = None, **fields: Any) -> Path:
         values = {**tiny_recipe, "steps": [step], **fields}
-        runtime = Runtime(device="cpu", **({"progress": progress} if progress else {}))
+        told = {"progress": progress, "say": say}
+        runtime = Runtime(device="cpu", **{name: value for name, value in told.items() if value})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(latency, "measure", briefly(latency.measure))
             pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)

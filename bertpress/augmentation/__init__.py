@@ -12,7 +12,8 @@ How we differ from the paper and its code: replacements are spliced into the ori
 stays as it was; the K candidates are taken after what cannot be a word (and the word itself) is left out, not before;
 one pass over large batches replaces a pass per word, with the masked-language model's head applied to masked positions
 only; pairs are (A', B) and (A, B'), which the original program meant but did not do; draws are a function of seed, row
-and column, so that nothing else has a say in the result; without word vectors the model's own input embeddings serve.
+and column, so that nothing else but rounding has a say in the result; without word vectors the model's own input
+embeddings serve.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Augmentation(Config):
     vector_limit: int = Field(100_000, ge=1)
     """rows that are read from the file of word vectors"""
     token_budget: int = Field(16_384, ge=1)
-    """tokens in a batch of the masked-language model; changes speed and memory only"""
+    """tokens in a batch of the masked-language model; changes speed and memory, and what rounding decides"""
     seed: int = Field(42, ge=0, lt=2**63)
     """of the draws"""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress import processes
 from bertpress.augmentation.job import ADDED, Job
+from bertpress.augmentation.keeping import bring, keep, place_of
 from bertpress.augmentation.sampling import Copy, copies, draws, rows_of
 from bertpress.augmentation.shards import (
     CandidateTable,
@@ -44,10 +45,15 @@ LOOKED_AT = 50  # rows among which the sample is searched
 BLOCK = 1000  # source rows that are written at once
 
 
-def augment(job: Job, folder: Path) -> dict[str, Any]:
+def augment(job: Job, folder: Path, reuse: bool = False) -> dict[str, Any]:
     """Augment the training split of `job` into `folder`, or go on with it; its manifest.
 
     Returns at once if the folder holds the finished augmentation.
+
+    Args:
+        job: what is augmented.
+        folder: of the result.
+        reuse: take the rows from the user's cache where some run has made the same, and keep new ones there.
 
     Raises:
         RequestError: the folder holds another augmentation or other files, or another command works on it.
@@ -56,27 +62,37 @@ def augment(job: Job, folder: Path) -> dict[str, Any]:
     first = processes.is_first_process()
     if first:
         _check(folder, job)
-    if not manifest.is_file():
+    if not (manifest.is_file() or (reuse and place_of(job).is_dir())):
         _ = job.proposer  # a model that cannot be used is refused before anything is written
     if first:
         _write_request(folder, job)
     with locked(folder / "request.json") if first else nullcontext(True) as alone:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
+        if first and reuse and not manifest.is_file():
+            bring(job, folder)
         processes.barrier()
         if not manifest.is_file():
-            if first:
-                _show(job)
-            _write_candidates(job, folder / "candidates")
-            processes.barrier()
-            if first:
-                _write_rows(job, folder)
-                job.runtime.say(f"{folder} is done")
+            _make(job, folder)
+            if first and reuse:
+                keep(job, folder)
         if first:
             shutil.rmtree(folder / "candidates", ignore_errors=True)
     processes.barrier()
     result: dict[str, Any] = read_json(manifest)
     return result
+
+
+def _make(job: Job, folder: Path) -> None:
+    """Candidates, then the rows, which one process writes."""
+    first = processes.is_first_process()
+    if first:
+        _show(job)
+    _write_candidates(job, folder / "candidates")
+    processes.barrier()
+    if first:
+        _write_rows(job, folder)
+        job.runtime.say(f"{folder} is done")
 
 
 def _check(folder: Path, job: Job) -> None:

@@ -73,8 +73,9 @@ def read_glove(file: str, limit: int) -> WordVectors:
     """The first `limit` rows of a file with a word and its numbers per line.
 
     A first line of two whole numbers is a header. The number of dimensions is that of the first row; rows are read from
-    the right, because some published files have words with spaces. Rows of zeros and words without a letter are left
-    out. A word is looked up as it stands, then in lower case.
+    the right, because some published files have words with spaces. A row with a number more is malformed: what stands
+    at its end is no vector of its word. Rows of zeros and words without a letter are left out. A word is looked up as
+    it stands, then in lower case.
 
     Raises:
         RequestError: no such file, no file of vectors, or more malformed rows than good ones.
@@ -87,7 +88,8 @@ def read_glove(file: str, limit: int) -> WordVectors:
             dimensions = dimensions or _trailing_numbers(fields)
             numbers = _numbers(fields[-dimensions:]) if 0 < dimensions < len(fields) else None
             word = " ".join(fields[:-dimensions])
-            if numbers is None or not word:
+            is_wider = len(fields) > dimensions + 1 and _numbers(fields[-dimensions - 1 : -dimensions]) is not None
+            if numbers is None or not word or is_wider:
                 skipped += 1
             elif word not in words and any(numbers) and any(map(str.isalpha, word)):
                 words[word] = np.array(numbers, dtype=np.float32)

@@ -9,14 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from bertpress.augmentation import Augmentation
+from bertpress.augmentation.telling import told, warnings
 from bertpress.commands.options import DataOptions, TaskOption, with_options
 from bertpress.config import build
 from bertpress.errors import RequestError
 from bertpress.processes import is_first_process
 from bertpress.recipe import TaskSpec, override
-
-FEW = 0.05
-"""Share of replaced words below which the augmented rows are hardly new."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,23 +66,17 @@ def augment(
     made = api.augment(spec, model, out, settings, limit=options.limits(), runtime=runtime, dry_run=dry_run)
     if is_first_process():
         _print(made, dry_run, json_output)
-        if not dry_run and made["share_of_words"] < FEW:
-            runtime.say(f"warning: fewer than {100 * FEW:.0f} % of the words were replaced")
+        for warning in [] if dry_run else warnings(made):
+            runtime.say(warning)
 
 
 def _print(made: dict[str, Any], is_plan: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps(made, indent=2, ensure_ascii=False))
+    elif is_plan:
+        _print_plan(made)
     else:
-        (_print_plan if is_plan else _print_result)(made)
-
-
-def _print_result(made: dict[str, Any]) -> None:
-    print(f"{made['rows']} rows, {made['original_rows']} of them original")
-    print(
-        f"replaced in a copy, on average: {100 * made['share_of_eligible']:.1f} % of the eligible words, "
-        f"{100 * made['share_of_words']:.1f} % of all words"
-    )
+        print(*told(made), sep="\n")
 
 
 def _print_plan(made: dict[str, Any]) -> None:

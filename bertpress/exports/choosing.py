@@ -127,7 +127,7 @@ class Choose:
             return -alive.place.float()
         if selector == "random":
             assert self.drawn is not None
-            return self.drawn[step][alive.place]
+            return self.drawn[step][alive.place - alive.place[:, :1]]
         assert received is not None
         return received
 

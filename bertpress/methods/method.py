@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bertpress.config import Config
 
@@ -41,17 +42,31 @@ class Training(Config):
     """largest norm of the gradient over the trainable parameters"""
 
     def steps(self, examples: int, processes: int = 1) -> int:
-        """Number of optimizer steps on that many training examples.
+        """Number of optimizer steps on that many training examples."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return math.ceil(self.epochs * self.steps_of_epoch(examples, processes))
+
+    def steps_of_epoch(self, examples: int, processes: int = 1) -> int:
+        """Number of optimizer steps in which that many training examples are seen once.
 
         An incomplete batch (of all processes together) is dropped where the data hold at least one whole global batch,
         as the engine does.
         """
-        if self.max_steps is not None:
-            return self.max_steps
         micro = self.batch_size * processes
         whole = examples >= micro * self.accumulation
         batches = examples // micro if whole else math.ceil(examples / micro)
-        return math.ceil(self.epochs * math.ceil(batches / self.accumulation))
+        return math.ceil(batches / self.accumulation)
+
+
+def _completed(default: Any, given: Any) -> Any:
+    """The fields that are given of a phase, with those that its default sets; a whole training stays as it is."""
+    if not isinstance(default, Training) or not isinstance(given, Mapping):
+        return given
+    of_default = default.model_dump(exclude_unset=True)
+    if given.get("max_steps") is not None:
+        of_default.pop("epochs", None)
+    return {**of_default, **given}
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,15 @@ class Method(Config, ABC):
     """True if it works on a model that skips tokens, and leaves its decisions as they are"""
     changes_tokens: ClassVar[bool] = False
     """True if its result has a tokenizer of its own, so that no step can follow, each of which reads the same rows"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_phases(cls, values: Any) -> Any:
+        """Let what is given of a phase change the phase's own default: what is left out stays as it is there."""
+        if not isinstance(values, Mapping):
+            return values
+        defaults = {name: cls.model_fields[name].default for name in values if name in cls.model_fields}
+        return {name: _completed(defaults.get(name), value) for name, value in values.items()}
 
     @property
     def saves_head(self) -> bool:

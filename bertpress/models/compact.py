@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .deciding import Decide
+from .deciding import Decide, forced
 from .layer_shapes import Places, check_shapes, reshape
 from .packed_attention import PACKED
 from .policy import Policy
@@ -153,7 +153,7 @@ class CompactEncoder:
             token_threshold: in place of the thresholds, one number or one for each decision.
             min_keep: tokens that each row keeps at least.
             max_keep: tokens that each row keeps at most.
-            force_keep: (batch, length) True where a token must go on.
+            force_keep: (batch, length) True where a token must go on; padding never does, which a warning says.
             actions: (batch, length, decisions) True where a token goes on, in place of the selector's decisions.
             groups: (batch,) where options share decisions, equal numbers for those of a question; each is one by itself
                 if nothing is given.
@@ -163,15 +163,16 @@ class CompactEncoder:
         """
         assert self.settings is not None
         settings = self.settings.changed(profile, token_threshold, min_keep, max_keep)
+        marked = None if force_keep is None else forced(force_keep, valid)
         if settings.always_keep:
             if input_ids is None:
                 raise ValueError("always_keep names tokens by their ids: give input_ids instead of inputs_embeds")
             kept = torch.isin(input_ids, torch.tensor(settings.always_keep, device=input_ids.device))
-            force_keep = kept if force_keep is None else kept | force_keep.bool()
+            marked = kept if marked is None else kept | marked
         decide = Decide(
             settings,
             self.policies,
-            None if force_keep is None else force_keep.bool().flatten(),
+            None if marked is None else marked.flatten(),
             None if actions is None else actions.bool().flatten(0, 1),
             self._shared(valid, input_ids, groups) if settings.shared else None,
         )

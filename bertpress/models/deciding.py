@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +91,8 @@ class Decide:
 
     def scores(self, question: Question) -> Tensor:
         """(tokens,): the higher, the sooner a token goes on."""
-        position = question.tokens.place % question.tokens.width
+        tokens = question.tokens
+        position = tokens.place - tokens.place[tokens.starts][tokens.example]  # behind the row's first token
         if self.settings.selector == "policy":
             return torch.sigmoid(self.mean(self.policies[question.step](question.states), question.tokens))
         if self.settings.selector == "first":
@@ -108,6 +110,14 @@ class Decide:
         ranks = self.ranks(scores, tokens)
         quotas = [math.ceil(settings.shares[step] * length - 1e-9) for length in self.lengths(tokens)]
         return self.limited(ranks < tokens.per_token(quotas), scores, tokens, ranks)
+
+
+def forced(force_keep: Tensor, valid: Tensor) -> Tensor:
+    """(batch, length) True for the tokens that are to stay; padding, of which nothing stays, is warned about."""
+    marked = force_keep.bool()
+    if bool((marked & ~valid).any()):
+        warnings.warn("force_keep marks padding, which is never kept: only tokens can be forced", stacklevel=2)
+    return marked & valid
 
 
 def scattered(numbers: Tensor) -> Tensor:

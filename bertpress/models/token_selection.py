@@ -13,7 +13,7 @@ from torch import Tensor
 
 SELECTORS = ("policy", "attention", "random", "first")
 """What a token's score is: a small network's verdict on its state, the attention that it received in the layer before,
-a number that depends on its position alone, or how near to the start it stands."""
+a number that depends on its position in the row alone, or how near to the row's start it stands."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,15 @@ def test_what_files_bring_along(tmp_path: Path) -> None:
     assert read_glove(str(file), 2).words == ["paris"], "the header is no row, left out rows are"
 
 
+def test_a_row_with_a_number_too_many_is_malformed(tmp_path: Path) -> None:
+    rows = ("paris 1 0 0", "wider 7 0 1 0", "much 7 7 0 1 1", ". . . 0 0 1", "at name@domain.com 0 1 0", "7 1 1 0")
+    file = tmp_path / "glove.txt"
+    file.write_text("\n".join(rows), encoding="utf-8")
+    vectors = read_glove(str(file), 100)
+    assert vectors.words == ["paris", "at name@domain.com"], "words with spaces are no wider rows"
+    assert vectors.skipped == 2
+
+
 def test_packed_files(glove: Path, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "glove.gz", "wb") as packed:
         packed.write(glove.read_bytes())

@@ -280,6 +280,30 @@ def test_a_recipe_keeps_the_settings_of_its_task_where_that_is_named_again(bertp
     assert (task["data_dir"], task["choice"]["scoring"]) == ("RACE", "separately")
 
 
+@pytest.mark.parametrize(
+    ("method", "flags", "phase", "changed"),
+    [
+        ("tinybert", ("--epochs", "10"), "intermediate", {"epochs": 10}),
+        ("tinybert", ("--set", "prediction.batch_size=8"), "prediction", {"batch_size": 8}),
+        ("trbert", ("--set", "policy.learning_rate=1e-3"), "policy", {"learning_rate": 1e-3}),
+        ("trbert", ("--set", "joint={accumulation: 2}"), "joint", {"accumulation": 2}),
+        ("yoco", ("--learning-rate", "3e-4"), "supernet", {"learning_rate": 3e-4}),
+        ("yoco", ("--epochs", "2", "--set", "supernet.clip=3"), "supernet", {"epochs": 2, "clip": 3}),
+    ],
+)
+def test_a_flag_changes_the_named_field_alone(
+    method: str, flags: tuple[str, ...], phase: str, changed: dict[str, float], bertpress: Callable[..., Any]
+) -> None:
+    def printed(*more: str) -> dict[str, Any]:
+        outcome = bertpress(method, "--model", "any", "--task", "glue/mrpc", "--print", *more)
+        assert outcome.code == 0, outcome.err
+        fields: dict[str, Any] = yaml.safe_load(outcome.out)["steps"][0][method]
+        return fields
+
+    plain, found = printed(), printed(*flags)
+    assert found == {**plain, phase: {**plain[phase], **changed}}
+
+
 def test_a_printed_recipe_goes_on_with_the_run(
     run: Path, model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]
 ) -> None:

@@ -107,12 +107,29 @@ def test_a_run_leaves_a_super_network_its_front_and_a_result(trained: Path) -> N
     assert result["cost"]["parameters"]["encoder"] == what["chosen"]["costs"]["encoder_parameters"]
 
 
-def test_a_later_budget_is_answered_without_looking_at_anything(search: Callable[..., Any], tmp_path: Path) -> None:
-    outcome = search("--parameters", "70%", "--out", tmp_path / "found", "--quiet")
+def test_a_later_budget_is_answered_without_looking_at_anything(
+    search: Callable[..., Any], trained: Path, tmp_path: Path
+) -> None:
+    outcome = search("--parameters", "70%", "--out", tmp_path / "found")
     assert outcome.code == 0, outcome.err
     what = found(tmp_path / "found")
     assert what["forwards"] == 0
     assert what["chosen"]["costs"]["encoder_parameters"] <= what["limits"][0]["most"]
+    assert f"answered from the archive of {trained}" in " ".join(outcome.err.split())
+
+
+def test_a_super_network_of_a_small_budget_is_searched_for_a_larger_one(
+    yoco: Callable[..., Any], bertpress: Callable[..., Any], tmp_path: Path
+) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    outcome = yoco("--set", "parameters=30%", "--out", small)
+    assert outcome.code == 0, outcome.err
+    again = ("search", small, "--device", "cpu", "--set", "search.candidates=6")
+    outcome = bertpress(*again, "--parameters", "95%", "--out", large)
+    assert outcome.code == 0, outcome.err
+    assert "uses most of this budget: searching" in " ".join(outcome.err.split())
+    assert found(large)["forwards"] > 0
+    assert found(large)["chosen"]["costs"]["encoder_parameters"] > found(small)["limits"][0]["most"]
 
 
 def test_rounds_refine_what_was_found_and_repeat_nothing(

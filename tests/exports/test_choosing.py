@@ -82,8 +82,9 @@ def test_every_way_to_choose_is_the_same(reduction: dict[str, Any]) -> None:
     assert_alike(model, batch)
 
 
-def test_padding_may_stand_on_the_left() -> None:
-    model = make_compact("bert", "ForTokenClassification")
+@pytest.mark.parametrize("reduction", [{}, {"selector": "random", "shares": [0.6, 0.3]}], ids=str)
+def test_padding_may_stand_on_the_left(reduction: dict[str, Any]) -> None:
+    model = make_compact("bert", "ForTokenClassification", token_reduction={"layers": [1, 2], **reduction})
     batch = make_batch(model, (5, 3))
     turned = {name: torch.stack([values[0], values[1].roll(2)]) for name, values in batch.items()}
     expected, trace = run(model, turned, backend="gather")

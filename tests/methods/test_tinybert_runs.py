@@ -63,12 +63,40 @@ def test_augmentation_makes_more_rows_once(carry_out: Callable[..., Path], tmp_p
         "intermediate": {"epochs": 1, "batch_size": 8},
         "hard_weight": 1.0,
     }
-    run = carry_out({"tinybert": fields}, tmp_path / "run", max_length=64)
+    said: list[str] = []
+    run = carry_out({"tinybert": fields}, tmp_path / "run", say=said.append, max_length=64)
     made = json.loads((run / "00-tinybert" / "augmentation" / "manifest.json").read_text())
     assert made["rows"] > len(ROWS["train"]) == made["original_rows"]
     state = json.loads((run / "00-tinybert" / "intermediate" / "finished.json").read_text())
     log = [json.loads(line) for line in (run / "00-tinybert" / "intermediate" / "log.jsonl").read_text().splitlines()]
     assert max(entry["step"] for entry in log) == made["rows"] // 8 >= state["step"]
+    assert f"{made['rows']} rows, {made['original_rows']} of them original" in said
+    assert any(line.startswith("replaced in a copy, on average: 100.0 % of the eligible words") for line in said)
+    assert not any("fewer than" in line for line in said)
+
+
+def test_another_student_and_seed_take_the_same_rows(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    augmentation = {**AUGMENTATION, "seed": 77}
+    carry_out({"tinybert": {**FIELDS, "augmentation": augmentation}}, tmp_path / "one")
+    said: list[str] = []
+    fields = {**FIELDS, "layers": 3, "augmentation": augmentation}
+    carry_out({"tinybert": fields}, tmp_path / "two", say=said.append, seed=5)
+    assert any(line.startswith("augmented rows from") for line in said)
+    first, second = (tmp_path / name / "00-tinybert" / "augmentation" / "train.parquet" for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_step_warns_where_hardly_a_word_is_replaced(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    """The default pattern leaves Chinese characters alone, so that the copies are the originals."""
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        rows = [f"我爱北京{'好' * number},{LABELS[number % len(LABELS)]}" for number in range(1, 17)]
+        (tmp_path / "data" / f"{split}.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    said: list[str] = []
+    task = {"files": str(tmp_path / "data"), "columns": ["text"]}
+    carry_out({"tinybert": {**FIELDS, "augmentation": AUGMENTATION}}, tmp_path / "run", say=said.append, task=task)
+    assert "16 rows, 16 of them original" in said
+    assert "warning: fewer than 5 % of the words were replaced" in said
 
 
 def test_a_run_stops_before_a_phase_that_was_not_asked_for(

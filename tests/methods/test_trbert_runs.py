@@ -92,7 +92,10 @@ def test_a_run_leaves_a_model_that_skips_tokens_and_its_log(
 
 
 def test_the_log_tells_what_policies_do(carry_out: Callable[..., Path], tmp_path: Path) -> None:
-    run = carry_out({"trbert": {**FIELDS, "init": STEPS}}, tmp_path / "run")
+    said: list[str] = []
+    run = carry_out({"trbert": {**FIELDS, "init": STEPS}}, tmp_path / "run", say=said.append)
+    (share,) = [line for line in said if line.endswith("% are left, on average")]
+    assert share.startswith("of a development text's multiply-adds in the layers ")
     assert any("rank_distance" in entry for entry in entries(run, "init"))
     names = {"price", "macs_share", "kept_0", "kept_1", "reward", "task_loss", "entropy", "advantage", "guided"}
     for phase in ("policy", "joint"):

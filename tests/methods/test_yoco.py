@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from conftest import batch_of, make_config, make_model, without_dropout
 
 from bertpress import losses
 from bertpress.errors import RequestError
-from bertpress.methods.yoco import Options, Search, Yoco
+from bertpress.methods.method import Training
+from bertpress.methods.yoco import Options, Search, Yoco, steps
 from bertpress.methods.yoco.distribution import uniform
 from bertpress.methods.yoco.drawing import Drawer, Drawn
 from bertpress.methods.yoco.elastic import choosing, elastic
@@ -262,10 +265,12 @@ def networks() -> tuple[SubNetwork, SubNetwork]:
     )
 
 
-def objective(task: Any, model_of_teacher: Any = None, **fields: Any) -> SuperNet:
-    method = Yoco(space=OPTIONS, **fields)
-    model = elastic(make_model(**without_dropout())).requires_grad_(True)
-    space = resolve(OPTIONS, model.config)
+def objective(
+    task: Any, model_of_teacher: Any = None, options: Options = OPTIONS, layers: int = 4, **fields: Any
+) -> SuperNet:
+    method = Yoco(space=options, **fields)
+    model = elastic(make_model(**without_dropout(num_hidden_layers=layers))).requires_grad_(True)
+    space = resolve(options, model.config)
     drawer = Drawer(method, space, model.config, 1, distribution_over(space), refresh=2)
     own, split = divide(method.search, task, 1)
     return SuperNet(model, own, method, drawer, split, {"largest": space.largest}, model_of_teacher).train()
@@ -301,6 +306,32 @@ def test_a_sandwich_is_the_largest_the_smallest_and_the_drawn_networks(task: Any
                 own.hidden_states[1 + place], target, batch["attention_mask"]
             )
     torch.testing.assert_close(found.training_loss(batch), expected)
+
+
+def test_layers_are_compared_by_origin_where_the_largest_network_lacks_some(task: Any) -> None:
+    options = Options(depth=(3, 4), heads=(1, 2), widths=(8, 24))
+    found = objective(task, options=options, layers=6, teacher="none", logit_weight=0, hidden_weight=0.1)
+    space = found.drawer.space
+    assert space.layer_sets == ((0, 2, 4), (0, 1, 3, 4))
+    found.impose(drawn(space, (space.largest,)))
+    batch = batch_of(task)
+    runs = {}
+    for network in (space.largest, space.smallest):
+        with choosing(found.model, network):
+            runs[network] = task.forward(found.model, batch, output_hidden_states=True)
+    own, target = runs[space.smallest].hidden_states, [state.detach() for state in runs[space.largest].hidden_states]
+    pairs = [(own[1], target[1]), (own[3], target[4])]  # layer 0 and the last one; there is no layer 2 to imitate
+    distances = [losses.hidden_loss(state, expected, batch["attention_mask"]) for state, expected in pairs]
+    expected = task.example_losses(runs[space.largest], batch).mean() + 0.1 * sum(distances)
+    torch.testing.assert_close(found.training_loss(batch), expected)  # the drawn one is the largest, at no distance
+
+
+def test_layers_that_no_network_runs_have_no_gradient(task: Any) -> None:
+    some = objective(task, options=Options(depth=(3,), heads=(1, 2), widths=(8, 24)), teacher="none")
+    assert some.unused_parameters
+    some.training_loss(batch_of(task)).backward()
+    assert some.model.bert.encoder.layer[3].output.dense.weight.grad is None
+    assert not objective(task, teacher="none").unused_parameters
 
 
 def test_drawn_networks_teach_the_largest_nothing(task: Any, networks: Any) -> None:
@@ -346,6 +377,26 @@ def test_the_better_network_of_a_step_becomes_more_probable(task: Any, networks:
     np.testing.assert_allclose(after.theta[3], before.theta[3], rtol=1e-12)  # a layer that one of the two does not have
 
 
+def test_losses_that_are_not_finite_are_counted_and_end_the_training_in_the_end(task: Any, networks: Any) -> None:
+    found = objective(task)
+    found.drawn = drawn(found.drawer.space, networks)
+    before = found.distribution().theta
+
+    def step(loss: float) -> dict[str, float]:
+        found.spent.add(**{"0": torch.tensor(loss), "1": torch.tensor(1.0)})
+        found.before_update()
+        return found.progress()
+
+    assert step(math.nan)["dropped"] == 1
+    np.testing.assert_array_equal(found.distribution().theta, before)
+    assert step(2.0)["dropped"] == 1
+    for _ in range(99):
+        step(math.inf)
+    with pytest.raises(FloatingPointError, match="not finite in 100 steps in a row up to 1; lower the learning rate"):
+        step(math.inf)
+    assert "dropped" not in objective(task).progress()
+
+
 def test_what_was_learned_is_in_the_checkpoint(task: Any, networks: Any) -> None:
     found, other = objective(task), objective(task)
     found.impose(drawn(found.drawer.space, networks))
@@ -379,6 +430,19 @@ def test_networks_that_are_compared_cost_about_the_same(task: Any) -> None:
     for start in range(0, 40, 4):  # any few steps meet small and large networks, each halving as often
         smaller = sum(pair[0] < (low * high) ** 0.5 for pair in drawn_costs[start : start + 4])
         assert 1 <= smaller <= 3
+
+
+@pytest.mark.parametrize(("processes", "fields"), [(1, {"batch_size": 2}), (2, {"batch_size": 1, "max_steps": 7})])
+def test_exploiting_is_refreshed_after_a_share_of_the_epoch_in_any_number_of_processes(
+    processes: int, fields: dict[str, int], task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "world_size", lambda: processes)
+    method = Yoco(space=OPTIONS, supernet=Training(**fields))
+    model = elastic(make_model())
+    run: Any = SimpleNamespace(seed=1, runtime=SimpleNamespace(say=print))
+    found = steps.objective_of(method, model, resolve(OPTIONS, model.config), task, "train", run, None)
+    assert len(task.encoded("train")) == 96
+    assert found.drawer.refresh == 2  # 5 % of 48 steps
 
 
 def test_a_loss_that_is_always_zero_is_told(task: Any, networks: Any) -> None:

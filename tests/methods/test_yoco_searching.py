@@ -13,16 +13,17 @@ from conftest import make_config
 
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods.yoco import Options, Yoco
-from bertpress.methods.yoco.answering import best, within
+from bertpress.methods.yoco.answering import answers_already, best, within
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import Budget
-from bertpress.methods.yoco.cells import cells_of_front, cells_within
+from bertpress.methods.yoco.cells import candidates_of_front, cells_of_front, cells_within
 from bertpress.methods.yoco.costs import parameter_costs
 from bertpress.methods.yoco.front import points_of, undominated
 from bertpress.methods.yoco.limits import limits
 from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import Space, SubNetwork
+from bertpress.methods.yoco.strategies import Evolution
 
 OPTIONS = Options(depth=(2, 3, 4), heads=(1, 2), widths=(8, 16, 24))
 KEY = {"super-network": "a", "rows": "b", "rungs": [8, 16, 32]}
@@ -65,7 +66,9 @@ def space() -> Space:
     return resolve(OPTIONS, make_config())
 
 
-def searching(folder: Path, space: Space, method: Yoco, evaluator: Any = None, rounds: int = 6, **more: Any) -> Search:
+def searching(
+    folder: Path, space: Space, method: Yoco, evaluator: Any = None, rounds: int = 6, candidates: int = 12, **more: Any
+) -> Search:
     config = make_config()
     costs = {
         "parameters": parameter_costs(space, config, HEAD),
@@ -77,7 +80,7 @@ def searching(folder: Path, space: Space, method: Yoco, evaluator: Any = None, r
         cells = cells_of_front(method, space, costs["encoder_parameters"], None)
     archive = Archive(folder, KEY)
     archive.begin()
-    return Search(space, *cells, costs, evaluator or Pretended(), archive, 1, rounds, 12, **more)
+    return Search(space, *cells, costs, evaluator or Pretended(), archive, 1, rounds, candidates, **more)
 
 
 def numbers(search: Search) -> list[Any]:
@@ -222,6 +225,32 @@ def test_the_front_reaches_from_the_smallest_to_the_largest(space: Space, tmp_pa
     assert 5 <= len(points) <= 8
 
 
+def test_a_search_learns_after_a_training_that_did_not(space: Space, tmp_path: Path) -> None:
+    search = searching(tmp_path, space, Yoco(parameters="80%", learning="off"))
+    search.run()
+    tables = [cell.strategy.state()["tables"][cell.depth] for cell in search.cells]
+    assert any(table["gamma"] > 0 for table in tables)
+    assert "search.strategy" in str(Yoco.model_fields["learning"].description)
+
+
+def test_evolution_has_children_all_over_the_front(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, born = Yoco(search={"strategy": "evolution"}), set[Any]()
+    draw = Evolution._children
+
+    def children(self: Evolution, *args: Any) -> list[Any]:
+        found = draw(self, *args)
+        born.update(map(space.sub_network, found))
+        return found
+
+    monkeypatch.setattr(Evolution, "_children", children)
+    search = searching(tmp_path, space, method, rounds=3, candidates=candidates_of_front(method))
+    search.run()
+    later = [entry.network for entry in search.archive.entries.values() if entry.round > 0]
+    assert sum(network in born for network in later) > len(later) / 2
+
+
 def entry(cost: float, loss: float) -> Entry:
     return Entry(
         SubNetwork.of([{"origin": 0, "heads": 1, "intermediate_size": int(cost)}]), {"c": cost}, 0, (loss,), (1,)
@@ -245,6 +274,26 @@ def test_only_a_search_of_the_same_rows_is_gone_on_with(space: Space, tmp_path: 
     assert len(matching_entries(tmp_path, KEY)) == len(search.archive.entries)
     assert matching_entries(tmp_path, {**KEY, "rows": "c"}) == []
     assert matching_entries(tmp_path / "nothing", KEY) == []
+
+
+def test_what_was_found_for_a_small_budget_is_no_answer_to_a_larger_one(space: Space, tmp_path: Path) -> None:
+    search = searching(tmp_path, space, Yoco(parameters="30%"), rounds=2)
+    search.run()
+    entries = list(search.archive.entries.values())
+
+    def answered(**budget: Any) -> bool:
+        limited = limits(Yoco(**budget), space, make_config(), HEAD, 16)
+        assert any(within(entry.network, space, limited) for entry in entries)
+        return answers_already(entries, search.evaluator, space, limited)
+
+    assert answered(parameters="30%")
+    assert answered(parameters="35%")
+    assert not answered(parameters="70%")
+    assert not answered(parameters=10**9, scope="encoder")  # more than the largest has: its share counts
+    assert answered(parameters="70%", macs="35%")  # the second one leaves no room for more parameters
+    search.look_at([space.largest])
+    entries = list(search.archive.entries.values())
+    assert answered(parameters=10**9, scope="encoder")
 
 
 def test_budgets_are_the_only_thing_that_limits(space: Space) -> None:

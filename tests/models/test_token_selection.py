@@ -107,8 +107,14 @@ def test_thresholds_of_a_wrong_number_are_refused(model: Any, batch: Batch) -> N
 def test_a_mask_forces_tokens_and_never_padding(model: Any, batch: Batch, backend: str) -> None:
     force = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
     force[:, 5] = True  # padding in rows 2, 4 and 5
-    alive = run(model, batch, backend=backend, token_threshold=2.0, force_keep=force)[1].alive()
+    with pytest.warns(UserWarning, match="force_keep marks padding, which is never kept"):
+        alive = run(model, batch, backend=backend, token_threshold=2.0, force_keep=force)[1].alive()
     assert alive[..., 1].nonzero().tolist() == [[0, 0], [0, 5], [1, 0], [1, 5], [2, 0], [3, 0], [3, 5], [4, 0], [5, 0]]
+
+
+def test_a_mask_of_tokens_alone_is_no_reason_to_warn(model: Any, batch: Batch) -> None:
+    force = batch["attention_mask"].bool()
+    assert run(model, batch, token_threshold=2.0, force_keep=force)[1].kept()[:, 1].tolist() == LENGTHS
 
 
 @each_backend

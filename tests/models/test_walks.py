@@ -119,23 +119,49 @@ def test_a_row_of_padding_is_refused_by_its_number() -> None:
         model(**batch)
 
 
-@each_family
-def test_padding_may_stand_on_the_left(family: str) -> None:
-    model = make_compact(family)
-    batch = make_batch(model)
+def padded_left(batch: dict[str, torch.Tensor], family: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The same rows with their padding before them, and how much of it each has."""
     lengths = batch["attention_mask"].sum(1)
     shift = batch["attention_mask"].shape[1] - lengths
     places = (torch.arange(12) - shift[:, None]) % 12
     left = {name: values.gather(1, places) for name, values in batch.items()}
-    assert left["attention_mask"][1].tolist() == [0] * 5 + [1] * 7
     if "roberta" not in family:  # which counts its tokens by itself
         left["position_ids"] = (torch.arange(12) - shift[:, None]).clamp(min=0)
+    return left, shift
+
+
+@each_family
+def test_padding_may_stand_on_the_left(family: str) -> None:
+    model = make_compact(family)
+    batch = make_batch(model)
+    left, shift = padded_left(batch, family)
+    assert left["attention_mask"][1].tolist() == [0] * 5 + [1] * 7
     expected, trace = run(model, batch)
     for backend in BACKENDS:
         found, own = run(model, left, backend=backend)
         torch.testing.assert_close(found, expected, **close)
         assert torch.equal(own.kept(), trace.kept())
         assert torch.equal(own.alive()[torch.arange(6), shift], torch.ones(6, 2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("selector", ["random", "first"])
+def test_padding_on_the_left_changes_no_choice_by_position(selector: str) -> None:
+    model = make_compact(token_reduction={"layers": [1, 3], "selector": selector, "shares": [0.6, 0.3]})
+    batch = make_batch(model)
+    left, shift = padded_left(batch, "bert")
+    expected, trace = run(model, batch)
+    for backend in BACKENDS:
+        found, own = run(model, left, backend=backend)
+        torch.testing.assert_close(found, expected, **close)
+        for row, begin in enumerate(shift.tolist()):
+            assert torch.equal(own.alive()[row, begin:], trace.alive()[row, : 12 - begin])
+
+
+def test_chance_keeps_the_same_tokens_in_every_version() -> None:
+    model = make_compact(token_reduction={"layers": [1, 3], "selector": "random", "shares": [0.6, 0.3]})
+    first, second = run(model, make_batch(model))[1].alive()[0].T
+    assert first.nonzero().flatten().tolist() == [0, 1, 2, 5, 7, 8, 9, 10]
+    assert second.nonzero().flatten().tolist() == [0, 1, 9, 10]
 
 
 @each_family

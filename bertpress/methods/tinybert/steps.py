@@ -66,10 +66,11 @@ def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -
 def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Task, run: StepRun) -> tuple[Task, Task]:
     """The task, and as the teacher reads it, with more training texts, if the method asks for them.
 
-    They are made once and kept in the step.
+    They are made once, kept in the step, and taken from there or from another run that has made the same.
     """
     from bertpress.augmentation.augmenting import augment
     from bertpress.augmentation.job import Job, Source
+    from bertpress.augmentation.telling import told, warnings
     from bertpress.tasks.tables import read_file
 
     if method.augmentation is None:
@@ -78,8 +79,9 @@ def augmented(method: TinyBert, teacher: PreTrainedModel, task: Task, taught: Ta
     if not (folder / "manifest.json").is_file():
         run.enter("augmentation")
     source = Source(weights_digest(teacher), taught.tokenizer, lambda: embeddings_of(teacher))
-    made = augment(Job.of(task, method.augmentation, source, run.runtime), folder)
-    run.runtime.say(f"{made['rows']} training rows, {made['original_rows']} of them original")
+    made = augment(Job.of(task, method.augmentation, source, run.runtime), folder, reuse=True)
+    for line in (*told(made), *warnings(made)):
+        run.runtime.say(line)
     rows = read_file(folder / "train.parquet")
     more = task.with_train(rows)
     return more, more if taught is task else taught.with_train(rows)

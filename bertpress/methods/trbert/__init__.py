@@ -57,7 +57,7 @@ class TrBert(Method):
     phases: ClassVar[tuple[str, ...]] = ("importance", "init", "policy", "logits", "joint")
 
     macs: float = Field(0.5, gt=0, le=1)
-    """share of the multiply-adds that is kept; less: faster and less accurate"""
+    """share of a text's multiply-adds in the layers that is kept, on average; less: faster and less accurate"""
     alpha: Price | tuple[Price, Price] | None = None
     """fixed price of keeping all tokens, in units of the loss, instead of the share in macs; or two, of the policy and
     the joint phase; for experts"""

@@ -117,7 +117,8 @@ class Yoco(Method, Budget):
     temperature: float = Field(1, gt=0)
     """softens imitated predictions"""
     learning: Literal["adaptive", "fixed", "off"] = "adaptive"
-    """step of the distribution over sub-networks: adapted to noise, fixed as in the original, or none"""
+    """step of the distribution over sub-networks: adapted to noise, fixed as in the original, or none in training; what
+    is learned in the search is search.strategy's, and random learns nothing"""
     learning_step: float = Field(1.0, gt=0)
     """its first, or fixed, length"""
     exploit: Literal["entropy", "upstream", "constant", "off"] = "entropy"

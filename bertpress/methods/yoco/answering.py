@@ -15,8 +15,8 @@ from bertpress.fingerprints import weights_digest
 from bertpress.measurements import layer_timing
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
-from bertpress.methods.yoco.cells import cells_of_front, cells_within
-from bertpress.methods.yoco.costs import Additive, latency_costs, mac_costs, parameter_costs, shapes_in
+from bertpress.methods.yoco.cells import candidates_of_front, cells_of_front, cells_within
+from bertpress.methods.yoco.costs import Additive, extremes, latency_costs, mac_costs, parameter_costs, shapes_in
 from bertpress.methods.yoco.evaluating import Evaluator
 from bertpress.methods.yoco.front import points_of, scored, with_flops
 from bertpress.methods.yoco.limits import Limit, check, limits
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 FOUND = "found.json"
-ROUNDS, ROUNDS_OF_FRONT, SHARE_OF_POINT = 6, 3, 3
+ROUNDS, ROUNDS_OF_FRONT = 6, 3
+USED = 0.75
+"""What uses less of a budget is no answer to it: it was found by the search of a smaller one."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,12 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
         rounds, candidates = settings.rounds, settings.candidates
         if rounds is None:
             rounds = 0 if answers_already(earlier, evaluator, space, prices.limits) else ROUNDS
+            if rounds and earlier:
+                run.runtime.say(f"nothing in the archive of {method.super_network} uses most of this budget: searching")
     else:
         cells = cells_of_front(method, space, prices.costs["encoder_parameters"], theta)
         rounds = ROUNDS_OF_FRONT if settings.rounds is None else settings.rounds
-        candidates = -(-settings.candidates // SHARE_OF_POINT)
+        candidates = candidates_of_front(method)
     if is_first_process():
         archive.begin()
     barrier()
@@ -140,6 +144,8 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
     if not method.given():
         search.look_at([space.smallest, space.largest])
     search.run()
+    if earlier and not evaluator.forwards:
+        run.runtime.say(f"answered from the archive of {method.super_network}: no sub-network was run")
     return search
 
 
@@ -167,9 +173,20 @@ def earlier_entries(method: Yoco, key: Mapping[str, Any], space: Space, costs: M
 
 
 def answers_already(earlier: Sequence[Entry], evaluator: Evaluator, space: Space, limited: Sequence[Limit]) -> bool:
-    """True if an earlier search has shown all rows to something within the limits."""
+    """True if an earlier search has shown all rows to something within the limits that uses most of one of them.
+
+    Of several limits one is enough: where it binds, nothing within all of them may use most of the others.
+    """
     last = len(evaluator.ends) - 1
-    return any(entry.reached == last and within(entry.network, space, limited) for entry in earlier)
+    judged = (entry.network for entry in earlier if entry.reached == last)
+    return any(within(network, space, limited) and used(network, space, limited) >= USED for network in judged)
+
+
+def used(network: SubNetwork, space: Space, limited: Sequence[Limit]) -> float:
+    """The largest share that a sub-network uses of what a limit allows, at most that of the largest one."""
+    choice = space.choice_of(network)
+    allowed = (min(limit.most, limit.cost.of(space, extremes(space, limit.cost)[1])) for limit in limited)
+    return max(limit.cost.of(space, choice) / most for limit, most in zip(limited, allowed, strict=True))
 
 
 def within(network: SubNetwork, space: Space, limited: Sequence[Limit]) -> bool:

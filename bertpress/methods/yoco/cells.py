@@ -20,6 +20,10 @@ NEAR = 0.85
 """The search of a budget looks at networks that use at least this share of it: with more, a network loses less."""
 REACH = 0.6
 """Around a point of the front the search looks down so much of the way to the next one."""
+SHARE_OF_POINT = 3
+"""A point of the front has one of so many candidates of a round."""
+FEWEST = 4
+"""Networks of a cell that evolution waits for before it has children of them."""
 
 Cells = tuple[list[Cell], set["Choice"]]
 """The cells, and what their strategies leave out."""
@@ -28,7 +32,7 @@ Cells = tuple[list[Cell], set["Choice"]]
 def cells_within(method: Yoco, space: Space, limits: Sequence[Limit], theta: Floats | None) -> Cells:
     """A cell for each depth that has networks within all limits; they compete with each other."""
     seen: set[Choice] = set()
-    cells = []
+    found = []
     for depth in range(len(space.layer_sets)):
         for low in (NEAR, 0.0):
             windows = [(limit.cost, Window(high=limit.most)) for limit in limits]
@@ -37,9 +41,10 @@ def cells_within(method: Yoco, space: Space, limits: Sequence[Limit], theta: Flo
                 windows[0] = (limits[0].cost, Window(low * most, limits[0].most))
             draws = Draws(space, windows, theta)
             if draws.mass(depth) > 0:
-                cells.append(Cell(0, depth, strategy_of(method, draws, seen, theta)))
+                found.append((depth, draws))
                 break
-    return cells, seen
+    count = method.search.candidates // max(1, len(found))
+    return [Cell(0, depth, strategy_of(method, draws, seen, theta, count)) for depth, draws in found], seen
 
 
 def _dearest(space: Space, cost: Additive, depth: int) -> float:
@@ -56,22 +61,24 @@ def cells_of_front(method: Yoco, space: Space, cost: Additive, theta: Floats | N
     for point in range(1, method.search.points + 1):
         most = low + gap * point
         draws = Draws(space, [(cost, Window(most - REACH * gap, most))], theta)
-        strategies = [
-            (depth, strategy_of(method, draws, seen, theta))
-            for depth in range(len(space.layer_sets))
-            if draws.mass(depth) > 0
-        ]
-        cells += [Cell(point, depth, strategy) for depth, strategy in strategies]
+        depths = [depth for depth in range(len(space.layer_sets)) if draws.mass(depth) > 0]
+        count = candidates_of_front(method) // max(1, len(depths))
+        cells += [Cell(point, depth, strategy_of(method, draws, seen, theta, count)) for depth in depths]
     return cells, seen
 
 
-def strategy_of(method: Yoco, draws: Draws, seen: set[Choice], theta: Floats | None) -> Strategy:
-    """Who proposes candidates within the limits of `draws`."""
+def candidates_of_front(method: Yoco) -> int:
+    """Candidates of each point of the front in a round."""
+    return -(-method.search.candidates // SHARE_OF_POINT)
+
+
+def strategy_of(method: Yoco, draws: Draws, seen: set[Choice], theta: Floats | None, count: int) -> Strategy:
+    """Who proposes candidates within the limits of `draws`, that many of them in the first round."""
     name = method.search.strategy
     if name == "random":
         return RandomFeasible(draws, seen)
     if name == "evolution":
-        return Evolution(draws, seen, population=method.search.candidates)
+        return Evolution(draws, seen, population=max(FEWEST, count))
     adapt = method.learning != "fixed"
     return EeSng(
         draws,

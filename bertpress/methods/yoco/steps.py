@@ -28,7 +28,7 @@ from bertpress.methods.yoco.ordering import (
 from bertpress.methods.yoco.space import Space, SubNetwork
 from bertpress.methods.yoco.super_network import FILE, About, distribution_over, find_super_network
 from bertpress.methods.yoco.supernet import SuperNet
-from bertpress.processes import barrier, is_first_process
+from bertpress.processes import barrier, is_first_process, world_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 CALIBRATION, CALIBRATION_BATCH = 1024, 32
 """Training rows by which heads and neurons are put in order, and how many stand in a batch of them."""
+REFRESHED = 0.05
+"""Share of an epoch after which the probability to exploit is computed anew."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ def objective_of(
 ) -> SuperNet:
     """What trains the super-network."""
     start = distribution_over(space, adapt=method.learning == "adaptive", step=method.learning_step)
-    rows = len(task.encoded("train"))
-    refresh = max(1, round(0.05 * method.supernet.steps(rows) / method.supernet.epochs))
+    refresh = max(1, round(REFRESHED * method.supernet.steps_of_epoch(len(task.encoded("train")), world_size())))
     drawer = Drawer(method, space, model.config, run.seed, start, refresh)
     return SuperNet(model, task, method, drawer, split, probes_of(space), teacher, run.runtime.say)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SILENT = 100
 """A loss with a weight that is 0 for so many steps is told."""
+BROKEN = 100
+"""After so many steps in a row whose losses are not finite there is nothing to be learned any more."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,17 @@ class SuperNet(Objective):
         self.model, self.method, self.drawer, self.split, self.say = model, method, drawer, split, say
         self.probes = dict(probes)
         self.shown = drawer.space.largest
-        self.unused_parameters = method.strategy != "sandwich"
+        run = [layer.origin for layer in drawer.space.largest.layers]
+        self.unused_parameters = method.strategy != "sandwich" or len(run) < len(drawer.space.full)
+        imitated = run if method.imitated == "largest" else range(len(drawer.space.full))
+        self.places = {origin: place for place, origin in enumerate(imitated)}
+        """of each layer that the imitated network runs, its place there"""
         for name, array in drawer.start.to_arrays().items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         self.register_buffer("exploit", torch.tensor(drawer.exploit(drawer.start), dtype=torch.float64))
         self.means, self.spent, self.silent = Means(), Means(), dict[str, int]()
+        self.dropped, self.broken = 0, 0
+        """steps whose losses were not finite, since training began or went on; and how many of the last ones"""
         self.drawn: Drawn | None = None
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
@@ -159,12 +168,24 @@ class SuperNet(Objective):
             distance = self._distance(answer, target, batch).mean()
             total = total + method.logit_weight * self._noted(f"{name}_distance", distance)
         if answer.states is not None and target.states is not None:
-            mask = batch["attention_mask"]
-            wanted = [*(target.states[1 + layer.origin] for layer in network.layers[:-1]), target.states[-1]]
-            pairs = zip(answer.states[1:], wanted, strict=True)
+            mask, pairs = batch["attention_mask"], self._paired(answer.states, network, target.states)
             each = [losses.hidden_loss(state, expected, mask) for state, expected in pairs]
             total = total + method.hidden_weight * self._noted(f"{name}_hidden", torch.stack(each).sum())
         return total
+
+    def _paired(
+        self, own: tuple[Tensor, ...], network: SubNetwork, target: tuple[Tensor, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """States of a network, each with the one that it imitates: behind the same layer, and the last by the last.
+
+        A layer that the imitated network does not run has none.
+        """
+        pairs = [
+            (own[1 + place], target[1 + self.places[layer.origin]])
+            for place, layer in enumerate(network.layers[:-1])
+            if layer.origin in self.places
+        ]
+        return [*pairs, (own[-1], target[-1])]
 
     def _labelled(self, answer: Answer, batch: Mapping[str, Tensor]) -> Tensor:
         return self.task.example_losses(answer.outputs, batch)
@@ -209,6 +230,7 @@ class SuperNet(Objective):
         if drawn is None or self.method.learning == "off":
             return
         values = [mean_over_processes(value) for _, value in sorted(spent.items(), key=lambda item: int(item[0]))]
+        self._count(all(map(math.isfinite, values)))
         distribution = self.distribution()
         if not drawn.explored or self.method.learn_from_explored:
             distribution.update(drawn.choices, values)
@@ -217,8 +239,18 @@ class SuperNet(Objective):
         if (self.step + 1) % self.drawer.refresh == 0:
             self.exploit.fill_(self.drawer.exploit(distribution))
 
+    def _count(self, is_finite: bool) -> None:
+        """Count steps that the distribution cannot learn from, which leaves them out."""
+        self.dropped, self.broken = self.dropped + (not is_finite), 0 if is_finite else self.broken + 1
+        if self.broken == BROKEN:
+            raise FloatingPointError(
+                f"the losses of drawn networks were not finite in {BROKEN} steps in a row up to {self.step + 1}; lower "
+                "the learning rate of supernet or raise its warmup"
+            )
+
     def progress(self) -> dict[str, float]:
-        return {"exploit": float(self.exploit), **self.means.take()}
+        dropped = {"dropped": float(self.dropped)} if self.dropped else {}
+        return {"exploit": float(self.exploit), **dropped, **self.means.take()}
 
     @property
     def selection(self) -> tuple[str, bool]:
