@@ -40,5 +40,5 @@ def search(
     fields = {name: limit for name, limit in limits.items() if limit is not None}
     if rounds is not None:
         fields["search"] = {"rounds": rounds}  # type: ignore[assignment]
-    values = recipe_values(run, options.task_values(task), servable=servable, **fields)
-    carry_out(values, "steps.0.yoco", out, options)
+    values = recipe_values(run, servable=servable, **fields)
+    carry_out({**values, "task": options.task_values(task, values["task"])}, "steps.0.yoco", out, options)

@@ -263,6 +263,12 @@ def test_a_wrong_search_is_refused_in_a_sentence(
     assert len(outcome.lines) == 1
 
 
+def test_a_search_reads_the_data_that_it_is_given(search: Callable[..., Any], tmp_path: Path) -> None:
+    outcome = search("--data-dir", tmp_path / "nowhere", "--parameters", "70%", "--out", tmp_path / "found")
+    assert outcome.code == 2
+    assert "nowhere" in outcome.err
+
+
 def test_what_is_no_super_network_is_refused(bertpress: Callable[..., Any], model: Path, tmp_path: Path) -> None:
     outcome = bertpress("search", model, "--parameters", "50%", "--out", tmp_path / "found")
     assert outcome.code == 2
