@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.bounds import Bounds, judged
 from bertpress.checks.junit import junit as junit_xml
+from bertpress.checks.sides import Side, last_of, over_seeds, side_of
 from bertpress.checks.unscored import unscored
 from bertpress.comparison.certificate import Certificate, certificate, document
 from bertpress.comparison.comparing import NotComparable, Predictions, read_predictions, require_same_texts
-from bertpress.comparison.pairing import BASELINE, of_export, over_cells
 from bertpress.config import build
 from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
@@ -23,17 +22,9 @@ from bertpress.opened.how_opened import Opening
 from bertpress.opened.opening import asked_of, open_model, where_both_run
 from bertpress.recipe import MAX_LENGTH, TaskSpec, task_spec
 from bertpress.reports.certificate_sections import bound_line
-from bertpress.reports.recorded import (
-    cells_of,
-    planned_folders,
-    read_mapping,
-    read_result,
-    results_of,
-    row_of,
-    task_words,
-)
+from bertpress.reports.recorded import cells_of, read_mapping, row_of, task_words
 from bertpress.reports.rendering import certificate_html, certificate_markdown
-from bertpress.values import mapping, number, words
+from bertpress.values import mapping, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,33 +42,6 @@ FORMS: dict[str, Callable[[Certificate], str]] = {
     ".json": _json,
 }
 """How a certificate is written, by the ending of its file."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """A result of a run, as it lies on disk."""
-
-    name: str
-    place: Path
-    """the folder of its result.json and its predictions"""
-    recipe: Mapping[str, Any]
-    result: dict[str, Any]
-
-    @property
-    def model(self) -> str:
-        """What loads it; a start model lies where its recipe says, or in the step that fine-tuned it."""
-        if of_export(self.place):
-            return str(self.place)
-        tuned = self.place.parent / "00-finetune" / "model"
-        if self.place.name == "start" and not tuned.is_dir():
-            return words(self.recipe.get("model"))
-        return str(tuned if self.place.name == "start" else self.place / "model")
-
-    @property
-    def head_labels(self) -> tuple[str, ...] | None:
-        """Names of the start model's outputs, where its recipe had to tell."""
-        labels = self.recipe.get("head_labels") if self.place.name == "start" else None
-        return tuple(map(words, labels)) if isinstance(labels, list) else None
 
 
 def check(
@@ -130,13 +94,16 @@ def check(
         if spec is None:
             found = _of_runs(side_of(result), side_of(against), limits, runtime)
             if is_sweep(Path(result)):
-                found = _over_seeds(found, Path(result))
+                found["seeds"] = over_seeds(found, Path(result))
         else:
             how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
-            found = _scored_now(_last_of(result), _last_of(against), limits, spec, how)
+            found = _scored_now(last_of(result), last_of(against), limits, spec, how)
     except NotComparable as reason:
         remedy = "" if spec else "; name the task with --task to score both on it now"
         raise RequestError(f"{result} and {against} cannot be compared: {reason}{remedy}.") from None
+    if is_sweep(Path(result)):
+        count = len(cells_of(Path(result)))
+        found["notes"] += [f"the best of {count} cells by its score on the development split, which flatters it there"]
     found = {**found, "bounds": judged(limits, found)}
     if out is not None:
         write_text(Path(out), FORMS[Path(out).suffix](found))
@@ -163,53 +130,12 @@ def broken_bounds(run: str | Path, runtime: Runtime | None = None) -> list[str]:
     return [bound_line(bound) for bound in found["bounds"] if not bound["kept"]]
 
 
-def side_of(name: str) -> Side:
-    """A run's last export or finished step, that of a sweep's best cell, or the step or export whose folder is named.
-
-    Raises:
-        RequestError: there is no such result.
-    """
-    path = Path(name)
-    if is_sweep(path):
-        return side_of(str(best_cell(path)))
-    if (path / "recipe.yaml").is_file():
-        recipe = read_mapping(path / "recipe.yaml")
-        named = [row for row in results_of(path, planned_folders(recipe)) if row[0] != BASELINE]
-        tuned = named if planned_folders(recipe)[:1] == ["00-finetune"] else []  # such a step is listed as the start
-        steps = [row for row in named if row[0] != "start"] or tuned
-        if not steps:
-            raise RequestError(f"The run {name} has no finished step yet; run its command again to finish it.")
-        return Side(name, path / steps[-1][1], recipe, steps[-1][2])
-    run = path.parent.parent if of_export(path) else path.parent
-    if (path / "result.json").is_file() and (run / "recipe.yaml").is_file():
-        return Side(name, path, read_mapping(run / "recipe.yaml"), read_result(path / "result.json"))
-    raise RequestError(
-        f"{name} is neither a run with a finished step nor the folder of a step, so it holds no predictions to "
-        "compare; name the task with --task to score both models on it now."
-    )
-
-
-def _last_of(name: str) -> str:
-    """Of a run what it gives last, an export if it has one, as without a task; anything else as it is."""
-    return side_of(name).model if (Path(name) / "recipe.yaml").is_file() or is_sweep(Path(name)) else name
-
-
-def _over_seeds(found: Certificate, sweep: Path) -> Certificate:
-    """A certificate of a sweep's best cell, with the same difference for all cells."""
-    split, metric = found["split"], mapping(found, "test").get("metric")
-    against = ("start", "", {"metrics": {split: {metric: number(found["costs"][0], "score")}}})
-    cells = [(settings, [against, *(row for row in named if row[0] != "start")]) for settings, named in cells_of(sweep)]
-    note = f"the best of {len(cells)} cells, chosen by its score on these very rows, which flatters it"
-    return {**found, "seeds": over_cells(cells, split, metric), "notes": [*found["notes"], note]}
-
-
 def _of_runs(ours: Side, theirs: Side, bounds: Bounds, runtime: Runtime) -> Certificate:
     split: str | None = None
     metric: str | None = None
-    if (bounds.needs_time or bounds.max_macs is not None) and _length(ours) != _length(theirs):
-        raise NotComparable(
-            f"one reads at most {_length(ours)} tokens of a text, the other {_length(theirs)}, and shorter is cheaper"
-        )
+    if (bounds.needs_time or bounds.max_macs is not None) and ours.max_length != theirs.max_length:
+        lengths = f"{ours.max_length} tokens of a text, the other {theirs.max_length}"
+        raise NotComparable(f"one reads at most {lengths}, and shorter is cheaper")
     if _needs_no_labels(ours.result, theirs.result, bounds):
         if ours.recipe.get("task") != theirs.recipe.get("task"):
             raise NotComparable("their tasks are not the same")
@@ -269,17 +195,13 @@ def _timed(ours: Side, theirs: Side, batch_size: int, runtime: Runtime) -> list[
 
     runtime = where_both_run(runtime, ours.model, theirs.model)
     task = task_spec(ours.recipe.get("task") or "")
-    length = _length(ours)
+    length = ours.max_length
     limit = {name: int(rows) for name, rows in mapping(ours.recipe, "limit").items()}
     (loaded, data), (other, others_data) = (
         open_model(side.model, task, max_length=length, limit=limit, runtime=runtime, head_labels=side.head_labels)
         for side in (ours, theirs)
     )
     return timed(loaded, other, data, batch_size, seconds=6, before=others_data)
-
-
-def _length(side: Side) -> int:
-    return int(number(side.recipe, "max_length") or MAX_LENGTH)
 
 
 def _scored_now(result: str, against: str, bounds: Bounds, task: TaskSpec, how: Opening) -> Certificate:

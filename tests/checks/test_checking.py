@@ -18,8 +18,9 @@ from pyarrow import parquet
 from bertpress.api import Result
 from bertpress.bounds import Bounds, judged
 from bertpress.checks import checking
-from bertpress.checks.checking import broken_bounds, check, side_of
+from bertpress.checks.checking import broken_bounds, check
 from bertpress.checks.junit import junit
+from bertpress.checks.sides import side_of
 from bertpress.checks.unscored import changed_answers
 from bertpress.comparison.comparing import NotComparable
 from bertpress.config import build
@@ -246,7 +247,7 @@ def test_a_sweep_says_how_its_cell_was_chosen_and_what_the_others_lose(tmp_path:
     (sweep / "summary.json").write_text(json.dumps({"best": "cells/seed=2", "cells": cells}))
     whole = check(str(sweep), str(sweep / "cells" / "seed=2" / "00-theseus"), {"max_drop": 10})
     assert [cell["difference"] for cell in whole["seeds"]["cells"]] == pytest.approx([-0.1, -0.05])
-    assert whole["notes"] == ["the best of 2 cells, chosen by its score on these very rows, which flatters it"]
+    assert whole["notes"] == ["the best of 2 cells by its score on the development split, which flatters it there"]
     assert whole["result"].endswith("seed=2")
 
 

@@ -21,7 +21,7 @@ from made_runs import (
     save_predictions,
 )
 
-from bertpress.checks import checking
+from bertpress.checks.sides import side_of
 from bertpress.errors import RequestError
 from bertpress.reports import rendering, reporting
 
@@ -291,7 +291,7 @@ def test_a_result_without_metrics_is_damaged(run: Path, content: str) -> None:
         reporting.write(run)
     for place in (run, run / "01-trbert"):
         with pytest.raises(RequestError, match=damaged):
-            checking.side_of(str(place))
+            side_of(str(place))
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:
