@@ -19,6 +19,7 @@ from bertpress.engine.loading import packaged_minilm
 from bertpress.errors import RequestError
 from bertpress.tasks.embedding.layout import Layout, read_layout
 from bertpress.tasks.glue import load_glue
+from bertpress.tasks.splits import limited
 from bertpress.tasks.tables import read_file
 
 from .making import PAIR, write_pairs
@@ -164,8 +165,9 @@ print(json.dumps(judge(model)))
 
 @pytest.mark.data
 def test_the_packaged_model_scores_what_sentence_transformers_says() -> None:
-    found = api.evaluate("packaged-minilm", {"name": "glue/stsb", "kind": "embedding"})["validation"]
-    rows = load_glue("stsb").splits["validation"]
+    task, some = {"name": "glue/stsb", "kind": "embedding"}, {"validation": 300}
+    found = api.evaluate("packaged-minilm", task, limit=some)["validation"]
+    rows = limited(load_glue("stsb"), some).splits["validation"]
     columns = [rows[name][:] for name in ("sentence1", "sentence2", "label")]
     request = json.dumps([str(packaged_minilm()), *columns])
     done = subprocess.run([sys.executable, "-c", SCORED], input=request, text=True, check=True, capture_output=True)
