@@ -335,7 +335,7 @@ class OneStep(StepRun):
         self.after.update({name: value.detach().clone() for name, value in objective.named_parameters()})
 
 
-ONE_STEP = {"max_steps": 1, "learning_rate": 1e-3, "clip": 1e6}
+ONE_STEP = {"max_steps": 1, "warmup": 0.0, "learning_rate": 1e-3, "clip": 1e6}
 
 
 def method_of_one_step(case: Case, batch_size: int, accumulation: int = 1) -> Any:
