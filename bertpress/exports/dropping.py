@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,29 +25,40 @@ KEPT = "kept"
 """The output that says how many tokens of each row went on, (batch, decisions)."""
 
 
-class Dropping:
-    """One forward pass through the layers, which leaves out what does not go on, and padding.
+@dataclass
+class Pass:
+    """One forward pass through the layers."""
 
-    Args:
-        alive: the tokens of the batch.
-        depth: number of layers.
-        choose: makes the decisions.
-        token_outputs: the result is every token's last state, (batch, length, size), 0 for padding; else the first
-            token's, (batch, 1, size).
-    """
-
+    alive: Alive
+    """the tokens of the batch, and then those that are left"""
+    depth: int
+    choose: Choose
+    token_outputs: bool
+    """whether the result is every token's last state, (batch, length, size), 0 for padding; else the first token's,
+    (batch, 1, size)"""
+    kept: list[Tensor] = field(default_factory=list)
+    received: Received | None = None
     collected = None
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Before which there is a decision."""
+        return self.choose.settings.layers
+
+    def asking(self, index: int) -> Received | None:
+        """What a layer's attention fills in, where the decision behind it looks at that."""
+        looks = self.choose.settings.selector == "attention" and index + 1 in self.layers
+        return Received() if looks else None
+
+
+class Dropping(Pass):
+    """A pass that leaves out what does not go on, and padding."""
+
+    grid: Grid
     hidden: Tensor
     """(tokens, size) states of the tokens that are left"""
     whole: Tensor | None
     """(batch * length, size) states where their tokens stand"""
-
-    def __init__(self, alive: Alive, depth: int, choose: Choose, token_outputs: bool) -> None:
-        self.alive, self.depth, self.choose, self.token_outputs = alive, depth, choose, token_outputs
-        self.batch, self.length = alive.present.shape
-        self.layers = choose.settings.layers
-        self.kept: list[Tensor] = []
-        self.received: Received | None = None
 
     def step(self, index: int, layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the encoder's loop sees as its layer `index`."""
@@ -54,12 +66,13 @@ class Dropping:
             self.enter(hidden)
         if index in self.layers:
             self.reduce(self.layers.index(index))
-        self.received = Received() if needs_received(self.choose, index) else None
+        self.received = self.asking(index)
         self.hidden = layer(self.hidden[None], None, *args, grid=self.grid, received=self.received, **kwargs)[0]
         return self.result() if index == self.depth - 1 else hidden
 
     def enter(self, hidden: Tensor) -> None:
         """Take the states below the first layer, (batch, length, size)."""
+        self.batch, self.length = self.alive.present.shape
         self.grid = Grid.of(self.alive.present)
         self.hidden = self.grid.packed(rows_of(hidden, self.alive.place))
         self.whole = hidden.new_zeros(self.batch * self.length, hidden.shape[-1]) if self.token_outputs else None
@@ -95,37 +108,24 @@ class Dropping:
         return self.hidden.index_select(0, self.grid.number[:, 0])[:, None]
 
 
-class Hiding:
-    """The same, but everything is computed and hidden, so that no shape depends on the data.
+class Hiding(Pass):
+    """A pass that computes everything and hides what does not go on, so that no shape depends on the data."""
 
-    Args:
-        alive: the tokens of the batch.
-        depth: number of layers.
-        choose: makes the decisions.
-        token_outputs: as for `Dropping`.
-    """
-
-    collected = None
     hidden: Tensor
     """(batch, length, size) states, those of skipped tokens their last ones"""
-
-    def __init__(self, alive: Alive, depth: int, choose: Choose, token_outputs: bool) -> None:
-        self.alive, self.depth, self.choose, self.token_outputs = alive, depth, choose, token_outputs
-        self.first = alive
-        self.layers = choose.settings.layers
-        self.kept: list[Tensor] = []
-        self.received: Received | None = None
+    first: Alive
+    """all tokens"""
 
     def step(self, index: int, layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the encoder's loop sees as its layer `index`."""
         if index == 0:
-            self.hidden = rows_of(hidden, self.alive.place)
+            self.first, self.hidden = self.alive, rows_of(hidden, self.alive.place)
         if index in self.layers:
             received = None if self.received is None else self.received.share
             keep = self.choose(self.layers.index(index), self.hidden, self.alive, received)
             self.kept.append(keep.sum(1))
             self.alive = Alive(self.alive.place, self.alive.rank, keep)
-        self.received = Received() if needs_received(self.choose, index) else None
+        self.received = self.asking(index)
         present = self.alive.present
         mask = present[:, None, None, :].expand(-1, 1, present.shape[1], -1)
         out = layer(self.hidden, mask, *args, received=self.received, **kwargs)
@@ -138,11 +138,6 @@ class Hiding:
             return self.hidden[:, :1]
         states = self.hidden.masked_fill(~self.first.present[..., None], 0.0)
         return rows_of(states, torch.sort(self.first.place, dim=1).indices)
-
-
-def needs_received(choose: Choose, index: int) -> bool:
-    """Whether the decision before the layer behind this one looks at attention."""
-    return choose.settings.selector == "attention" and index + 1 in choose.settings.layers
 
 
 @contextmanager

@@ -64,9 +64,9 @@ def attend_ragged(
     """
     if grid is None:
         return attend(module, query, key, value, attention_mask, dropout, scaling, received=received, **kwargs)
-    rows = (grid.spread(states[0].transpose(0, 1)).transpose(1, 2) for states in (query, key, value))
+    query, key, value = (grid.spread(each[0].transpose(0, 1)).transpose(1, 2) for each in (query, key, value))
     mask = grid.present[:, None, None, :].expand(-1, 1, grid.present.shape[1], -1)
-    found, _ = attend(module, *rows, mask, scaling=scaling, received=received)
+    found, _ = attend(module, query, key, value, mask, scaling=scaling, received=received)
     return grid.packed(found)[None], None
 
 
