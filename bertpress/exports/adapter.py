@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bertpress.errors import RequestError
-from bertpress.exports.dropping import Served
+from bertpress.exports.dropping import served
 from bertpress.models import is_reduced
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -54,12 +54,11 @@ def write_graph(model: PreTrainedModel, sample: Mapping[str, Tensor], drops: boo
     """
     from transformers.exporters import OnnxConfig, OnnxExporter
 
-    traced = Served(model, drops) if is_reduced(model.config) else model
     axes = {
         name: dict.fromkeys(range(min(value.dim(), _free_axes(name, sample))), torch.export.Dim.AUTO)
         for name, value in sample.items()
     }
-    with quiet():
+    with quiet(), served(model, drops) if is_reduced(model.config) else contextlib.nullcontext(model) as traced:
         try:
             program, _ = OnnxExporter().export_program(
                 traced, dict(sample), OnnxConfig(dynamic=True, dynamic_shapes=axes)

@@ -9,24 +9,24 @@ import torch
 from models.making import answers, make_batch, make_compact, run
 
 from bertpress.exports.choosing import Alive, common_lengths, front, ranks
-from bertpress.exports.dropping import KEPT, Served
+from bertpress.exports.dropping import KEPT, Served, served
 from bertpress.models import COMPACT
 
 KINDS = ("ForSequenceClassification", "ForQuestionAnswering", "ForTokenClassification")
 close = {"atol": 1e-5, "rtol": 1e-5}
 
 
-def served(model: Any, batch: dict[str, torch.Tensor], drops: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+def asked(model: Any, batch: dict[str, torch.Tensor], drops: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """The answers and the tokens kept."""
-    with torch.inference_mode():
-        found = Served(model, drops).eval()(**batch)
+    with torch.inference_mode(), served(model, drops) as traced:
+        found = traced.eval()(**batch)
     return answers(found), found[KEPT]
 
 
 def assert_alike(model: Any, batch: dict[str, torch.Tensor], **options: Any) -> None:
     expected, trace = run(model, batch, backend="gather", **options)
     for drops in (True, False):
-        found, kept = served(model, batch, drops)
+        found, kept = asked(model, batch, drops)
         assert torch.equal(kept, trace.kept())
         torch.testing.assert_close(found, expected, **close)
 
@@ -74,8 +74,8 @@ def test_every_way_to_choose_is_the_same(reduction: dict[str, Any]) -> None:
     model = make_compact(token_reduction={"layers": [1, 3], **reduction})
     batch = make_batch(model)
     if not reduction.get("layers", True):
-        with torch.inference_mode():
-            found = Served(model, True)(**batch)
+        with torch.inference_mode(), served(model, True) as traced:
+            found = traced(**batch)
         torch.testing.assert_close(found["logits"], run(model, batch)[0], **close)
         assert KEPT not in found
         return
@@ -88,7 +88,7 @@ def test_padding_may_stand_on_the_left(reduction: dict[str, Any]) -> None:
     batch = make_batch(model, (5, 3))
     turned = {name: torch.stack([values[0], values[1].roll(2)]) for name, values in batch.items()}
     expected, trace = run(model, turned, backend="gather")
-    found, kept = served(model, turned)
+    found, kept = asked(model, turned)
     assert torch.equal(kept, trace.kept())
     torch.testing.assert_close(found, expected, **close)
 
@@ -99,7 +99,7 @@ def test_options_share_decisions() -> None:
     batch = {name: values.repeat(1, 3, 1) for name, values in single.items()}
     batch["input_ids"][:, :, 6] = torch.tensor([[11, 12, 13], [14, 15, 16]])  # from here on they differ
     expected, trace = run(model, batch, backend="gather")
-    found, kept = served(model, batch)
+    found, kept = asked(model, batch)
     assert torch.equal(kept, trace.kept())
     assert (kept[:, 0] < torch.tensor([12, 12, 12, 9, 9, 9])).any(), "some are skipped"
     torch.testing.assert_close(found, expected, **close)
