@@ -1,14 +1,12 @@
-"""Augmentation by two processes against one: the real command under torchrun."""
+"""Augmentation by two processes against one."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import make_config, make_tokenizer, randomise
-from test_two_processes import ONE, TWO
+from together import ONE, TWO, together
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +25,9 @@ def test_two_processes_write_what_one_writes(tiny_model_folder: Path, tiny_data_
     (tmp_path / "data" / "train.csv").write_text("\n".join([header, *many]) + "\n", encoding="utf-8")
     flags = ["--model", tiny_model_folder, "--masked-lm", tmp_path / "masked", "--samples", 3, "--device", "cpu"]
     flags += ["--task", "files", "--data-dir", tmp_path / "data", "--columns", "text", "--quiet"]
-    for name, start in (("one", ONE), ("two", TWO)):
-        line = [*start, "augment", *map(str, flags), "--out", str(tmp_path / name)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("of them original") == 1, "one process speaks"
+    for name, processes in (("one", ONE), ("two", TWO)):
+        ended = together(processes, ["augment", *flags, "--out", tmp_path / name])
+        assert all(each.code == 0 for each in ended), [each.err[-3000:] for each in ended]
+        assert sum(each.out.count("of them original") for each in ended) == 1, "one process speaks"
     for file in ("train.parquet", "manifest.json", "request.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

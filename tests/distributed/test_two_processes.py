@@ -1,9 +1,8 @@
-"""Two processes on one machine against one: the real command under torchrun, gloo on CPU."""
+"""Two processes on one machine against one: gloo on CPU."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,16 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import kill_family, make_model, without_dropout
+from conftest import make_model, without_dropout
 from safetensors.torch import load_file
+from together import ONE, TWO, begun, together
 from token_tasks import HEADS, label_fields, write_token_tasks
 
 pytestmark = pytest.mark.slow
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-QUICK = str(Path(__file__).parents[1] / "quick_command.py")
-ONE = [sys.executable, QUICK]
-TWO = [*TORCHRUN, QUICK]
 RAMP = ["--set", "rate.linear.base=0.4", "--set", "rate.linear.full_at=0.7"]
 
 
@@ -46,9 +42,9 @@ def masked_model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def command(model: Path, tiny_data_folder: Path, tmp_path: Path) -> Any:
-    """The command line of a run of Theseus, and its folder."""
+    """The arguments of a run of Theseus, and its folder."""
 
-    def make(start: list[str], name: str, batch: int, *more: str) -> tuple[list[str], Path]:
+    def make(name: str, batch: int, *more: str) -> tuple[list[str], Path]:
         out = tmp_path / name
         flags = ["--model", str(model), "--task", "files", "--data-dir", str(tiny_data_folder), "--columns", "text"]
         flags += [
@@ -63,15 +59,14 @@ def command(model: Path, tiny_data_folder: Path, tmp_path: Path) -> Any:
             "--max-length",
             "32",
         ]
-        return [*start, "theseus", *flags, "--no-baseline", "--quiet", *more], out
+        return ["theseus", *flags, "--no-baseline", "--quiet", *more], out
 
     return make
 
 
-def run(line: list[str], out: Path) -> Path:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(line, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+def run(processes: int, line: list[str], out: Path) -> Path:
+    for done in together(processes, line):
+        assert done.code == 0, done.err[-3000:]
     return out
 
 
@@ -85,8 +80,8 @@ def log(out: Path) -> list[dict[str, Any]]:
 
 
 def test_two_processes_equal_one_with_the_doubled_batch(command: Any) -> None:
-    two = run(*command(TWO, "two", 8, "--epochs", "2", *RAMP))
-    one = run(*command(ONE, "one", 16, "--epochs", "2", *RAMP))
+    two = run(TWO, *command("two", 8, "--epochs", "2", *RAMP))
+    one = run(ONE, *command("one", 16, "--epochs", "2", *RAMP))
     assert len(log(two)) == len(log(one)) > 5
     for ours, theirs in zip(log(two), log(one), strict=True):
         assert ours["step"] == theirs["step"]
@@ -104,11 +99,11 @@ def test_two_processes_mask_the_tokens_that_one_would(command: Any, masked_model
     text = ["--model", str(masked_model), "--task", "text", "--set", corpus]
     flags = ["--epochs", "2", *RAMP]
 
-    def started(start: list[str], name: str, batch: int) -> Path:
-        line, out = command(start, name, batch, *flags, *text)
+    def started(processes: int, name: str, batch: int) -> Path:
+        line, out = command(name, batch, *flags, *text)
         own = {"--columns", "--data-dir"}
         without = [word for place, word in enumerate(line) if not own & {word, line[place - 1]}]
-        return run(without, out)
+        return run(processes, without, out)
 
     two, one = started(TWO, "two", 8), started(ONE, "one", 16)
     assert len(log(two)) == len(log(one)) > 5
@@ -132,10 +127,10 @@ def test_two_processes_read_the_windows_that_one_would(command: Any, kind: str, 
     given = ["--kind", kind, "--data-dir", tasks[kind]["data_dir"], "--model", str(tmp_path / "model")]
     given += ["--queries", tasks[kind]["mrc"]["queries"]] if kind == "mrc" else []
 
-    def started(start: list[str], name: str, batch: int) -> Path:
-        line, out = command(start, name, batch, "--epochs", "2", *RAMP, *given)
+    def started(processes: int, name: str, batch: int) -> Path:
+        line, out = command(name, batch, "--epochs", "2", *RAMP, *given)
         place = line.index("--columns")
-        return run(line[:place] + line[place + 2 :], out)
+        return run(processes, line[:place] + line[place + 2 :], out)
 
     two, one = started(TWO, "two", 8), started(ONE, "one", 16)
     assert len(log(two)) == len(log(one)) > 5
@@ -159,10 +154,10 @@ def test_two_processes_learn_the_pairs_of_texts_that_one_would(command: Any, tok
     given = ["--kind", "embedding", "--data-dir", task["data_dir"], "--model", str(tmp_path / "model")]
     given += ["--columns", ",".join(task["columns"]), "--set", "task.embedding.loss=cosine"]
 
-    def started(start: list[str], name: str, batch: int) -> Path:
-        line, out = command(start, name, batch, "--epochs", "2", *RAMP, *given)
+    def started(processes: int, name: str, batch: int) -> Path:
+        line, out = command(name, batch, "--epochs", "2", *RAMP, *given)
         place = line.index("--columns")
-        return run(line[:place] + line[place + 2 :], out)
+        return run(processes, line[:place] + line[place + 2 :], out)
 
     two, one = started(TWO, "two", 8), started(ONE, "one", 16)
     for name, value in weights(one).items():
@@ -177,9 +172,9 @@ def test_two_processes_distil_what_one_would(command: Any, signals: str) -> None
     flags += ["shape={layers: 2, hidden_size: 12, heads: 2, intermediate_size: 20}", "--set", "prediction.epochs=1"]
     flags += ["--set", "prediction.learning_rate=1e-3"]
 
-    def started(start: list[str], name: str, batch: int) -> Path:
-        line, out = command(start, name, batch, *flags, "--set", f"prediction.batch_size={batch}")
-        return run([{"theseus": "tinybert"}.get(word, word) for word in line], out)
+    def started(processes: int, name: str, batch: int) -> Path:
+        line, out = command(name, batch, *flags, "--set", f"prediction.batch_size={batch}")
+        return run(processes, [{"theseus": "tinybert"}.get(word, word) for word in line], out)
 
     two, one = started(TWO, "two", 8), started(ONE, "one", 16)
     for file in ("projections.safetensors", "model/model.safetensors"):
@@ -192,18 +187,22 @@ def test_two_processes_distil_what_one_would(command: Any, signals: str) -> None
 
 
 def test_two_processes_make_one_model_from_nothing(tiny_text_folder: Path, tmp_path: Path) -> None:
-    """The first one makes the vocabulary and the weights, and tokenises; the other waits."""
+    """Under torchrun. The first one makes the vocabulary and the weights, and tokenises; the other waits."""
     flags = ["--corpus", str(tiny_text_folder / "train.txt"), "--shape", "2x16x2", "--vocabulary", "wordpiece"]
     flags += ["--vocabulary-size", "120", "--max-length", "32", "--batch-size", "4", "--device", "cpu", "--quiet"]
     flags += ["--set", "training.max_steps=4", "--out", str(tmp_path / "run")]
-    out = run([*TORCHRUN, "-m", "bertpress", "pretrain", *flags], tmp_path / "run")
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line += ["-m", "bertpress", "pretrain", *flags]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    out = tmp_path / "run"
     assert (out / "untrained" / "untrained.json").is_file()
     assert (out / "00-finetune" / "model" / "model.safetensors").is_file()
 
 
 def test_a_hundred_steps_that_mostly_replace_nothing_end(command: Any, model: Path) -> None:
     rate = ["--set", "rate.constant.rate=0.05", "--set", "rate.constant.switch_after=never"]
-    out = run(*command(TWO, "idle", 4, "--set", "replacing.max_steps=100", *rate))
+    out = run(TWO, *command("idle", 4, "--set", "replacing.max_steps=100", *rate))
     before = load_file(model / "model.safetensors")["bert.encoder.layer.0.output.dense.weight"]
     assert not torch.equal(weights(out)["bert.encoder.layer.0.output.dense.weight"], before)
     replaced = [entry["replaced_0"] for entry in log(out) if "replaced_0" in entry]
@@ -211,16 +210,19 @@ def test_a_hundred_steps_that_mostly_replace_nothing_end(command: Any, model: Pa
 
 
 def test_a_killed_run_of_two_goes_on_to_the_same_weights(command: Any) -> None:
-    whole = run(*command(TWO, "whole", 8, "--epochs", "6", *RAMP))
-    line, out = command(TWO, "killed", 8, "--epochs", "6", *RAMP)
-    killed = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    whole = run(TWO, *command("whole", 8, "--epochs", "6", *RAMP))
+    line, out = command("killed", 8, "--epochs", "6", *RAMP)
+    both = begun(TWO, line)
     until = time.monotonic() + 120
-    while not list(out.glob("00-theseus/replacing/checkpoint-*/complete")) and killed.poll() is None:
+    while not list(out.glob("00-theseus/replacing/checkpoint-*/complete")):
         assert time.monotonic() < until
+        assert not any(each.has_ended for each in both)
         time.sleep(0.02)
-    kill_family(killed)
+    for each in both:
+        each.kill()
+    assert all(each.wait().code < 0 for each in both)
     assert not (out / "00-theseus" / "result.json").exists()
-    run(line, out)
+    run(TWO, line, out)
     for name, value in weights(whole).items():
         assert torch.equal(weights(out)[name], value), name
 
@@ -231,9 +233,9 @@ def test_two_processes_skip_the_tokens_that_one_would(command: Any, fields: list
     flags = ["--epochs", "2", *(word for field in fields for word in ("--set", field))]
     flags += ["--set", "joint.epochs=1", "--set", "joint.learning_rate=1e-3"]
 
-    def started(start: list[str], name: str, batch: int, *more: str) -> Path:
-        line, out = command(start, name, batch, *flags, "--set", f"joint.batch_size={batch}", *more)
-        return run([{"theseus": "trbert"}.get(word, word) for word in line], out) / "00-trbert"
+    def started(processes: int, name: str, batch: int, *more: str) -> Path:
+        line, out = command(name, batch, *flags, "--set", f"joint.batch_size={batch}", *more)
+        return run(processes, [{"theseus": "trbert"}.get(word, word) for word in line], out) / "00-trbert"
 
     if not fields:
         first = ("--phases", "importance,policy,logits")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_model, make_tokenizer, without_dropout
-from test_two_processes import ONE, TWO, run
+from test_two_processes import run
+from together import ONE, TWO
 
 pytestmark = pytest.mark.slow
 STRATEGIES = {"sandwich": [], "single": ["--set", "strategy=single"]}
@@ -21,7 +22,7 @@ def test_two_processes_train_and_search_as_one_does(strategy: str, tiny_data_fol
     make_model(**without_dropout()).save_pretrained(model)
     make_tokenizer().save_pretrained(model)
 
-    def started(start: list[str], batch: int) -> Path:
+    def started(processes: int, batch: int) -> Path:
         out = tmp_path / str(batch)
         flags = [
             "--model",
@@ -62,7 +63,7 @@ def test_two_processes_train_and_search_as_one_does(strategy: str, tiny_data_fol
             "--quiet",
             *STRATEGIES[strategy],
         ]
-        return run([*start, "yoco", *map(str, flags)], out)
+        return run(processes, ["yoco", *map(str, flags)], out)
 
     two, one = started(TWO, 8), started(ONE, 16)
 
