@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/bertpress demo --out runs/demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TEST_ARGS)
 
 check: install
 	$(BIN)/ruff check .

@@ -31,6 +31,7 @@ from bertpress.tasks.masking import Masking
 
 torch.set_num_threads(1)  # tiny models gain nothing from threads; tests side by side wait for each other's
 os.environ["OMP_NUM_THREADS"] = "1"  # nor do processes that tests start
+os.fsync = lambda _: None  # what tests write need not outlive a power cut
 
 ONE_ANSWER = (None, "sequence-classification", "multiple-choice")
 """Heads, and none, that are applied to the first token alone."""

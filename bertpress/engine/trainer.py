@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Report = Callable[[int, int, dict[str, float]], None]
 """(step, total steps, logged numbers) -> None; called at each step, with numbers when something was logged."""
 MARKER = "complete"
+EVALUATIONS = 10
+"""Times that a training is scored and saved."""
 
 
 class Clock(TrainerCallback):
@@ -138,7 +140,7 @@ def training_arguments(
     log: str,
 ) -> TrainingArguments:
     """The Trainer's settings for one phase."""
-    tenth = max(1, math.ceil(total / 10))
+    between = max(1, math.ceil(total / EVALUATIONS))
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=total,
@@ -153,9 +155,9 @@ def training_arguments(
         eval_strategy="steps",
         save_strategy="steps",
         logging_strategy="steps",
-        eval_steps=tenth,
-        save_steps=tenth,
-        logging_steps=max(1, tenth // 5),
+        eval_steps=between,
+        save_steps=between,
+        logging_steps=max(1, between // 5),
         save_total_limit=None,
         load_best_model_at_end=False,
         metric_for_best_model=objective.selection[0],

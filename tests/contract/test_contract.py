@@ -107,13 +107,15 @@ def run_case(
     tiny_text_task: dict[str, Any],
     token_tasks: dict[str, dict[str, Any]],
 ) -> Callable[..., Path]:
-    """Runs a case in a folder."""
+    """Runs a case in a folder; trainings are scored and saved three times."""
     tasks = {"masked-lm": tiny_text_task, **token_tasks}
 
     def run(case: Case, folder: Path, progress: Any = None, **fields: Any) -> Path:
         model = {"model": str(folder_of(case.family, case.head, case.kind))}
         task = {"task": tasks[case.kind]} if case.kind in tasks else {}
-        return carry_out(case.step, folder, progress, **{**model, **task, **fields})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "EVALUATIONS", 3)
+            return carry_out(case.step, folder, progress, **{**model, **task, **fields})
 
     return run
 
