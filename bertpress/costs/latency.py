@@ -24,6 +24,12 @@ Forward = Callable[[Any, Batch], Any]
 
 ROUNDS = 15  # the 95 % interval of the median then runs from the 4th to the 12th value
 WARMUP = 3
+SHORT = 0.05
+"""Seconds of a pass below which it is run twice and the second is timed.
+
+What had its turn before leaves its weights in the caches, and threads that spin for some milliseconds: with those of
+ONNX Runtime beside them, PyTorch's took five times as long.
+"""
 
 
 def run_model(model: nn.Module, batch: Batch) -> Any:
@@ -42,7 +48,8 @@ def measure(
     """Seconds of one forward pass, in eval and inference mode, of shape (models, rounds): columns are pairs.
 
     Round r times every model on ``batches[r % len(batches)]``; which model goes first rotates from round to round, and
-    for each batch from one time it comes round to the next. Flags of training and gradients are as before afterwards.
+    for each batch from one time it comes round to the next. A turn of a model with short passes begins with an untimed
+    one. Flags of training and gradients are as before afterwards.
 
     Args:
         models: All on one device; the batches are moved there beforehand.
@@ -56,10 +63,11 @@ def measure(
     moved = [{name: tensor.to(device) for name, tensor in batch.items()} for batch in batches]
     rounds: list[list[float]] = []
     with _evaluating(models), torch.inference_mode():
-        for index in range(max(warmup, len(moved))):
-            _time_round(models, moved, index, device, forward)
+        once = [1] * len(models)
+        warm = [_time_round(models, moved, index, device, forward, once) for index in range(max(warmup, len(moved)))]
+        passes = [1 + bool(median < SHORT) for median in np.median(warm, axis=0)]
         while len(rounds) < repeats or time.perf_counter() - started < seconds:
-            rounds.append(_time_round(models, moved, len(rounds), device, forward))
+            rounds.append(_time_round(models, moved, len(rounds), device, forward, passes))
     return np.array(rounds).T
 
 
@@ -132,9 +140,14 @@ def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _time_round(
-    models: Sequence[nn.Module], batches: Sequence[Batch], index: int, device: torch.device, forward: Forward
+    models: Sequence[nn.Module],
+    batches: Sequence[Batch],
+    index: int,
+    device: torch.device,
+    forward: Forward,
+    passes: Sequence[int],
 ) -> list[float]:
-    """Seconds of each model on the batch of round `index`."""
+    """Seconds of each model's last pass over the batch of round `index`."""
     cycle, position = divmod(index, len(batches))
     first = (cycle + position) % len(
         models
@@ -142,7 +155,8 @@ def _time_round(
     seconds = [0.0] * len(models)
     for turn in range(len(models)):
         model = (first + turn) % len(models)
-        seconds[model] = _time_pass(models[model], batches[position], device, forward)
+        for _ in range(passes[model]):
+            seconds[model] = _time_pass(models[model], batches[position], device, forward)
     return seconds
 
 

@@ -1,12 +1,13 @@
 """Latency is measured in turns, and a real difference is seen."""
 
 import json
+import time
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bertpress.costs.latency import Batch, describe, is_faster, latency_rows, measure
+from bertpress.costs.latency import SHORT, Batch, describe, is_faster, latency_rows, measure
 
 
 class Work(nn.Module):
@@ -35,7 +36,8 @@ def test_models_take_turns_on_the_same_batch() -> None:
     assert (seconds > 0).all()
     warmup, timed = log[:4], log[4:]  # each batch once before, although no warm-up was asked for
     assert warmup == [(1, 5), (2, 5), (2, 6), (1, 6)]
-    assert timed == [(1, 5), (2, 5), (2, 6), (1, 6), (2, 5), (1, 5), (1, 6), (2, 6)]
+    turns = [(1, 5), (2, 5), (2, 6), (1, 6), (2, 5), (1, 5), (1, 6), (2, 6)]
+    assert timed == [turn for turn in turns for _ in range(2)]  # short passes: the second is timed
 
 
 @pytest.mark.parametrize("lengths", [(4,), (4, 5), (4, 5, 6)])
@@ -43,14 +45,38 @@ def test_each_model_goes_first_equally_often_on_each_batch(lengths: tuple[int, .
     log: list[tuple[int, int]] = []
     rounds = 2 * len(lengths)
     measure([Work(1, log), Work(2, log)], batches(1, *lengths), repeats=rounds)
-    first = log[-2 * rounds :: 2]
+    first = log[-4 * rounds :: 4]
     assert sorted(first) == [(times, length) for times in (1, 2) for length in lengths]
+
+
+class Disturbed(nn.Module):
+    """Sleeps for `seconds`, and for `more` in the first pass of its turn."""
+
+    def __init__(self, seconds: float, more: float, turns: list[nn.Module]) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.zeros(1))
+        self.seconds, self.more, self.turns = seconds, more, turns
+
+    def forward(self, input_ids: Tensor) -> None:
+        first = not self.turns or self.turns[-1] is not self
+        self.turns.append(self)
+        time.sleep(self.seconds + self.more * first)
+
+
+def test_what_the_other_model_leaves_behind_is_not_timed_in_a_short_pass() -> None:
+    turns: list[nn.Module] = []
+    short, long = Disturbed(0.005, 0.03, turns), Disturbed(2 * SHORT, 0, turns)
+    seconds = measure([short, long], batches(1, 4), repeats=3, warmup=0)
+    assert (seconds[0] < 0.03).all()
+    assert (seconds[1] >= 2 * SHORT).all()
+    assert turns.count(short) == 1 + 3 * 2
+    assert turns.count(long) == 1 + 3, "a long pass is run once"
 
 
 def test_rounds_go_on_until_the_time_is_spent() -> None:
     model = Work()
     assert measure([model], batches(1, 4), repeats=2, warmup=3).shape == (1, 2)
-    assert len(model.log) == 3 + 2
+    assert len(model.log) == 3 + 2 * 2
     assert measure([model], batches(1, 4), repeats=2, seconds=1).shape[1] > 2
 
 
