@@ -39,7 +39,8 @@ GROUPS = {  # the first group of which a part is in the name of an operation, or
 
 def product(left: Tensor, right: Tensor) -> None:
     """left x right' without what surrounds it; the engine's own way where that applies, else the stock one."""
-    if isinstance(fastest_kernels(left.device), CpuKernels):
+    kernels = fastest_kernels(left.device)
+    if isinstance(kernels, CpuKernels) and torch.nn.functional.linear in kernels.substitutes:
         torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
     else:
         torch.mm(left, right.t())

@@ -1,7 +1,8 @@
 """Faster ways through PyTorch for training on an x86 CPU: linear maps in float32, and dropout.
 
-PyTorch sends a float32 product to MKL, which leaves the widest vector instructions of processors that are not Intel's
-unused; oneDNN, in the same build, uses them (and gets the products of mixed precision anyway). Dropout draws one random
+PyTorch sends a float32 product to MKL, which leaves the widest vector instructions (AVX-512) of processors that are not
+Intel's unused; oneDNN, in the same build, uses them (and gets the products of mixed precision anyway). Where there are
+none, MKL is the faster of the two by a fifth, and linear maps stay with it. Dropout draws one random
 number per element, on one core, where sixteen bits would do. `CpuKernels` replaces both for as long as it is entered,
 whatever the model. Results differ from the stock ones by rounding, and for dropout by the draw. `benchmarks/kernels.py`
 measures what each brings.
@@ -28,10 +29,16 @@ CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 class CpuKernels(TorchFunctionMode):
-    """While entered, `torch.nn.functional.linear` and `dropout` run `linear` and `dropout`."""
+    """While entered, `torch.nn.functional.dropout` runs `dropout`, and `torch.nn.functional.linear` runs `linear`.
 
-    def __init__(self) -> None:
+    Args:
+        linear_maps: False: dropout alone.
+    """
+
+    def __init__(self, linear_maps: bool = True) -> None:
         super().__init__()
+        left_out = set() if linear_maps else {functional.linear}
+        self.substitutes = {stock: ours for stock, ours in SUBSTITUTES.items() if stock not in left_out}
         for name in CACHES:
             os.environ.setdefault(name, "16")
 
@@ -42,14 +49,16 @@ class CpuKernels(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        chosen: Callable[..., Any] = SUBSTITUTES.get(function, function)
+        chosen: Callable[..., Any] = self.substitutes.get(function, function)
         return chosen(*args, **(kwargs or {}))
 
 
 def fastest_kernels(device: torch.device) -> AbstractContextManager[object]:
     """`CpuKernels` on an x86 CPU whose PyTorch has oneDNN, the only place where this was measured; else nothing."""
     x86 = device.type == "cpu" and platform.machine().lower() in {"x86_64", "amd64"}
-    return CpuKernels() if x86 and hasattr(torch.ops.mkldnn, "_linear_pointwise") else nullcontext()
+    if not x86 or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return nullcontext()
+    return CpuKernels(linear_maps=torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -135,3 +135,13 @@ def test_a_model_gives_the_same_logits_and_gradients() -> None:
 
 def test_other_devices_are_left_alone() -> None:
     assert not isinstance(fastest_kernels(torch.device("cuda")), CpuKernels)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("AVX512", {"linear", "dropout"}), ("AVX2", {"dropout"})])
+def test_linear_maps_stay_with_mkl_where_vectors_are_narrow(
+    monkeypatch: pytest.MonkeyPatch, capability: str, expected: set[str]
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    chosen = fastest_kernels(torch.device("cpu"))
+    assert isinstance(chosen, CpuKernels)
+    assert {function.__name__ for function in chosen.substitutes} == expected
