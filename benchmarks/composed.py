@@ -120,7 +120,8 @@ def main() -> None:
         if task == "sst2":
             claims = claims_of(ratios, {name: values[metric] for name, values in scores.items()})
     if not options.train:
-        write_result("composed", "python benchmarks/composed.py", rows, claims, options.out)
+        some = "" if options.tasks == ",".join(TASKS) else f" --tasks {options.tasks}"
+        write_result("composed", f"python benchmarks/composed.py{some}", rows, claims, options.out)
 
 
 def claims_of(ratios: dict[tuple[str, int], Interval], scores: dict[str, float]) -> dict[str, Interval]:

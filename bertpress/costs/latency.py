@@ -27,8 +27,8 @@ WARMUP = 3
 SHORT = 0.05
 """Seconds of a pass below which it is run twice and the second is timed.
 
-What had its turn before leaves its weights in the caches, and threads that spin for some milliseconds: with those of
-ONNX Runtime beside them, PyTorch's took five times as long.
+What had its turn before leaves its weights in the caches, and threads that spin for some milliseconds: those of
+ONNX Runtime slow PyTorch down, and the other way round.
 """
 
 

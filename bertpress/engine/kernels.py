@@ -2,10 +2,9 @@
 
 PyTorch sends a float32 product to MKL, which leaves the widest vector instructions (AVX-512) of processors that are not
 Intel's unused; oneDNN, in the same build, uses them (and gets the products of mixed precision anyway). Where there are
-none, MKL is the faster of the two by a fifth, and linear maps stay with it. Dropout draws one random
-number per element, on one core, where sixteen bits would do. `CpuKernels` replaces both for as long as it is entered,
-whatever the model. Results differ from the stock ones by rounding, and for dropout by the draw. `benchmarks/kernels.py`
-measures what each brings.
+none, MKL is the faster of the two, and linear maps stay with it. Dropout draws one random number per element, on one
+core, where sixteen bits would do. `CpuKernels` replaces both for as long as it is entered, whatever the model. Results
+differ from the stock ones by rounding, and for dropout by the draw. `benchmarks/kernels.py` measures what each brings.
 """
 
 from __future__ import annotations

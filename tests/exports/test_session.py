@@ -157,3 +157,8 @@ def test_what_is_no_export_is_told_from_one(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text('{"schema": 2}')
     with pytest.raises(RequestError, match="has schema 2, and this version reads up to 1"):
         read_record(tmp_path)
+
+
+def test_its_threads_do_not_spin_when_it_has_answered(graph: OnnxModel) -> None:
+    options = graph.session.get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
