@@ -7,7 +7,8 @@
 
 Both trainings with `--precision bf16` where the processor multiplies in it. Runs are finished once and kept in
 `--runs`; times are taken in turns on the same batches, on real rows of the development split. What int8 gives and what
-structure gives stands in rows of their own. Needs BERTPRESS_DATA.
+structure gives stands in rows of their own. Below them is what each step cost and gave, from the run's own report.
+Needs BERTPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bertpress.costs.latency import measure
 from bertpress.measurements.measuring import latency_batches
 from bertpress.opened.opening import open_model
 from bertpress.recipe import make_recipe, read_recipe
+from bertpress.reports import reporting, waterfall
 from bertpress.statistics import ratio_interval
 
 TASKS = {"sst2": (10_000, 3), "mrpc": (None, 5)}
@@ -101,7 +103,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     options = parser.parse_args()
     data_root("the folders sst2 and mrpc (GLUE)")
-    rows, claims = [], {}
+    rows, steps, claims = [], [], {}
     for task in options.tasks.split(","):
         folders = trained(task, options.runs)
         if options.train:
@@ -117,11 +119,19 @@ def main() -> None:
                 f"faster at batch {size}": "{:.2f}x ({:.2f}-{:.2f})".format(*ratios[name, size]) for size in BATCHES
             }
             rows.append({"task": task, "model": name, "score": f"{100 * scores[name][metric]:.1f}", **speeds})
+        steps += stages(task, options.runs / f"{task} composed")
         if task == "sst2":
             claims = claims_of(ratios, {name: values[metric] for name, values in scores.items()})
     if not options.train:
         some = "" if options.tasks == ",".join(TASKS) else f" --tasks {options.tasks}"
-        write_result("composed", f"python benchmarks/composed.py{some}", rows, claims, options.out)
+        write_result("composed", f"python benchmarks/composed.py{some}", [*rows, *steps], claims, options.out)
+
+
+def stages(task: str, run: Path) -> list[dict[str, str]]:
+    """What each step of a composed run cost and gave, with the paired tests; its times are of a machine at work."""
+    section = waterfall.table(reporting.build(run))
+    rows = [dict(zip(section.head, cells, strict=True)) for cells in section.rows]
+    return [{"task": task, **{name: cell for name, cell in row.items() if "time" not in name}} for row in rows]
 
 
 def claims_of(ratios: dict[tuple[str, int], Interval], scores: dict[str, float]) -> dict[str, Interval]:

@@ -75,7 +75,7 @@ def main() -> None:
         rows = [dict(zip(summary.head, cells, strict=True)) for cells in summary.rows]
         total = {"all commands, scoring and timing included (s)": f"{seconds:.0f}", "score": summary.caption}
         claims = {"demo-all-seconds": (seconds, seconds, seconds)} if name == "demo-all" else {}
-        write_result(name, "; ".join(commands), [*rows, *differences(report), total], claims)
+        write_result(name.replace("-", "_"), "; ".join(commands), [*rows, *differences(report), total], claims)
 
 
 if __name__ == "__main__":

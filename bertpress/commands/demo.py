@@ -10,6 +10,10 @@ from bertpress.errors import RequestError, nearest
 from bertpress.recipe import make_recipe, read_recipe, shipped_recipes
 
 _PREFIX = "demo-"
+SCORED = 500
+"""Rows that models are scored on where all demos are carried out."""
+TRUNCATED = "theseus"
+"""The demo that then trains a truncated model too, of half of the layers; one stands for all."""
 
 
 def run_demo(method: str, out: Path, runtime: Runtime) -> tuple[dict[str, Any], list[str]]:
@@ -35,12 +39,14 @@ def demos() -> list[str]:
 def run_all(out: Path, runtime: Runtime) -> tuple[list[dict[str, Any]], list[str]]:
     """Carry out every demo in a folder of its own, all from one fine-tuned model, and write one page over them.
 
+    So that it does not take long, scores are of some of the rows, and one truncated model stands for all.
+
     Returns:
         the runs' reports, and what failed, as `run_demo` says it.
     """
     from bertpress.reports import reporting
 
-    recipes = {name: read_recipe(_PREFIX + name) for name in demos()}
+    recipes = {name: {**read_recipe(_PREFIX + name), "limit": {"validation": SCORED}} for name in demos()}
     own = {"finetune", "report.html", *recipes}
     if out.is_file() or (out.is_dir() and {entry.name for entry in out.iterdir()} - own):
         raise RequestError(f"{out} holds other files than demos; choose a new or an empty folder for --out.")
@@ -51,7 +57,8 @@ def run_all(out: Path, runtime: Runtime) -> tuple[list[dict[str, Any]], list[str
     failures: list[str] = []
     for name, recipe in recipes.items():
         runtime.say(f"the demo of {name}")
-        report, failed = _run({**recipe, "model": str(teacher), "steps": recipe["steps"][1:]}, out / name, runtime)
+        changed = {"model": str(teacher), "steps": recipe["steps"][1:], "baseline": name == TRUNCATED}
+        report, failed = _run({**recipe, **changed}, out / name, runtime)
         reports.append(report)
         failures += [f"{name}: {sentence}" for sentence in failed]
     reporting.combined([out / name for name in recipes], out / "report.html")

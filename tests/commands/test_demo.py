@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bertpress import cli
 from bertpress.commands import demo
@@ -15,6 +16,7 @@ from bertpress.recipe import read_recipe
 
 
 def test_all_demos_begin_with_the_same_fine_tuning() -> None:
+    assert demo.TRUNCATED in demo.demos()
     found = [read_recipe(f"demo-{name}") for name in demo.demos()]
     assert len(found) >= 5
     for recipe in found:
@@ -40,6 +42,8 @@ def test_all_of_them_are_one_page(
 
     monkeypatch.setattr(demo, "read_recipe", recipe)
     monkeypatch.setattr(demo, "demos", lambda: ["a", "b"])
+    monkeypatch.setattr(demo, "TRUNCATED", "a")
+    monkeypatch.setattr(demo, "SCORED", 7)
     monkeypatch.setattr(demo, "judge", lambda report, _: [] if "theseus" in str(report["recovered"]) else ["Too slow."])
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["bertpress", "demo", "--all", "--out", str(out), "--device", "cpu", "--quiet"])
@@ -50,5 +54,10 @@ def test_all_of_them_are_one_page(
     page = (out / "report.html").read_text()
     assert ">a<" in page
     assert ">b<" in page
+    recipes = {name: yaml.safe_load((out / name / "recipe.yaml").read_text()) for name in ("a", "b")}
+    assert {name: (recipe["baseline"], recipe["limit"]) for name, recipe in recipes.items()} == {
+        "a": (True, {"validation": 7}),
+        "b": (False, {"validation": 7}),
+    }
     start = json.loads((out / "a" / "start" / "result.json").read_text())
     assert start["metrics"] == json.loads((out / "finetune" / "00-finetune" / "result.json").read_text())["metrics"]
