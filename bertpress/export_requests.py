@@ -45,6 +45,8 @@ def export(
     runtime, speed, _ = settled(opening)
     runtime, data = dataclasses.replace(runtime, device="cpu"), None
     if task is None:
+        if opening.get("limit") or opening.get("head_labels"):
+            raise RequestError("--limit and --head-labels describe a task; name it with --task, or leave them out.")
         loaded = open_whole(model, runtime, speed)
     else:
         loaded, data = open_model(model, task, **{**opening, "runtime": runtime})

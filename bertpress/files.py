@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -128,6 +129,21 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
     if list(before.values()) == list(now.values()):
         return []
     return [name for name in {**now, **before} if before.get(name) != now.get(name)]
+
+
+@contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Say so if a folder cannot be made or looked into; that a disk is full is no fault of its name.
+
+    Raises:
+        RequestError: asks for another one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
 
 
 @contextmanager

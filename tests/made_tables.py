@@ -59,7 +59,7 @@ def table_of(values: dict[str, float], base: float = 1.0, **fields: Any) -> Late
     settings = {
         "device": "cpu", "machine": "Z80", "threads": 1, "dtype": "float32", "batch_size": 1, "tokens": 64,
         "attention": "sdpa", "torch": "2.13.0", "transformers": "5.23.0", "architecture": "bert", "hidden_size": 16,
-        "head_size": 8, "head": "sequence-classification",
+        "head_size": 8, "head": "sequence-classification", "outputs": 2,
     }  # fmt: skip
     timings = {key: Timing(median=value, low=value, high=value) for key, value in values.items()}
     base_ms = Timing(median=base, low=base, high=base)

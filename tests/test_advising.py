@@ -210,6 +210,8 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     assert told["recipe"] is None
     assert len(told["rows"]) == 3
     assert told["refused"] == {}
+    exports = ["onnx fp32", "onnx int8"]
+    assert told["fits"] == ["finetune", "theseus", "tinybert", "trbert", "vocabulary", "yoco", *exports]
     assert timed_at[-1] == (8, told["padded"])
     assert told["padded"] > told["tokens"]
     as_it_is, int8 = told["start"]["milliseconds"], told["baselines"][0]["milliseconds"]
@@ -226,6 +228,10 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     no_cutting(monkeypatch)
     assert run([*common, "--parameters", "60%", "--json"], monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["refused"] == {"vocabulary": "tokens of this kind stay"}
+    assert run([*common, "--macs", "50%"], monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "Fit this model and task: finetune, theseus, tinybert, trbert, yoco, onnx fp32, onnx int8." in said
+    assert "vocabulary does not fit: tokens of this kind stay" in said
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Recipes that are told."""
+INT8 = "onnx int8"
 NEAREST = 3
 """Recipes that are told where none would keep to the budget."""
 
@@ -49,8 +50,10 @@ class Advice:
     """recipes that would meet it, the best first; or the nearest ones, where none would"""
     recipe: Recipe | None
     """the first of them with the budget, None where none would meet it"""
+    fits: list[str]
+    """methods and exports that this model and task take, whether or not they are in a row"""
     refused: dict[str, str]
-    """methods that this model or task does not take, and why"""
+    """those that they do not take, and why"""
     tokens: int
     """mean length of a text, which multiply-adds are of"""
     batch_size: int
@@ -142,8 +145,9 @@ def _advice(asked: Asked) -> Advice:
 
     padded = padded_tokens(asked.task, asked.budget.batch_size)
     known, refused = known_of(asked.model, asked.task, asked.budget, padded)
-    found, unfit = fitting(candidates(known.depth, known.embeddings > 0, "int8" not in refused), asked.refusal)
-    easy, hard = fitting(baselines(known.depth, "int8" not in refused), asked.refusal)
+    found, unfit = fitting(candidates(known.depth, known.embeddings > 0, INT8 not in refused), asked.refusal)
+    easy, hard = fitting(baselines(known.depth, INT8 not in refused), asked.refusal)
+    alone, unfit_alone = fitting([Candidate((Vocabulary(),), known.depth, 1.0, 1.0)], asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
     meeting = in_order([(each, costs) for each, costs in priced if shortfall(asked.budget, known.start, costs) <= 1])
     chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(asked.budget, known.start, pair[1]))[:NEAREST]
@@ -157,11 +161,23 @@ def _advice(asked: Asked) -> Advice:
         baselines=rows((each, foreseen(each, known)) for each in easy),
         rows=rows(chosen),
         recipe=asked.recipe_of(meeting[0][0]) if meeting else None,
-        refused={**refused, **hard, **unfit},
+        fits=[*sorted({step.name for each in (*easy, *found, *alone) for step in each.steps}), *_exports(refused)],
+        refused={**refused, **hard, **unfit, **unfit_alone},
         tokens=known.tokens,
         batch_size=known.batch_size,
         padded=padded,
     )
+
+
+def _exports(refused: Mapping[str, str]) -> list[str]:
+    """The exports that fit: in fp32 wherever the packages are, as it is made on the CPU."""
+    from bertpress.exports.adapter import require_packages
+
+    try:
+        require_packages()
+    except RequestError:
+        return []
+    return ["onnx fp32", *[INT8] * (INT8 not in refused)]
 
 
 def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) -> tuple[Known, dict[str, str]]:
@@ -178,7 +194,7 @@ def known_of(model: PreTrainedModel, task: Task, budget: Bounds, padded: int) ->
     try:
         int8 = int8_factor(model, task, budget.batch_size, padded)
     except RequestError as error:
-        int8, refused["int8"] = 1.0, str(error)
+        int8, refused[INT8] = 1.0, str(error)
     depth = encoder_of(model.config).depth(model.config)
     timed, tokens = layers_of(model, task, budget.batch_size, padded), mean_tokens(task)
     start, layers_macs = start_costs(model, task, tokens, timed.base_ms + depth * timed.layer(1.0))

@@ -34,7 +34,7 @@ from bertpress.augmentation.shards import (
 )
 from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
-from bertpress.files import changed_files, digest, locked, new_file, read_json, write_json
+from bertpress.files import changed_files, digest, locked, new_file, read_json, usable, write_json
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -118,10 +118,8 @@ def _check(folder: Path, job: Job) -> None:
 
 def _write_request(folder: Path, job: Job) -> None:
     if not (folder / "request.json").is_file():
-        try:
+        with usable(folder):
             write_json(folder / "request.json", {**job.identity, SOURCES: job.task.sources})
-        except (NotADirectoryError, PermissionError, FileExistsError) as error:
-            raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
 
 
 def _write_candidates(job: Job, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from bertpress.checks.sides import Side, last_of, over_seeds, side_of
 from bertpress.checks.unscored import unscored
 from bertpress.comparison.certificate import Certificate, certificate, document
 from bertpress.comparison.comparing import NotComparable, Predictions, read_predictions, require_same_texts
+from bertpress.comparison.pairing import of_export
 from bertpress.config import build
 from bertpress.engine.run import Runtime
 from bertpress.errors import RequestError
@@ -126,6 +128,10 @@ def broken_bounds(run: str | Path, runtime: Runtime | None = None) -> list[str]:
     budget = read_mapping(folder / "recipe.yaml").get("budget")
     if not budget:
         return []
+    if runtime is not None and of_export(
+        side_of(str(folder)).place
+    ):  # it runs on the CPU, wherever its run was trained
+        runtime = dataclasses.replace(runtime, device=None)
     found = check(str(folder), str(folder / "start"), mapping(budget), runtime=runtime)
     return [bound_line(bound) for bound in found["bounds"] if not bound["kept"]]
 

@@ -100,6 +100,8 @@ def _print(advice: Advice) -> None:
         print("The model keeps to the budget as it is.")
     if enough := [row["recipe"] for row in advice.baselines if row["meets"]]:
         print(f"Easily tried, and would keep to the budget, too: {'; '.join(enough)} (bertpress export, finetune).")
+    if advice.fits:
+        print(f"Fit this model and task: {', '.join(advice.fits)}.")
     for name, reason in advice.refused.items():
         print(f"{name} does not fit: {reason}")
 

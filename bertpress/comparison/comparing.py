@@ -113,6 +113,8 @@ def read_predictions(place: Path, split: str | None, result: dict[str, Any]) -> 
     file = place / "predictions" / f"{split}.parquet"
     row_labels, logits, lengths, parts = _columns(file)
     outputs = KINDS[kind].outputs or len(names)
+    if not outputs:
+        raise NotComparable(f"{place.name}/result.json names no classes")
     if not len(row_labels) or logits.shape != (len(row_labels), outputs) or not np.isfinite(logits).all():
         raise NotComparable(f"{_name(file)} does not hold {outputs} finite numbers in every row")
     if names and not np.isin(row_labels, np.arange(len(names))).all():

@@ -42,6 +42,8 @@ class Settings(Config):
     head_size: int
     head: str | None
     """kind of head of the model"""
+    outputs: int
+    """width of its head: of the vocabulary, where that predicts tokens"""
 
 
 class Timing(Config):

@@ -16,6 +16,8 @@ RECORD = "export.json"
 """Says what an export is; written last, so that its presence means that the export is whole."""
 GRAPH = "model.onnx"
 SCHEMA = 1
+ROWS = 256
+"""Training rows that ranges and sensitivities are measured on, where nothing else is said."""
 
 
 class OnnxExport(Config):
@@ -27,7 +29,7 @@ class OnnxExport(Config):
     """numbers that weights are stored as and products are computed in"""
     calibration: Literal["dynamic", "static"] = "dynamic"
     """int8: ranges of states are measured in each pass (dynamic), or once on training rows of the task (static)"""
-    calibration_rows: int = Field(256, ge=1)
+    calibration_rows: int = Field(ROWS, ge=1)
     """int8: training rows that ranges and sensitivities are measured on, at most"""
     max_drop: float | None = Field(None, ge=0)
     """int8: most points of the primary metric that may be lost; the most sensitive parts stay fp32 until that holds"""
@@ -36,10 +38,14 @@ class OnnxExport(Config):
     whose shapes may not depend on the data (masked)"""
 
     @model_validator(mode="after")
-    def _check_precision(self) -> Self:
+    def _check_settings(self) -> Self:
         if self.precision == "fp32" and (self.calibration == "static" or self.max_drop is not None):
             wrong = "calibration: static" if self.calibration == "static" else "max_drop"
             raise ValueError(f"{wrong} is about int8, but the precision is fp32; set precision to int8")
+        if self.calibration_rows != ROWS and not self.needs_task:
+            raise ValueError(
+                "calibration_rows are for static calibration or max_drop, and neither is set; leave it out"
+            )
         return self
 
     @property

@@ -14,9 +14,12 @@ from bertpress.exports import GRAPH, RECORD, SCHEMA, OnnxExport, is_export, read
 from bertpress.exports.adapter import PACKAGES, require_packages
 from bertpress.exports.card import card
 from bertpress.exports.making import Making, Source
-from bertpress.files import content_digest, new_folder, write_json, write_text
+from bertpress.files import content_digest, new_folder, usable, write_json, write_text
+from bertpress.models import skips_tokens
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from bertpress.tasks.task import Task
 
 
@@ -35,10 +38,12 @@ def export(
         RuntimeError: the model cannot be traced, or the graph does not say what the model says.
     """
     require_packages()
-    check_request(wanted, source.task)
+    check_request(wanted, source.task, source.model.config)
     source.model.eval()
     request = {"format": wanted.name, **wanted.model_dump(mode="json"), "sources": source.identity(wanted)}
-    if _holds(out, request):
+    with usable(out):
+        is_there = _holds(out, request)
+    if is_there:
         say(f"{out} holds this export already")
         return read_record(out)
     began = time.perf_counter()
@@ -61,15 +66,18 @@ def export(
     return record
 
 
-def check_request(wanted: OnnxExport, task: Task | None) -> None:
-    """Refuse what no model could be exported to.
+def check_request(wanted: OnnxExport, task: Task | None, config: PretrainedConfig) -> None:
+    """Refuse what a model could not be exported to.
 
     Args:
         task: gives the rows; None where there is none, or the model has no head for it.
+        config: of the model.
 
     Raises:
         RequestError: says what is missing.
     """
+    if wanted.execution == "masked" and not skips_tokens(config):
+        raise RequestError("The model skips no tokens, so there are none to hide; leave out execution masked.")
     if task is None:
         if wanted.needs_task:
             what = "max_drop" if wanted.max_drop is not None else "static calibration"
@@ -118,10 +126,8 @@ def _new_export(out: Path) -> Iterator[Path]:
         RequestError: it cannot be made.
     """
     with ExitStack() as stack:
-        try:
+        with usable(out):
             folder = stack.enter_context(new_folder(out))
-        except OSError as error:
-            raise RequestError(f"{out} cannot be made: {error.strerror}; choose another --out.") from None
         yield folder
 
 

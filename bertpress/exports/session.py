@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from bertpress.errors import RequestError
-from bertpress.exports import GRAPH, read_record
+from bertpress.exports import GRAPH, RECORD, read_record
 from bertpress.exports.dropping import KEPT
+from bertpress.files import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedConfig
+
+    from bertpress.models.walks import Trace
 
 Feed = dict[str, "NDArray[Any]"]
 """inputs or outputs of a graph by name"""
@@ -40,13 +43,16 @@ class OnnxModel(nn.Module):
         config: of the model that it was made of.
         threads: of ONNX Runtime; default: as many as PyTorch has.
         session: of the same graph, where there is one already.
+        drops: whether it leaves out the tokens that it skips, and does not only hide them.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, file: Path, config: PreTrainedConfig, threads: int | None = None, session: Any = None) -> None:
+    def __init__(
+        self, file: Path, config: PreTrainedConfig, threads: int | None = None, session: Any = None, drops: bool = True
+    ) -> None:
         super().__init__()
-        self.config, self.file, self.threads = config, file, threads
+        self.config, self.file, self.threads, self.drops = config, file, threads, drops
         self.session = session or open_session(file, threads)
         self.inputs = tuple(found.name for found in self.session.get_inputs())
         self.outputs = tuple(found.name for found in self.session.get_outputs())
@@ -68,6 +74,7 @@ class OnnxModel(nn.Module):
         token_type_ids: Tensor | None = None,
         sentences: Tensor | None = None,
         groups: Tensor | None = None,
+        trace: Trace | None = None,
     ) -> Outputs:
         """What the graph makes of a batch; inputs that it does not have are left out, as unknown to its architecture.
 
@@ -77,6 +84,7 @@ class OnnxModel(nn.Module):
             token_type_ids: of the same shape.
             sentences: (batch, sentences, 2) first and last token of each.
             groups: (batch,) equal numbers for options of a question that share decisions, each a row (1, length).
+            trace: told how many tokens of each row went on, by a graph that skips some.
         """
         given = {
             "input_ids": input_ids,
@@ -85,25 +93,28 @@ class OnnxModel(nn.Module):
             "sentences": sentences,
         }
         batch = {name: value for name, value in given.items() if value is not None}
-        if groups is not None:
-            return self._by_question(batch, groups)
-        found = self.run({name: value.numpy() for name, value in batch.items()})
-        return Outputs({name: torch.from_numpy(value) for name, value in found.items()})
+        feed = {name: value.numpy() for name, value in batch.items()}
+        found = self.run(feed) if groups is None else self._by_question(feed, groups.numpy())
+        outputs = Outputs({name: torch.from_numpy(value) for name, value in found.items()})
+        if trace is not None:
+            trace.valid, trace.counts = batch["attention_mask"].flatten(0, -2).bool(), outputs[KEPT]
+        return outputs
 
     def run(self, feed: Feed) -> Feed:
         """The graph's outputs by name; inputs that it does not have are left out."""
         feed = {name: value for name, value in feed.items() if name in self.inputs}
         return dict(zip(self.outputs, self.session.run(None, feed), strict=True))
 
-    def _by_question(self, batch: dict[str, Tensor], groups: Tensor) -> Outputs:
-        """A score for each row, of questions that are run one by one."""
-        scores = torch.empty(len(groups), 1)
-        for group in sorted(set(groups.tolist())):
+    def _by_question(self, feed: Feed, groups: NDArray[Any]) -> Feed:
+        """Outputs for each row, (rows, width), of questions that are run one by one."""
+        found: Feed = {}
+        for group in np.unique(groups):
             rows = groups == group
-            question = {name: value[rows].flatten(0, 1)[None] for name, value in batch.items()}
-            found = self.run({name: value.numpy() for name, value in question.items()})
-            scores[rows] = torch.from_numpy(found["logits"]).view(-1, 1)
-        return Outputs(logits=scores)
+            question = {name: value[rows].reshape(1, -1, value.shape[-1]) for name, value in feed.items()}
+            for name, value in self.run(question).items():
+                each = value.reshape(rows.sum(), -1)
+                found.setdefault(name, np.empty((len(groups), each.shape[1]), each.dtype))[rows] = each
+        return found
 
 
 class Recording(OnnxModel):
@@ -147,10 +158,21 @@ def open_export(folder: str, config: PreTrainedConfig, threads: int | None, devi
     from bertpress.exports.adapter import require_packages
 
     require_packages()
-    read_record(folder)
+    record = read_record(folder)
+    with reading(Path(folder) / RECORD, "export the model again"):
+        drops = record["request"]["execution"] == "gather"
+    require_cpu(folder, device)
+    return OnnxModel(Path(folder) / GRAPH, config, threads, drops=drops).eval()
+
+
+def require_cpu(folder: str, device: str | None) -> None:
+    """Refuse to run an export on another device than the CPU.
+
+    Raises:
+        RequestError: it was asked for.
+    """
     if device not in (None, "cpu"):
         raise RequestError(f"{folder} is an export, which runs on the CPU here; leave out --device, got {device}.")
-    return OnnxModel(Path(folder) / GRAPH, config, threads).eval()
 
 
 def answers(found: Feed, mask: NDArray[Any], rows: NDArray[np.bool_] | None = None) -> Feed:

@@ -56,6 +56,7 @@ def settings_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int
         hidden_size=config.hidden_size,
         head_size=config.hidden_size // config.num_attention_heads,
         head=task.head,
+        outputs=config.vocab_size if task.head == "masked-lm" else config.num_labels,
     )
 
 

@@ -12,7 +12,7 @@ from bertpress.encoders.compact import without_decisions
 from bertpress.engine.evaluation import mean_tokens
 from bertpress.engine.run import save_predictions
 from bertpress.measurements.skipping import Counting, annotate, over_split, plain_config
-from bertpress.models import is_reduced
+from bertpress.models import is_reduced, skips_tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,8 +38,6 @@ def measured(
 ) -> dict[str, Any]:
     """Predictions into `folder`; metrics and costs as the common part of a result.
 
-    Nothing inside of an exported graph can be counted: where it skips tokens, its multiply-adds are the most it can do.
-
     Args:
         batch_size: what latency is measured at beside batch 1.
         start: the model that takes turns with this one.
@@ -47,10 +45,9 @@ def measured(
     """
     from bertpress.engine.objective import choose_attention
 
-    counting = None
     if not is_graph(model):
         choose_attention(model, training=False)
-        counting = Counting(task) if is_reduced(model.config) else None
+    counting = Counting(task) if leaves_out(model) else None
     return {
         "schema": 1,
         "metrics": predicted(model, task, folder, counting),
@@ -92,10 +89,15 @@ def _costs(
     parameters = cost.parameters(model.config, head=task.head)
     tokens = mean_tokens(task)
     reduction = {} if counting is None else over_split(model, plain_config(model, start), task, counting)
-    if counting is None:
-        macs = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
-    else:
+    if counting is not None:
         macs = reduction.pop("macs")
+    elif is_reduced(model.config):  # a graph that hides tokens: it computes them all, and its decisions
+        all_go_on = [[tokens] * len(model.config.token_reduction["layers"])]
+        macs = cost.executed_macs(
+            model.config, [tokens], all_go_on, backend="masked", head=task.head, positions=task.positions
+        )
+    else:
+        macs = cost.macs(model.config, tokens, head=task.head, positions=task.positions(tokens))
     return {
         "parameters": {"total": parameters.total, "encoder": parameters.encoder},
         "macs": {"tokens": tokens, "value": macs},
@@ -150,6 +152,13 @@ def is_graph(model: nn.Module) -> bool:
     from transformers import PreTrainedModel
 
     return not isinstance(model, PreTrainedModel)
+
+
+def leaves_out(model: Any) -> bool:
+    """True for a model that leaves out the tokens that it skips; a graph in masked execution computes them."""
+    if is_graph(model):
+        return skips_tokens(model.config) and bool(model.drops)
+    return is_reduced(model.config)
 
 
 def _batches_for_both(

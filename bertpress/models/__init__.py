@@ -36,6 +36,11 @@ def is_reduced(config: PreTrainedConfig) -> bool:
     return getattr(config, "token_reduction", None) is not None
 
 
+def skips_tokens(config: PreTrainedConfig) -> bool:
+    """True for the configuration of such a model that does so: one may be left without any decision."""
+    return is_reduced(config) and bool(config.token_reduction.get("layers"))
+
+
 def shares_choices(config: PreTrainedConfig) -> bool:
     """True for the configuration of a model that skips the same tokens for all options of a question."""
     return is_reduced(config) and bool(config.token_reduction.get("shared"))

@@ -42,6 +42,8 @@ class Trace:
     decisions: list[Decision] = field(default_factory=list)
     valid: Tensor | None = None
     """(batch, length) True where there is a token"""
+    counts: Tensor | None = None
+    """(batch, decisions) tokens of each row that went on, where no more is known than that"""
 
     def alive(self) -> Tensor:
         """(batch, length, decisions): True where a token went on."""
@@ -59,7 +61,7 @@ class Trace:
 
     def kept(self) -> Tensor:
         """(batch, decisions): tokens of each row that went on."""
-        return self.alive().sum(1)
+        return self.alive().sum(1) if self.counts is None else self.counts
 
     def _table(self, column: Callable[[Decision], Tensor], dtype: torch.dtype) -> Tensor:
         assert self.valid is not None
@@ -107,7 +109,7 @@ class Walk(ABC):
         self.collected: list[Tensor] | None = [] if collect else None
         self.trace = trace
         if trace is not None:
-            trace.valid, trace.decisions = valid, []
+            trace.valid, trace.decisions, trace.counts = valid, [], None
 
     def step(self, index: int, layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the encoder's loop sees as its layer `index`; what lies between two calls it does not see."""

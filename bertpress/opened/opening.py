@@ -98,10 +98,11 @@ def where_both_run(runtime: Runtime, *models: str | None) -> Runtime:
         RequestError: another device is asked for.
     """
     from bertpress.exports import is_export
+    from bertpress.exports.session import require_cpu
 
     graphs = [name for name in models if name is not None and is_export(name)]
-    if graphs and runtime.device not in (None, "cpu"):
-        raise RequestError(f"{graphs[0]} is an export, which runs on the CPU here; leave out --device.")
+    for graph in graphs:
+        require_cpu(graph, runtime.device)
     return dataclasses.replace(runtime, device="cpu") if graphs else runtime
 
 
@@ -254,9 +255,9 @@ def require_reduction(name: str, runtime: Runtime) -> None:
         RequestError: it reads every token in every layer.
     """
     from bertpress.engine.loading import load_config
+    from bertpress.models import skips_tokens
 
-    reduction = getattr(load_config(name, runtime.trust_remote_code), "token_reduction", None)
-    if not reduction or not reduction.get("layers"):
+    if not skips_tokens(load_config(name, runtime.trust_remote_code)):
         raise RequestError(
             f"{name} reads every token in every layer, so there is no speed to choose; make a model that skips tokens "
             f"of it first: bertpress trbert --model {name} --task NAME --out FOLDER."

@@ -11,6 +11,8 @@ from bertpress.files import read_json, write_json
 from bertpress.measurements.measuring import latency_batch, measured
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from bertpress.bounds import Bounds
     from bertpress.exports import OnnxExport
     from bertpress.exports.making import Source
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 
-def check_end(recipe: Recipe, task: Task) -> None:
+def check_end(recipe: Recipe, config: PretrainedConfig, task: Task) -> None:
     """Refuse exports and a budget that the end of a run could not give or judge.
+
+    Args:
+        config: of the model that is exported, as it is planned.
 
     Raises:
         RequestError: says what is missing.
@@ -31,7 +36,7 @@ def check_end(recipe: Recipe, task: Task) -> None:
 
         require_packages()
         for wanted in recipe.exports:
-            check_request(wanted, task if recipe.steps[-1].saves_head else None)
+            check_request(wanted, task if recipe.steps[-1].saves_head else None, config)
     if recipe.budget is not None:
         check_budget(recipe.budget, task)
 
@@ -87,5 +92,4 @@ def _score(job: Job, source: Source, wanted: OnnxExport, place: Path, start: str
     record = read_record(place)
     own = {"method": wanted.folder, "phases": [], "notes": [], "config": wanted.model_dump(mode="json")}
     own |= {name: record[name] for name in ("loads", "seconds")}
-    costs = {**of["cost"], **{name: found["cost"][name] for name in ("size_bytes", "latency")}}
-    write_json(place / "result.json", {**of, **found, **own, "cost": costs})
+    write_json(place / "result.json", {**of, **found, **own})

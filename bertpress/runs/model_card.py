@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bertpress.costs import latency
-from bertpress.hub_card import front_matter, name_on_hub
+from bertpress.engine.loading import model_folder
+from bertpress.hub_card import base_of, front_matter, name_on_hub
 from bertpress.models import is_compact
 from bertpress.reloading import LEVELS, loader_of
 
@@ -70,7 +71,7 @@ def metadata(recipe: Recipe, task: str, method: Method, result: dict[str, Any], 
     return front_matter(
         library="sentence-transformers" if result["kind"] in SENTENCES else "transformers",
         tags=[method.name, *["custom_code"] * is_compact(model.config)],
-        base=name_on_hub(recipe.model),
+        base=name_on_hub(recipe.model) or base_of(model_folder(recipe.model)),
         title=f"{task} by {method.name}",
         task=task,
         kind=result["kind"],
@@ -109,7 +110,8 @@ def _limits(recipe: Recipe, method: Method, result: dict[str, Any], model: PreTr
     lines = [f"Texts were cut at {recipe.max_length} tokens; how it does on longer ones is not known."]
     if result["metrics"]:
         splits = " and ".join(result["metrics"])
-        lines.append(f"The scores are of {splits}, which also chose the checkpoint; on other texts expect less.")
+        chose = ", which also chose the checkpoint" * any(step.trainings() for step in recipe.steps)
+        lines.append(f"The scores are of {splits}{chose}; on other texts expect less.")
     if recipe.limit:
         rows = ", ".join(f"{count} rows of {split}" for split, count in recipe.limit.items())
         lines.append(f"It saw at most {rows}.")

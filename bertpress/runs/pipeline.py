@@ -91,13 +91,12 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
-    check_steps(recipe, config, task, runtime)
-    check_end(recipe, task)
+    check_end(recipe, check_steps(recipe, config, task, runtime), task)
     return Job(recipe, runtime, config, tokenizer, task)
 
 
-def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> None:
-    """Refuse steps that cannot be made of a start model, whatever the text is.
+def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> PretrainedConfig:
+    """Refuse steps that cannot be made of a start model, whatever the text is; the configuration of their result.
 
     Args:
         config: of the start model.
@@ -131,6 +130,7 @@ def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, run
         config = method.plan(config)
         if method is recipe.steps[0] and isinstance(method, Finetune):
             start = config  # what everything else is compared with, and the teacher
+    return config
 
 
 def _check_fits(method: Method, task: Task) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bertpress.errors import RequestError
-from bertpress.files import changed_files, read_json, write_json, write_text
+from bertpress.files import changed_files, read_json, usable, write_json, write_text
 
 if TYPE_CHECKING:
     from bertpress.recipe import Recipe
@@ -26,15 +25,15 @@ def check_run(folder: Path, recipe: Recipe) -> bool:
     Raises:
         RequestError: the folder holds another recipe (with the differing fields), or other files.
     """
-    file = folder / "recipe.yaml"
-    if file.is_file():
-        old, new = _identity_on_disk(file), recipe.identity()
-        differing = [path for path in {**old, **new} if old.get(path) != new.get(path)]
-        if differing:
-            shown = "; ".join(f"{path}: {old.get(path)} there, {new.get(path)} now" for path in differing[:6])
-            raise RequestError(f"{folder} holds the run of another recipe ({shown}); choose another --out.")
-        return True
-    with _usable(folder):
+    with usable(folder):
+        file = folder / "recipe.yaml"
+        if file.is_file():
+            old, new = _identity_on_disk(file), recipe.identity()
+            differing = [path for path in {**old, **new} if old.get(path) != new.get(path)]
+            if differing:
+                shown = "; ".join(f"{path}: {old.get(path)} there, {new.get(path)} now" for path in differing[:6])
+                raise RequestError(f"{folder} holds the run of another recipe ({shown}); choose another --out.")
+            return True
         if folder.exists() and not folder.is_dir():
             raise RequestError(f"{folder} is a file; --out expects a folder.")
         if folder.is_dir() and any(not may_stand_there(entry.name) for entry in folder.iterdir()):
@@ -48,7 +47,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         RequestError: it cannot be made.
     """
-    with _usable(folder):
+    with usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -91,15 +90,6 @@ def same_sources(file: Path, sources: Mapping[str, str]) -> None:
             f"{file.parent} was begun with other data: {', '.join(changed[:5])} changed since; put back what was "
             "there, or choose another --out."
         )
-
-
-@contextmanager
-def _usable(folder: Path) -> Iterator[None]:
-    """Say so if a folder cannot be made or looked into."""
-    try:
-        yield
-    except (NotADirectoryError, FileNotFoundError, FileExistsError, PermissionError) as error:
-        raise RequestError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
 
 
 def may_stand_there(name: str) -> bool:

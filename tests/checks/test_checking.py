@@ -273,6 +273,23 @@ def test_a_budget_is_judged_where_its_run_was_carried_out(tmp_path: Path, monkey
     assert asked == [runtime, runtime]
 
 
+def test_an_export_is_judged_on_the_cpu_wherever_its_run_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_exported_run(tmp_path / "run")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "budget: {max_latency_ms: 12}\n")
+    asked: list[Any] = []
+
+    def timed(*arguments: Any) -> list[dict[str, Any]]:
+        asked.append(arguments[-1])
+        return [timing(1, 2.0, 1.9, 2.1)]
+
+    monkeypatch.setattr(checking, "_timed", timed)
+    assert broken_bounds(run, Runtime(device="cuda", threads=3)) == []
+    assert asked == [Runtime(device=None, threads=3)]
+
+
 def test_other_rows_labels_texts_and_kinds_are_refused(tmp_path: Path) -> None:
     base = make_composed_run(tmp_path / "base")
     others = {name: make_composed_run(tmp_path / name) for name in ("rows", "labels", "texts", "split", "file")}

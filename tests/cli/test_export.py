@@ -213,6 +213,18 @@ def test_depth_tokens_vocabulary_and_precision_in_one_run(
     assert json.loads(evaluated.out)["validation"]["accuracy"] == report["rows"][-1]["score"]
 
 
+def test_hiding_tokens_is_refused_before_anything_is_trained(
+    bertpress: Call, model: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    for steps, fits in (("[theseus]", False), ("[theseus, trbert]", True)):
+        recipe.write_text(f"steps: {steps}\nexports: [{{onnx: {{execution: masked}}}}]\n")
+        asked = ("--model", model, *files_task(data), "--out", out, "--quiet", "--dry-run")
+        outcome = bertpress("compress", recipe, *asked)
+        assert outcome.code == (0 if fits else 2), outcome.err
+        assert ("skips no tokens, so there are none to hide" in outcome.err) != fits
+
+
 def export(bertpress: Call, model: Path, out: Path, *more: object) -> Outcome:
     """An export with some flags; refused ones must leave nothing behind."""
     outcome = bertpress("export", model, "--out", out, "--quiet", *more)
@@ -232,6 +244,8 @@ def export(bertpress: Call, model: Path, out: Path, *more: object) -> Outcome:
         ((*INT8, "--max-drop", "-1"), ("onnx.max_drop", "greater than or equal to 0")),
         ((*INT8, "--calibration", "static"), ("static calibration needs rows of a task",)),
         (("--profile", "half"), ("reads every token in every layer",)),
+        (("--execution", "masked"), ("skips no tokens, so there are none to hide",)),
+        (("--limit", "train=5"), ("--limit and --head-labels describe a task; name it with --task",)),
     ],
 )
 def test_what_cannot_be_asked_is_refused(
@@ -247,6 +261,30 @@ def test_the_folder_must_be_free(bertpress: Call, model: Path, tmp_path: Path) -
     refused(bertpress("export", model, "--out", tmp_path / "taken" / "notes.txt" / "out"), "cannot be made")
     refused(bertpress("export", model), "Name the folder of the export with --out")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
+
+
+def test_a_place_that_is_read_only_is_named(
+    bertpress: Call, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkdir(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    refused(export(bertpress, model, tmp_path / "out"), "cannot be made: Read-only file system; choose another --out")
+
+
+def test_what_cannot_be_traced_is_an_error_that_names_the_model(bertpress: Call, tmp_path: Path, model: Path) -> None:
+    """Of a model whose forward pass no graph can hold, as the exporter says it."""
+    from transformers import BertForSequenceClassification
+
+    def forward(self: Any, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+        return {"logits": input_ids.float().numpy()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BertForSequenceClassification, "forward", forward)
+        outcome = export(bertpress, model, tmp_path / "out")
+    assert outcome.code == 1
+    assert "the exporter of transformers cannot trace a BertForSequenceClassification" in outcome.err
 
 
 def test_missing_packages_are_named(

@@ -197,6 +197,9 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
     (save(tmp_path, [0], [[1, 0]]) / "predictions" / "validation.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(NotComparable, match="no file of predictions"):
         read(tmp_path)
+    save(tmp_path, [0, 1], [[], []])
+    with pytest.raises(NotComparable, match="names no classes"):
+        read(tmp_path, {**CLASSES, "labels": None})
     for split in (None, "../start/predictions/validation", "a\0b", "x" * 5000):
         with pytest.raises(NotComparable, match="no split"):
             read_predictions(tmp_path, split, CLASSES)

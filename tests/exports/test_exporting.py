@@ -18,6 +18,7 @@ from bertpress.exports.card import opening_of
 from bertpress.exports.parity import parity
 from bertpress.exports.quantizing import parts_of
 from bertpress.exports.session import Feed, OnnxModel
+from bertpress.models.walks import Trace
 
 pytestmark = pytest.mark.slow  # each traces a graph, which takes seconds
 CELLS = (
@@ -111,9 +112,14 @@ def assert_asked_option_by_option(model: Any, graph: OnnxModel, feed: Feed) -> N
     order = torch.randperm(questions * options, generator=torch.Generator().manual_seed(0))
     rows = {name: value.flatten(0, 1)[order, None] for name, value in inputs.as_tensors(feed).items()}
     groups = torch.arange(questions).repeat_interleave(options)[order]
+    seen, expected_seen = Trace(), Trace()
     with torch.inference_mode():
-        expected = model(**rows, groups=groups).logits
-    torch.testing.assert_close(graph(**rows, groups=groups).logits, expected, atol=1e-5, rtol=1e-5)
+        expected = model(**rows, groups=groups, trace=expected_seen).logits
+    torch.testing.assert_close(graph(**rows, groups=groups, trace=seen).logits, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(seen.kept(), expected_seen.kept())
+    assert seen.valid is not None
+    assert expected_seen.valid is not None
+    assert torch.equal(seen.valid.sum(1), expected_seen.valid.sum(1))
 
 
 def test_the_masked_graph_keeps_its_shapes(tmp_path: Path) -> None:

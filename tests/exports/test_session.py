@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from exports.graphs import sum_logits, write_sum_graph
 
 from bertpress.engine.evaluation import logits_of
 from bertpress.errors import RequestError
-from bertpress.exports import is_export, read_record
+from bertpress.exports import OnnxExport, is_export, of_format, read_record
 from bertpress.exports.leaving_out import mean_change, sensitivities
 from bertpress.exports.parity import Parity
 from bertpress.exports.quantizing import parts_of, quantize, saturates
-from bertpress.exports.session import OnnxModel, Recording, answers
+from bertpress.exports.session import OnnxModel, Recording, answers, open_export
 from bertpress.measurements import measuring
 
 TABLE = np.random.default_rng(0).normal(size=(100, 16))
@@ -157,6 +158,25 @@ def test_what_is_no_export_is_told_from_one(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text('{"schema": 2}')
     with pytest.raises(RequestError, match="has schema 2, and this version reads up to 1"):
         read_record(tmp_path)
+
+
+def test_a_folder_says_whether_its_graph_leaves_tokens_out(graph: OnnxModel) -> None:
+    folder = graph.file.parent
+    for execution in ("gather", "masked"):
+        record = {"schema": 1, "request": {"execution": execution}}
+        (folder / "export.json").write_text(json.dumps(record))
+        assert open_export(str(folder), graph.config, 1, None).drops == (execution == "gather")
+    (folder / "export.json").write_text('{"schema": 1}')
+    with pytest.raises(RequestError, match="export the model again"):
+        open_export(str(folder), graph.config, 1, None)
+
+
+def test_rows_for_int8_are_refused_where_none_is_looked_at() -> None:
+    for fields in ({"calibration_rows": 5}, {"calibration_rows": 5, "precision": "int8"}):
+        with pytest.raises(RequestError, match="calibration_rows are for static calibration or max_drop"):
+            of_format("onnx", fields)
+    assert of_format("onnx", {"calibration_rows": 5, "precision": "int8", "max_drop": 1}).calibration_rows == 5
+    assert of_format("onnx", OnnxExport().model_dump()) == OnnxExport()
 
 
 def test_its_threads_do_not_spin_when_it_has_answered(graph: OnnxModel) -> None:

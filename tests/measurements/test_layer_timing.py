@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import batch_of as plain_batch
-from conftest import make_model
+from conftest import make_masked_task, make_model
 from made_tables import PAIRS, SHAPES, pretending, table_of
 
 from bertpress.costs.latency_table import check_table
@@ -70,6 +70,8 @@ def test_settings_are_what_times_depend_on(task: Any) -> None:
     assert (found.device, found.dtype, found.head) == ("cpu", "float32", "sequence-classification")
     assert (found.architecture, found.hidden_size, found.head_size) == ("bert", 16, 8)
     assert found.machine
+    assert found.outputs == model.config.num_labels
+    assert settings_of(model, make_masked_task(), 32, 64).outputs == model.config.vocab_size
     wider = make_model(hidden_size=32)
     with pytest.raises(RequestError, match=r"hidden_size 16, now 32; head_size 8, now 16"):
         check_table(table_of({}).model_copy(update={"settings": found}), settings_of(wider, task, 32, 64))

@@ -10,12 +10,18 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from conftest import make_model
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from bertpress import cli, push
 from bertpress.errors import RequestError
 from bertpress.hub_card import PIPELINES, base_of
+from bertpress.methods.method import Method
+from bertpress.methods.theseus import Theseus
+from bertpress.methods.vocabulary import Vocabulary
+from bertpress.recipe import Recipe
+from bertpress.runs import model_card
 from bertpress.tasks.judging import KINDS
 
 
@@ -54,6 +60,24 @@ def test_the_base_of_a_local_model_is_what_its_card_says(tmp_path: Path, monkeyp
     (tmp_path / "README.md").write_bytes(b"---\n\xff\n---\n")
     assert base_of(str(tmp_path)) is None
     assert base_of(str(tmp_path / "nowhere")) is None
+
+
+SCORED = {"kind": "classification", "metrics": {"validation": {"accuracy": 0.5}}, "cost": {}}
+
+
+def test_a_result_names_what_its_start_was_made_of(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "README.md").write_text("---\nbase_model: someone/encoder\n---\n")
+    method = Theseus()
+    recipe = Recipe(model=str(tmp_path), task={"name": "glue/mrpc"}, steps=(method,))
+    assert "base_model: someone/encoder" in model_card.metadata(recipe, "glue/mrpc", method, SCORED, make_model())
+
+
+@pytest.mark.parametrize(("method", "chose"), [(Theseus(), True), (Vocabulary(), False)])
+def test_only_what_trains_has_chosen_a_checkpoint(method: Method, chose: bool) -> None:
+    recipe = Recipe(model="someone/encoder", task={"name": "glue/mrpc"}, steps=(method,))
+    lines = model_card._limits(recipe, method, SCORED, make_model())
+    assert any("also chose the checkpoint" in line for line in lines) == chose
 
 
 def test_a_reader_finds_costs_loading_limits_and_recipe(run: Path) -> None:
