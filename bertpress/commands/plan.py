@@ -75,7 +75,7 @@ def _print(advice: Advice) -> None:
     from bertpress.commands.console import duration
 
     table = Table("recipe", "M params", "M MACs", "ms", "faster", "training", "MB")
-    table.columns[0].min_width = 20
+    table.columns[0].min_width = 18
     for column in table.columns[1:]:
         column.no_wrap = True
     start = {"recipe": "as it is", "seconds": 0, "disk_bytes": 0, **advice.start}
