@@ -129,8 +129,9 @@ class Making:
                 f"{found.difference:.1e} of the largest one (at most {found.bound:.0e}), and of "
                 f"{found.decided_otherwise} of {found.rows} inputs other tokens are skipped; nothing was kept"
             )
+        what = "made inputs (a task gives real ones)" if task is None else "inputs"
         self.say(
-            f"the graph agrees with the model on {found.rows} inputs: apart by {found.difference:.1e} of the largest"
+            f"the graph agrees with the model on {found.rows} {what}: apart by {found.difference:.1e} of the largest"
         )
         return {"parity": found.to_dict()}
 
