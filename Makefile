@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Byte code is made of what is imported, when it is imported; of all that is installed it would take a minute.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 # What pip needs to find the CPU build of torch where the default index offers the CUDA one first.
 TORCH_ARGS ?=
 TEST_ARGS ?=
@@ -12,8 +14,8 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch $(TORCH_ARGS)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	$(PIP) torch $(TORCH_ARGS)
+	$(PIP) --editable ".[dev,docs]"
 	touch $(STAMP)
 
 demo: install

@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result's file")
     options = parser.parse_args()
     data_root("the folders sst2 and mrpc (GLUE)")
-    rows, steps, claims = [], [], {}
+    rows, steps, seeds, claims = [], [], [], {}
     for task in options.tasks.split(","):
         folders = trained(task, options.runs)
         if options.train:
@@ -139,10 +139,10 @@ def main() -> None:
         if task == "sst2":
             kept = [kept_of(run_of(task, options.runs, seed)) for seed in range(1, TASKS[task][2] + 1)]
             claims = claims_of(ratios, kept)
-            steps += [{"task": task, "seed": seed, "kept %": f"{100 * each:.1f}"} for seed, each in enumerate(kept, 1)]
+            seeds = [{"task": task, "seed": seed, "kept %": f"{100 * each:.1f}"} for seed, each in enumerate(kept, 1)]
     if not options.train:
         some = "" if options.tasks == ",".join(TASKS) else f" --tasks {options.tasks}"
-        write_result("composed", f"python benchmarks/composed.py{some}", [*rows, *steps], claims, options.out)
+        write_result("composed", f"python benchmarks/composed.py{some}", [*rows, *steps, *seeds], claims, options.out)
 
 
 def stages(task: str, run: Path) -> list[dict[str, str]]:

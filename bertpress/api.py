@@ -281,16 +281,23 @@ def import_model(
     return importing.import_model(Path(checkpoint), source, Path(out), tokenizer, head_labels, keep_head, cased)
 
 
-def report(*runs: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
+def report(
+    *runs: str | Path, out: str | Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> list[dict[str, Any]]:
     """Rewrite the report of each run, once; with `out`, one HTML page over all of them.
 
     The page sets the runs on one task side by side, and names folders that hold no finished run with the reason; it is
-    refused if none does. Without `out`, so is any such folder.
+    refused if none does. Without `out`, so is any such folder. `say` is told which folders are left out.
+
+    Raises:
+        RequestError: as said, or `out` is no page.
     """
     from bertpress.reports import reporting
 
     if not runs:
         raise RequestError("Name at least one run.")
     check_file(None if out is None else Path(out))
+    if out is not None and Path(out).suffix != ".html":
+        raise RequestError(f"The page over several runs is written as .html, got {out}; give --out such an ending.")
     once = list({Path(run).resolve(): run for run in runs}.values())
-    return [reporting.write(run) for run in once] if out is None else reporting.combined(once, Path(out))
+    return [reporting.write(run) for run in once] if out is None else reporting.combined(once, Path(out), say)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -171,8 +172,10 @@ def report_command(
     from bertpress import api
     from bertpress.commands.console import print_table
 
-    for built in api.report(*runs, out=out):
+    for built in api.report(*runs, out=out, say=partial(typer.echo, err=True)):
         print_table(built)
+    if out is not None:
+        print(out)
 
 
 @app.command("import")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,18 +23,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_file(path: Path | None, flag: str = "--out") -> None:
-    """Refuse a folder where a file is to be written, and a place that is read-only, before anything is computed.
+    """Refuse a folder where a file is to be written, and a place that takes none, before anything is computed.
 
     Raises:
         RequestError: names the flag.
     """
     if path is None:
         return
-    if path.is_dir():
-        raise RequestError(f"{flag} expects a file, but {path} is a folder.")
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise RequestError(f"{flag} names {path}, but nothing can be written into {there}; name another place.")
+    try:
+        if path.is_dir():
+            raise RequestError(f"{flag} expects a file, but {path} is a folder.")
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.NamedTemporaryFile(dir=there, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise RequestError(f"{flag} names {path}, which cannot be written ({error.strerror}); name another.") from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -52,10 +53,18 @@ def test_a_place_that_is_read_only_is_refused_before_anything_is_computed(
 ) -> None:
     (tmp_path / "file").write_text("")
     check_file(tmp_path / "new" / "folder" / "c.html")
-    with pytest.raises(RequestError, match=r"--junit names .*c\.xml, but nothing can be written into .*file;"):
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "the trial leaves nothing"
+    with pytest.raises(RequestError, match=r"--junit names .*c\.xml, which cannot be written \(Not a directory\)"):
         check_file(tmp_path / "file" / "c.xml", "--junit")
-    monkeypatch.setattr(files.os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(RequestError, match=r"--out names .* nothing can be written into"):
+    for name in ("c" * 300, "c" * 300 + "/c.html"):
+        with pytest.raises(RequestError, match=r"--out names .* which cannot be written \(File name too long\)"):
+            check_file(tmp_path / name)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files.tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(RequestError, match=r"which cannot be written \(Read-only file system\)"):
         check_file(tmp_path / "new" / "folder" / "c.html")
 
 

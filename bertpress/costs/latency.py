@@ -199,8 +199,9 @@ def describe(row: Mapping[str, Any]) -> str:
         f"{row['median_ms']:.2f} ms ({row['low']:.2f}-{row['high']:.2f})"
     )
     if "speedup" in row:
-        interval = f"({row['speedup_low']:.2f}-{row['speedup_high']:.2f})"
-        verdict = f"{row['speedup']:.2f}x faster {interval}" if is_faster(row) else f"no measured speed-up {interval}"
+        ratio, low, high = (row[f"speedup{end}"] for end in ("", "_low", "_high"))
+        known = f"{ratio:.2f}x faster" if is_faster(row) else f"{ratio:.2f}x, slower"
+        verdict = f"{'no measured speed-up' if low <= 1 <= high else known} ({low:.2f}-{high:.2f})"
         text = f"{text} against {row['against']['median_ms']:.2f} ms: {verdict}"
     if "theoretical_speedup" in row:
         text += f"; theoretical {row['theoretical_speedup']:.2f}x, executed {row['executed_speedup']:.2f}x"

@@ -290,8 +290,11 @@ def _weights_remarks(folder: Path) -> list[str]:
 
 def cannot_load(name: str, error: Exception, what: str = "model") -> str:
     """Why a model or its tokenizer could not be loaded, in a sentence."""
-    if (Path(name) / "model.onnx").is_file():
+    lacking = [part for part in ("model.onnx", "export.json") if not (Path(name) / part).is_file()]
+    if not lacking:
         return f"{name} is an export; give the model that it was made of."
+    if len(lacking) == 1:
+        return f"{name} is no whole export, as it lacks {lacking[0]}; export the model again."
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     hint = beside(Path(name), folders_only=True) if what == "model" and not Path(name).exists() else ""
     return f"The {what} '{name}' could not be loaded as a folder, a run or a hub name{hint}: {first}"

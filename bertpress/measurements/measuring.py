@@ -11,7 +11,7 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import without_decisions
 from bertpress.engine.evaluation import mean_tokens
 from bertpress.engine.run import save_predictions
-from bertpress.measurements.skipping import Counting, annotate, over_split, plain_config
+from bertpress.measurements.skipping import OWN, Counting, annotate, over_split, plain_config
 from bertpress.models import is_reduced, skips_tokens
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from bertpress.tasks.rows import Rows
     from bertpress.tasks.task import Task
 
-OWN = "start."
-"""What the names of tensors begin with that the start model alone reads."""
 BATCHES = 8
 """Batches of each size that latency is measured on."""
 
@@ -88,7 +86,11 @@ def _costs(
 ) -> dict[str, Any]:
     parameters = cost.parameters(model.config, head=task.head)
     tokens = mean_tokens(task)
-    reduction = {} if counting is None else over_split(model, plain_config(model, start), task, counting)
+    reduction = (
+        {}
+        if counting is None
+        else over_split(model, plain_config(model, start), task, counting, other_reading(task, before))
+    )
     if counting is not None:
         macs = reduction.pop("macs")
     elif is_reduced(model.config):  # a graph that hides tokens: it computes them all, and its decisions
@@ -135,7 +137,7 @@ def timed(
     # A graph cannot be run without its decisions.
     undecided = without_decisions(model) if is_reduced(model.config) and not is_graph(model) else None
     forward, more = task.forward, 1.0
-    if before is None or before.tokenizer.get_vocab() == task.tokenizer.get_vocab():
+    if (before := other_reading(task, before)) is None:
         batches = latency_batches(task, sizes, model.device)
     else:
         batches, more = _batches_for_both(task, before, sizes, model.device)
@@ -143,8 +145,15 @@ def timed(
     how: dict[str, Any] = {"seconds": seconds, "forward": forward, "undecided": undecided, "start_rows": more}
     rows = latency.latency_rows(first, second, batches, **how)
     if undecided is not None:
-        annotate(rows, model, plain_config(model, start), task, batches)
+        annotate(rows, model, plain_config(model, start), task, batches, more)
     return rows
+
+
+def other_reading(task: Task, before: Task | None) -> Task | None:
+    """The task as the start model reads it, if its vocabulary is another."""
+    if before is None or before.tokenizer.get_vocab() == task.tokenizer.get_vocab():
+        return None
+    return before
 
 
 def is_graph(model: nn.Module) -> bool:

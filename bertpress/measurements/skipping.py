@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bertpress.tasks.task import Task
 
 
+OWN = "start."
+"""What the names of tensors begin with that the start model alone reads."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Tokens of the rows of a batch."""
@@ -30,7 +34,7 @@ class Counts:
     """with padding"""
     lengths: tuple[int, ...]
     kept: tuple[tuple[int, ...], ...]
-    """of each row, those that went on at each decision"""
+    """of each row, those that went on at each decision; none of a model without decisions"""
 
 
 class Counting:
@@ -57,14 +61,25 @@ def plain_config(model: PreTrainedModel, start: PreTrainedModel | None) -> Pretr
 
 
 def speedups(
-    config: PretrainedConfig, plain: PretrainedConfig, batches: Sequence[Counts], task: Task
+    config: PretrainedConfig,
+    plain: PretrainedConfig,
+    batches: Sequence[Counts],
+    task: Task,
+    before: Sequence[Counts] | None = None,
+    rows: float = 1.0,
 ) -> dict[str, float]:
-    """Ratios of multiply-adds: of all tokens to those kept, and of what both really compute in these batches."""
+    """Ratios of multiply-adds: of all tokens to those kept, and of what both really compute in these batches.
+
+    Args:
+        before: the same texts as the start model reads them, where its vocabulary is another.
+        rows: how many rows hold for the start model what one holds for this one.
+    """
     asked: Any = {"head": task.head, "positions": task.positions}
-    full = sum(cost.ideal_macs(plain, batch.lengths, **asked) for batch in batches)
+    read = batches if before is None else before
+    full = rows * sum(cost.ideal_macs(plain, batch.lengths, **asked) for batch in read)
     ideal = sum(cost.ideal_macs(config, batch.lengths, batch.kept, **asked) for batch in batches)
-    padded = sum(
-        cost.executed_macs(plain, batch.lengths, width=batch.width, backend="padded", **asked) for batch in batches
+    padded = rows * sum(
+        cost.executed_macs(plain, batch.lengths, width=batch.width, backend="padded", **asked) for batch in read
     )
     executed = sum(
         cost.executed_macs(config, batch.lengths, batch.kept, width=batch.width, **asked) for batch in batches
@@ -72,11 +87,14 @@ def speedups(
     return {"theoretical_speedup": full / ideal, "executed_speedup": padded / executed}
 
 
-def over_split(model: PreTrainedModel, plain: PretrainedConfig, task: Task, counting: Counting) -> dict[str, Any]:
+def over_split(
+    model: PreTrainedModel, plain: PretrainedConfig, task: Task, counting: Counting, before: Task | None = None
+) -> dict[str, Any]:
     """The mean multiply-adds of a row of the development split, and how many of its tokens are kept.
 
     Args:
         counting: has seen the split, or nothing, in which case it is run.
+        before: the task as the start model reads it, where its vocabulary is another.
 
     Returns:
         `macs`; `kept`: for each decision the layer before which it is made, and the share of a row's tokens that goes
@@ -98,8 +116,18 @@ def over_split(model: PreTrainedModel, plain: PretrainedConfig, task: Task, coun
             | {f"p{percent}": float(np.percentile(column, percent)) for percent in (5, 50, 95)}
             for layer, column in zip(model.config.token_reduction.get("layers", ()), shares.T, strict=True)
         ],
-        **speedups(model.config, plain, counting.batches, task),
+        **speedups(model.config, plain, counting.batches, task, None if before is None else list(_lengths(before))),
     }
+
+
+def _lengths(task: Task) -> Iterator[Counts]:
+    """The development split in the batches in which it is scored."""
+    for _, batch in batches_by_length(task, task.encoded(task.dev_split), torch.device("cpu")):
+        yield _counts(batch["attention_mask"])
+
+
+def _counts(mask: Tensor) -> Counts:
+    return Counts(mask.shape[-1], tuple(mask.flatten(0, -2).sum(1).tolist()), ())
 
 
 def annotate(
@@ -108,12 +136,20 @@ def annotate(
     plain: PretrainedConfig,
     task: Task,
     batches: Mapping[int, Sequence[Mapping[str, Tensor]]],
+    start_rows: float = 1.0,
 ) -> None:
-    """Add to rows of measured latency the speed-ups by multiply-adds on the batches that were timed."""
+    """Add to rows of measured latency the speed-ups by multiply-adds on the batches that were timed.
+
+    Args:
+        batches: by their size; what the start model reads in its own way lies in them under names of their own.
+        start_rows: how many rows hold for the start model what one holds for this one.
+    """
+    mask = f"{OWN}attention_mask"
     model.eval()
     for row in rows:
         counting = Counting(task)
         with torch.inference_mode():
             for batch in batches[row["batch"]]:
                 counting(model, batch)
-        row.update(speedups(model.config, plain, counting.batches, task))
+        before = [_counts(batch[mask]) for batch in batches[row["batch"]] if mask in batch] or None
+        row.update(speedups(model.config, plain, counting.batches, task, before, start_rows))

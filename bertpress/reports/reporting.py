@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -193,10 +193,10 @@ def _certificate(report: Report) -> dict[str, Any]:
     return document(about, {**found, "changes": changes}, costs, report.get("seeds"))
 
 
-def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
+def combined(run_folders: Sequence[str | Path], out: Path, say: Callable[[str], None] = lambda _: None) -> list[Report]:
     """Write one page over all runs, and the report of each into its folder, where that may be written to.
 
-    A folder that has no report is named on the page with the reason.
+    A folder that has no report is named on the page with the reason, and said.
 
     Raises:
         RequestError: none of the folders has a report.
@@ -219,6 +219,8 @@ def combined(run_folders: Sequence[str | Path], out: Path) -> list[Report]:
     if not reports:
         raise RequestError(refused[0][1])
     rows = [[words(folder), words(reason)] for folder, reason in refused]
+    for folder, reason in rows:
+        say(f"not shown: {folder}: {reason}")
     missing = Section("Not shown", ["folder", "reason"], rows, False) if rows else None
     write_text(out, html(*reports, missing=missing))
     return [*reports]

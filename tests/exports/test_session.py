@@ -13,6 +13,7 @@ from conftest import make_config
 from exports.graphs import sum_logits, write_sum_graph
 
 from bertpress.engine.evaluation import logits_of
+from bertpress.engine.loading import load_whole
 from bertpress.errors import RequestError
 from bertpress.exports import OnnxExport, is_export, of_format, read_record
 from bertpress.exports.leaving_out import mean_change, sensitivities
@@ -169,6 +170,15 @@ def test_a_folder_says_whether_its_graph_leaves_tokens_out(graph: OnnxModel) -> 
     (folder / "export.json").write_text('{"schema": 1}')
     with pytest.raises(RequestError, match="export the model again"):
         open_export(str(folder), graph.config, 1, None)
+
+
+@pytest.mark.parametrize("lacking", ["model.onnx", "export.json"])
+def test_a_part_of_an_export_is_named_as_that(lacking: str, tmp_path: Path) -> None:
+    make_config().save_pretrained(tmp_path)
+    for name in {"model.onnx", "export.json"} - {lacking}:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(RequestError, match=f"is no whole export, as it lacks {lacking}; export the model again"):
+        load_whole(str(tmp_path))
 
 
 def test_rows_for_int8_are_refused_where_none_is_looked_at() -> None:

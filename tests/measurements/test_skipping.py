@@ -18,6 +18,8 @@ from bertpress.encoders.compact import compact_config
 from bertpress.engine.evaluation import logits_of
 from bertpress.measurements import measuring
 from bertpress.measurements.skipping import Counting, Counts, over_split, plain_config, speedups
+from bertpress.methods.vocabulary import steps
+from bertpress.methods.vocabulary.pieces import needed_ids
 from bertpress.models.walks import Trace
 
 
@@ -102,6 +104,28 @@ def test_speed_ups_by_hand(task: Any) -> None:
     assert found["theoretical_speedup"] == pytest.approx(sum(full) / sum(kept))
     padded = cost.macs(plain, 8, 2) + cost.macs(plain, 5)
     assert found["executed_speedup"] == pytest.approx(padded / sum(kept))
+
+
+def test_what_the_start_reads_in_its_own_tokens_counts_as_it_reads_it(task: Any) -> None:
+    plain = make_model().config
+    config = compact_config(plain, token_reduction={"layers": [1, 2]})
+    found = speedups(config, plain, [Counts(8, (8,), ((4, 2),))], task, [Counts(6, (6,), ())], rows=0.5)
+    kept = cost.macs(config, 8, kept=(4, 2))
+    assert found["theoretical_speedup"] == pytest.approx(0.5 * cost.macs(plain, 6) / kept)
+    assert found["executed_speedup"] == pytest.approx(0.5 * cost.macs(plain, 6) / kept)
+
+
+def test_a_whole_split_counts_the_start_as_it_reads_it(model: Any, task: Any, tmp_path: Path) -> None:
+    letters = sorted(needed_ids(steps.content_of(task.tokenizer)))
+    steps.write_tokenizer(task.tokenizer, letters, tmp_path)
+    longer = task.with_tokenizer(steps.read_tokenizer(tmp_path))
+    lengths, others = (np.asarray(each.encoded("validation")["length"][:]) for each in (task, longer))
+    assert lengths.sum() != others.sum()
+    plain = plain_config(model, None)
+    own = over_split(model, plain, task, Counting(task))["theoretical_speedup"]
+    found = over_split(model, plain, task, Counting(task), longer)["theoretical_speedup"]
+    full = [sum(cost.macs(plain, int(length)) for length in each) for each in (lengths, others)]
+    assert found / own == pytest.approx(full[1] / full[0])
 
 
 def test_what_was_not_scored_is_run() -> None:

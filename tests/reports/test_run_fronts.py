@@ -107,8 +107,12 @@ def test_what_cannot_be_shown_is_named_and_nothing_else_is_lost(tmp_path: Path) 
     runs = [make_composed_run(tmp_path / "one"), make_composed_run(tmp_path / "two")]
     broken = make_composed_run(tmp_path / "broken")
     (broken / "00-theseus" / "result.json").write_text("{")
-    out = tmp_path / "all.html"
-    built = api.report(*runs, broken, tmp_path / "missing", out=out)
+    out, said = tmp_path / "all.html", list[str]()
+    built = api.report(*runs, broken, tmp_path / "missing", out=out, say=said.append)
+    told = [line.split(": ")[:2] for line in said]
+    assert told == [["not shown", f"{folder}"] for folder in (broken, tmp_path / "missing")]
+    with pytest.raises(RequestError, match=r"is written as \.html, got .*all\.pdf"):
+        api.report(*runs, out=tmp_path / "all.pdf")
     assert [report["run"] for report in built] == ["one", "two"]
     text = Page(out.read_text(encoding="utf-8")).text
     assert "Not shown" in text

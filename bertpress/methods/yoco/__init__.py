@@ -216,7 +216,7 @@ class Yoco(Method, Budget):
     def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
         space = self.space_of(config)
         depths = ", ".join(map(str, space.depths))
-        return [f"{space.count():,} sub-networks of {depths} layers"]
+        return [f"{space.count():,} sub-networks of {depths} layers; a plan shows the sizes of the largest"]
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         from bertpress.methods.yoco.steps import compressed
