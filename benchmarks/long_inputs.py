@@ -1,10 +1,10 @@
-"""What more positions bring on long texts: MiniLM cut at 512 tokens, and extended by tiles to 1,024.
+"""What more positions bring on long texts: MiniLM cut at 512 tokens, extended by tiles to 1,024, and that in 3 layers.
 
-Hyperpartisan news: half of the articles are longer than 512 tokens, a quarter than 1,024. Each length is tried twice:
-fine-tuned at once, and after `MASKED` epochs of masked words on the training articles, in rows of that length, which is
-where a table that was only just extended learns. The learning rate is the best of `RATES` on seed 1 by validation
-accuracy, and further seeds run with it; what counts is the accuracy on the test articles, of which there are 65, so a
-single answer is 1.5 points.
+Hyperpartisan news: half of the articles are longer than 512 tokens, a quarter than 1,024. At both lengths MiniLM first
+learns `MASKED` epochs of masked words on the training articles, in rows of that length, which is where a table that was
+only just extended learns; then it is fine-tuned. Theseus presses the fine-tuned model of 1,024 tokens. Each row's
+learning rate is the best of `RATES` on seed 1 by validation accuracy, and further seeds run with it; what counts is the
+accuracy on the test articles, of which there are 65, so a single answer is 1.5 points.
 
 A cell is one training; its file in results/long_inputs/ is written when it ends, and a cell that has its file is not
 run again. `long_inputs.json` sums up. Needs BERTPRESS_DATA.
@@ -15,44 +15,24 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cells import Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores
 from results import HERE, Interval, write_result
 
-from bertpress import Finetune, Training, evaluate
+from bertpress import Finetune, Theseus, Training, evaluate
 from bertpress.engine.loading import load_tokenizer
+from bertpress.methods.method import Method
 from bertpress.recipe import TaskSpec
 from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
 
 NAME, MODEL = "hyperpartisan", "packaged-minilm"
 RUNS = HERE.parent / "runs" / "long_inputs"
-RATES, EPOCHS, SEEDS, MASKED = (1e-4, 3e-4), 5, 3, 3
-
-
-@dataclass(frozen=True)
-class Row:
-    """How a model comes to its length."""
-
-    length: int
-    masked: bool
-    """masked words before fine-tuning"""
-
-    @property
-    def positions(self) -> int | None:
-        """What a first training extends it to."""
-        return None if self.length == 512 else self.length
-
-
-ROWS = {
-    "512": Row(512, False),
-    "1024": Row(1024, False),
-    "512, masked words first": Row(512, True),
-    "1024, masked words first": Row(1024, True),
-}
+RATES, EPOCHS, SEEDS, MASKED, BATCH = (1e-4, 3e-4), 3, 3, 2, 8
+PRESSED = "1024, 3 layers"
+LENGTHS = {"512": 512, "1024": 1024, PRESSED: 1024}
+"""Of each row's inputs, in tokens."""
 
 
 class Protocol:
@@ -60,7 +40,7 @@ class Protocol:
 
     def __init__(self, limit: int | None, runs: Path, out: Path) -> None:
         self.limit = {} if limit is None else {"train": limit, "validation": limit, "test": limit}
-        self.grid = Grid(out / "long_inputs", runs, MODEL, batch_size=8)
+        self.grid = Grid(out / "long_inputs", runs, MODEL, batch_size=BATCH)
 
     def text(self) -> Path:
         """The training articles, one to a line."""
@@ -72,42 +52,45 @@ class Protocol:
             file.write_text("".join(f"{' '.join(text.split())}\n" for text in rows["text"]), encoding="utf-8")
         return file
 
-    def start(self, row: Row) -> str:
-        """What a row is fine-tuned from."""
-        if not row.masked:
-            return MODEL
-        corpus = {"files": [str(self.text())], "format": "lines", "validation": 0.1}
-        training = Training(epochs=MASKED, learning_rate=1e-4, batch_size=8, warmup=0.1, weight_decay=0.01)
-        key = Key(NAME, f"masked words at {row.length}", 1e-4, MASKED, 1)
-        step = Finetune(positions=row.positions, training=training)
-        fields: dict[str, Any] = {"task": {"name": "text", "corpus": corpus}, "max_length": row.length}
-        return str(self.grid.kept(key, MODEL, step, **fields) / "00-finetune" / "model")
-
-    def cells(self, name: str) -> Iterator[Cell]:
+    def cells(self, row: str) -> Iterator[Cell]:
         """A row's cells of the chosen learning rate, with their accuracy on the test articles as the score."""
-        row = ROWS[name]
-
-        def train(rate: float, seed: int) -> Cell:
-            key = Key(NAME, name, rate, EPOCHS, seed)
-            if self.grid.has(key):
-                return self.grid.read(key)
-            training = Training(epochs=EPOCHS, learning_rate=rate, batch_size=8, accumulation=2, warmup=0.1)
-            step = Finetune(positions=None if row.masked else row.positions, training=training)
-            fields: dict[str, Any] = {"task": NAME, "max_length": row.length, "limit": self.limit}
-            run = self.grid.kept(key, self.start(row), step, **fields)
-            found = evaluate(str(run), NAME, "test", max_length=row.length, limit=self.limit)["test"]
-            cell = {**self.grid.read(key), "test": found["accuracy"]}
-            self.grid.write(cell)
-            return cell
-
-        for cell in over_seeds(train, RATES, SEEDS):
+        for cell in over_seeds(lambda rate, seed: self.cell(Key(NAME, row, rate, EPOCHS, seed)), RATES, SEEDS):
             yield {**cell, "validation": cell["score"], "score": cell["test"]}
+
+    def cell(self, key: Key) -> Cell:
+        """One cell, with its accuracy on the test articles beside the score."""
+        if self.grid.has(key) and "test" in (cell := self.grid.read(key)):
+            return cell
+        run = str(self.run(key))
+        found = evaluate(run, NAME, "test", max_length=LENGTHS[key.row], limit=self.limit)["test"]
+        cell = {**self.grid.read(key), "test": found["accuracy"]}
+        self.grid.write(cell)
+        return cell
+
+    def run(self, key: Key) -> Path:
+        """The folder of a cell's training."""
+        length = LENGTHS[key.row]
+        training = Training(epochs=EPOCHS, learning_rate=key.learning_rate, batch_size=BATCH, warmup=0.1)
+        step: Method = Finetune(training=training)
+        if key.row == PRESSED:
+            step, start = Theseus(successor_layers=3, replacing=training), self.run(Key.of(next(self.cells("1024"))))
+        else:
+            start = self.masked(length)
+        return self.grid.kept(key, str(start), step, task=NAME, max_length=length, limit=self.limit)
+
+    def masked(self, length: int) -> Path:
+        """The folder of MiniLM's training on masked words in rows of `length` tokens."""
+        corpus = {"files": [str(self.text())], "format": "lines", "validation": 0.1}
+        training = Training(epochs=MASKED, learning_rate=1e-4, batch_size=BATCH, warmup=0.1, weight_decay=0.01)
+        step = Finetune(positions=None if length == 512 else length, training=training)
+        key = Key(NAME, f"masked words at {length}", 1e-4, MASKED, 1)
+        return self.grid.kept(key, MODEL, step, task={"name": "text", "corpus": corpus}, max_length=length)
 
 
 def summary(cells: Sequence[Cell]) -> list[Cell]:
     """A line for each row: median and range over seeds."""
     lines = []
-    for name in ROWS:
+    for name in LENGTHS:
         own = [cell for cell in cells if cell["row"] == name]
         test = [100 * cell["score"] for cell in own]
         lines.append(
@@ -124,7 +107,7 @@ def claims(cells: Sequence[Cell]) -> dict[str, Interval]:
     """The gain of the median over seeds, and the range of what a seed gains over itself."""
 
     def values(seed: int | None) -> dict[str, float]:
-        long, short = (scores(cells, [NAME], f"{length}, masked words first", seed)[0] for length in (1024, 512))
+        long, short = (scores(cells, [NAME], length, seed)[0] for length in ("1024", "512"))
         return {"long-inputs-gain": float(long - short)}
 
     return intervals(values, SEEDS)
@@ -134,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options = grid_arguments(parser, RUNS, "the folder hyperpartisan")
     protocol = Protocol(options.limit, options.runs, options.out)
-    cells = [cell for name in ROWS for cell in protocol.cells(name)]
+    cells = [cell for name in LENGTHS for cell in protocol.cells(name)]
     measured = {} if options.limit else claims(cells)
     write_result("long_inputs", "python benchmarks/long_inputs.py", summary(cells), measured, options.out)
 

@@ -40,9 +40,9 @@ RUNS = {
         "bertpress finetune --model packaged-minilm --task glue/mrpc --out runs/teacher --learning-rate 1e-4",
         "bertpress theseus --model runs/teacher --task glue/mrpc --out runs/small --learning-rate 3e-4 --epochs 5",
     ],
-    "race": pressed("race", "--limit train=2000 --limit validation=600 ", 256, 3),
-    "hotpotqa": pressed("hotpotqa", "", 512, 10),
-    "2wikimultihopqa": pressed("2wikimultihopqa", "", 512, 10),
+    "race": pressed("race", "--limit train=1000 --limit validation=600 ", 256, 2),
+    "hotpotqa": pressed("hotpotqa", "", 512, 4),
+    "2wikimultihopqa": pressed("2wikimultihopqa", "", 512, 4),
 }
 
 

@@ -91,6 +91,12 @@ def check_request(wanted: OnnxExport, task: Task | None, config: PretrainedConfi
         raise RequestError(f"max_drop compares scores, but the {task.dev_split} rows of {task.name} have no labels.")
 
 
+def _fields(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's own fields and those of its sources."""
+    own = {name: value for name, value in request.items() if name != "sources"}
+    return {**own, **request.get("sources", {})}
+
+
 def _holds(out: Path, request: Mapping[str, Any]) -> bool:
     """True if `out` holds this very export, False if it can be taken.
 
@@ -99,8 +105,8 @@ def _holds(out: Path, request: Mapping[str, Any]) -> bool:
     """
     if is_export(out):
         record = read_record(out)
-        there = record.get("request", {})
-        differing = [name for name in request if there.get(name) != request[name]]
+        there, asked = _fields(record.get("request", {})), _fields(request)
+        differing = [name for name in asked if there.get(name) != asked[name]]
         if differing:
             raise RequestError(f"{out} holds another export (other {', '.join(differing)}); choose another --out.")
         now, noted = _digests(out), record.get("files", {})

@@ -86,6 +86,8 @@ def test_an_export_is_a_folder_that_other_commands_take(
     assert again.code == 0
     assert (out / "model.onnx").stat().st_mtime_ns == before, "it is there already"
     refused(bertpress("export", reduced, *task, *INT8, "--out", out), "holds another export", "precision")
+    longer = (*files_task(data)[:-1], "40", "--quiet", "--profile", "half")
+    refused(bertpress("export", reduced, *longer, "--out", out), "(other max_length)")
     refused(bertpress("export", out, "--out", tmp_path / "b"), "is an export already")
     refused(bertpress("evaluate", out, *task, "--profile", "half"), "has one speed")
     refused(bertpress("evaluate", out, *task, "--device", "cuda"), "There is no device")
