@@ -6,9 +6,9 @@ from typing import Any
 
 
 def briefly(measure: Any) -> Any:
-    """`latency.measure` on two batches, in few rounds unless it is told how many."""
+    """`latency.measure` on one batch, in few rounds unless it is told how many."""
 
-    def brief(models: Any, batches: Any, repeats: int = 5, **more: Any) -> Any:
-        return measure(models, batches[:2], repeats, **{**more, "warmup": 1, "seconds": 0})
+    def brief(models: Any, batches: Any, repeats: int = 3, **more: Any) -> Any:
+        return measure(models, batches[:1], repeats, **{**more, "warmup": 1, "seconds": 0})
 
     return brief
