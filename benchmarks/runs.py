@@ -1,13 +1,15 @@
-"""Whole runs as a user types them, and the tables of the report that the last command leaves: `runs.py [NAME ...]`.
+"""Whole runs as a user types them, and the tables of the report that the last command leaves.
 
 mrpc are the README's own lines; they need BERTPRESS_DATA, or the Hub. race, hotpotqa and 2wikimultihopqa are a teacher
 and one pressed model each, small enough for a processor: an honest look at tasks whose data sets need more, not a
 comparison with published scores. demo-all is every demo from one fine-tuned model, of which the composed one is shown.
-Each takes up to an hour; without names, demo and mrpc are run.
+Each takes up to an hour; without names, demo and mrpc are run. In a folder that is kept, what was cut off goes on, and
+the time of all commands is not told.
 """
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -64,17 +66,28 @@ def differences(report: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or USUAL:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=USUAL, metavar="NAME", help=", ".join(RUNS))
+    parser.add_argument("--runs", type=Path, help="folder of the runs, which is kept")
+    options = parser.parse_args()
+    if unknown := sorted({*options.names} - {*RUNS}):
+        parser.error(f"no run is called {', '.join(unknown)}; there are {', '.join(RUNS)}")
+    for name in options.names:
         commands = RUNS[name]
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = carry_out(commands, Path(folder))
+        with tempfile.TemporaryDirectory() as passing:
+            folder = Path(passing) if options.runs is None else options.runs / name
+            folder.mkdir(parents=True, exist_ok=True)
+            seconds = carry_out(commands, folder)
             words = shlex.split(commands[-1])
-            out = Path(folder) / words[words.index("--out") + 1]
+            out = folder / words[words.index("--out") + 1]
             report = reporting.build(out / "composed" if name == "demo-all" else out)
         summary = sections.overview(report)
         rows = [dict(zip(summary.head, cells, strict=True)) for cells in summary.rows]
-        total = {"all commands, scoring and timing included (s)": f"{seconds:.0f}", "score": summary.caption}
-        claims = {"demo-all-seconds": (seconds, seconds, seconds)} if name == "demo-all" else {}
+        total = {"score": summary.caption}
+        claims = {}
+        if options.runs is None:
+            total = {"all commands, scoring and timing included (s)": f"{seconds:.0f}", **total}
+            claims = {"demo-all-seconds": (seconds, seconds, seconds)} if name == "demo-all" else {}
         write_result(name.replace("-", "_"), "; ".join(commands), [*rows, *differences(report), total], claims)
 
 
