@@ -20,6 +20,7 @@ import pytest
 import torch
 from brief import briefly
 from families import FAMILIES
+from forked import loading_nothing
 
 from bertpress.costs import latency
 from bertpress.engine.loading import class_of_head, loader
@@ -45,7 +46,11 @@ SPLITS = {"train": 96, "validation": 32}
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was imported out of the garbage collector, which every training calls: a fifth of the tests' time."""
+    keep_from_the_collector()
+
+
+def keep_from_the_collector() -> None:
+    """Hide what was imported from the garbage collector, which every training calls: a fifth of the tests' time."""
     gc.collect()
     gc.freeze()
 
@@ -268,17 +273,34 @@ def tiny_recipe(tiny_model_folder: Path, tiny_data_folder: Path) -> dict[str, An
 
 @pytest.fixture(scope="session")
 def carry_out(tiny_recipe: dict[str, Any]) -> Callable[..., Path]:
-    """Runs a recipe of one step on the tiny model and data in a folder."""
+    """Runs a recipe of one step on the tiny model and data in a folder.
+
+    Trainings are scored and saved three times; results are loaded in a fresh process only where it says `loads`.
+    """
+    from bertpress.engine import trainer
     from bertpress.engine.run import Runtime
     from bertpress.recipe import make_recipe
-    from bertpress.runs import pipeline
+    from bertpress.runs import finishing, pipeline
 
-    def run(step: dict[str, Any], folder: Path, progress: Any = None, say: Any = None, **fields: Any) -> Path:
+    keep_from_the_collector()
+
+    def run(
+        step: dict[str, Any],
+        folder: Path,
+        progress: Any = None,
+        say: Any = None,
+        phases: Any = None,
+        loads: bool = False,
+        **fields: Any,
+    ) -> Path:
         values = {**tiny_recipe, "steps": [step], **fields}
-        told = {"progress": progress, "say": say}
+        told = {"progress": progress, "say": say, "phases": phases}
         runtime = Runtime(device="cpu", **{name: value for name, value in told.items() if value})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(latency, "measure", briefly(latency.measure))
+            patch.setattr(trainer, "EVALUATIONS", 3)
+            if not loads:
+                patch.setattr(finishing, "check_loads", loading_nothing(finishing.check_loads))
             pipeline.carry_out(pipeline.prepare(make_recipe(values), runtime), folder)
         return folder
 

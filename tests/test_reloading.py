@@ -89,7 +89,7 @@ def test_a_step_that_does_not_load_is_not_finished(
     with monkeypatch.context() as patch:
         patch.setattr(finishing, "check_loads", fail)
         with pytest.raises(DoesNotLoad):
-            carry_out(step, tmp_path / "run")
+            carry_out(step, tmp_path / "run", loads=True)
     assert not (tmp_path / "run" / "00-finetune" / "result.json").exists()
-    carry_out(step, tmp_path / "run")
+    carry_out(step, tmp_path / "run", loads=True)
     assert '"level": "stock"' in (tmp_path / "run" / "00-finetune" / "result.json").read_text()

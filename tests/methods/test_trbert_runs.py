@@ -16,7 +16,7 @@ from contract.test_contract import ONE_STEP, OneStep
 
 from bertpress.config import build
 from bertpress.engine.loading import load_config
-from bertpress.engine.run import Runtime, Stopped
+from bertpress.engine.run import Stopped
 from bertpress.errors import RequestError
 from bertpress.methods.trbert import TrBert
 
@@ -112,14 +112,24 @@ class Killed(Exception):
     """Stands for a run that is broken off."""
 
 
+@pytest.fixture(scope="module")
+def whole(carry_out: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing befell."""
+    return carry_out({"trbert": FIELDS}, tmp_path_factory.mktemp("whole") / "run")
+
+
 @pytest.mark.parametrize("phase", ["importance", "logits"])
 @pytest.mark.parametrize("moment", ["before all is put together", "before it is marked"])
 def test_a_run_killed_while_it_stores_goes_on_to_the_same_result(
-    carry_out: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, moment: str
+    carry_out: Callable[..., Path],
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+    moment: str,
 ) -> None:
     from bertpress.methods.trbert import artefacts
 
-    whole = carry_out({"trbert": FIELDS}, tmp_path / "whole")
     place = "_merge" if moment == "before all is put together" else "write_json"
     original = getattr(artefacts, place)
 
@@ -141,23 +151,9 @@ def test_a_run_killed_while_it_stores_goes_on_to_the_same_result(
     assert answers(whole) == answers(tmp_path / "run")
 
 
-def test_phases_one_by_one_make_the_same_result(
-    tiny_model_folder: Path, tiny_data_folder: Path, tmp_path: Path, carry_out: Callable[..., Path]
-) -> None:
-    from bertpress.recipe import make_recipe
-    from bertpress.runs import pipeline
-
-    values = {
-        "model": str(tiny_model_folder),
-        "task": {"files": str(tiny_data_folder), "columns": ["text"]},
-        "steps": [{"trbert": FIELDS}],
-        "max_length": 32,
-        "baseline": False,
-    }
-
+def test_phases_one_by_one_make_the_same_result(carry_out: Callable[..., Path], whole: Path, tmp_path: Path) -> None:
     def go(*phases: str) -> None:
-        job = pipeline.prepare(make_recipe(values), Runtime(device="cpu", phases=phases))
-        pipeline.carry_out(job, tmp_path / "run")
+        carry_out({"trbert": FIELDS}, tmp_path / "run", phases=phases)
 
     with pytest.raises(Stopped, match="before the phase importance"):
         go("policy")
@@ -169,7 +165,6 @@ def test_phases_one_by_one_make_the_same_result(
     with pytest.raises(Stopped, match="before the phase joint"):
         go("logits")
     go("joint")
-    whole = carry_out({"trbert": FIELDS}, tmp_path / "whole")
     assert answers(whole) == answers(tmp_path / "run")
 
 

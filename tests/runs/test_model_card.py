@@ -28,7 +28,7 @@ from bertpress.tasks.judging import KINDS
 @pytest.fixture(scope="module")
 def run(carry_out: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = [{"finetune": {"training": {"max_steps": 1}}}, {"theseus": {"replacing": {"max_steps": 1}}}]
-    return carry_out({}, tmp_path_factory.mktemp("cards") / "run", steps=steps, limit={"train": 8})
+    return carry_out({}, tmp_path_factory.mktemp("cards") / "run", steps=steps, limit={"train": 8}, loads=True)
 
 
 def test_every_kind_of_task_has_a_name_on_the_hub() -> None:

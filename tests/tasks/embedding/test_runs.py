@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROWS
-from contract.cases import CASES
+from contract.cases import CASES, shortened
 
 from bertpress import api
 from bertpress.engine.loading import packaged_minilm
@@ -63,7 +63,8 @@ def test_the_result_of_every_method_loads_in_sentence_transformers(
     task = task_in(write_pairs(tmp_path / "data"), pooling="max", normalize=True)
     folders = []
     for case in CASES:
-        run = carry_out(case.step, tmp_path / case.name, model=str(folder_of("bert", None, "embedding")), task=task)
+        step = {case.name: shortened(case.fields)}
+        run = carry_out(step, tmp_path / case.name, model=str(folder_of("bert", None, "embedding")), task=task)
         folders.append(run / f"00-{case.name}" / "model")
         assert read_layout(str(folders[-1])) == Layout(pooling="max", normalize=True)
     pairs = [("the bright day", "a dull road"), ("the house", "a very green tree and the river")]
