@@ -20,6 +20,7 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.method import Training
 from bertpress.methods.tinybert import TinyBert
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
+from bertpress.reports.tables import Section
 
 Benchmark = Callable[[str], Any]
 CELLS = sorted((Path(__file__).parents[1] / "benchmarks" / "results" / "quality").glob("*.json"))
@@ -287,6 +288,24 @@ def test_the_paired_tests_of_a_run_stand_below_its_table(benchmark: Benchmark) -
     tests = [{"name": "theseus", "against": "start", "difference": -0.012, "low": -0.031, "high": 0.01}]
     pair = {"pair": "theseus against start", "points": "-1.2", "95 % interval": "-3.1 to +1.0"}
     assert benchmark("runs").differences({"comparisons": tests}) == [pair]
+
+
+def test_tables_of_whole_runs_are_of_what_is_pressed(benchmark: Benchmark) -> None:
+    runs = benchmark("runs")
+    folders = {name: list(runs.pressing(commands)) for name, commands in runs.RUNS.items()}
+    assert folders["demo"] == ["runs/demo"]
+    assert folders["demo-all"] == ["runs/demo/composed"]
+    assert folders["mrpc"] == ["runs/small"]
+    assert folders["race"] == ["runs/small", "runs/taught"]
+
+
+def test_the_start_of_two_reports_stands_once(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = benchmark("runs")
+    tables = [
+        Section("", ["name", "score"], [["start", score], [name, "70"]]) for name, score in (("a", "1"), ("b", "2"))
+    ]
+    monkeypatch.setattr(runs.sections, "overview", lambda report: tables[report])
+    assert [tuple(row.values()) for row in runs.results([0, 1])] == [("start", "1"), ("a", "70"), ("b", "70")]
 
 
 @pytest.mark.parametrize("name", ["race", "hotpotqa", "2wikimultihopqa"])

@@ -57,3 +57,14 @@ def test_every_file_of_results_has_its_table() -> None:
 def test_the_run_on_mrpc_is_the_readme_s(benchmark: Callable[[str], Any]) -> None:
     readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in benchmark("runs").RUNS["mrpc"] if line not in readme] == []
+
+
+def test_the_readme_s_numbers_are_those_measured() -> None:
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    result = json.loads((BENCHMARKS / "results" / "composed.json").read_text(encoding="utf-8"))
+    latency, throughput, kept = (
+        next(claim["value"] for claim in result["claims"] if claim["id"] == f"composed-{name}")
+        for name in ("latency", "throughput", "kept")
+    )
+    faster = f"answers single texts {latency:.1f} times and batches {throughput:.1f} times as fast on two CPU cores"
+    assert f"{faster}, and keeps {100 * kept:.0f} % of its accuracy" in readme
