@@ -101,10 +101,13 @@ def number(value: Any) -> str:
 
 
 def hardware() -> str:
-    """Processor, number of usable cores and memory."""
+    """Processor, what kernels torch has for it, number of usable cores, and memory."""
+    import torch
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_processor()}, {cores} cores, {memory:.0f} GiB"
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return f"{_processor()} ({kernels}), {cores} cores, {memory:.0f} GiB"
 
 
 def _processor() -> str:

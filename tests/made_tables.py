@@ -12,6 +12,7 @@ from torch import nn
 
 from bertpress.config import build
 from bertpress.costs import latency
+from bertpress.costs.latency import run_model
 from bertpress.costs.latency_table import LatencyTable, Timing
 from bertpress.encoders import encoder_of
 from bertpress.measurements.layer_timing import Stack, Whole
@@ -29,8 +30,8 @@ def layer_ms(layer: nn.Module) -> float:
 def seconds_of(module: nn.Module, distort: Callable[[float], float]) -> float:
     if isinstance(module, Stack):
         return sum(map(layer_ms, module.layers)) / 1000
-    assert isinstance(module, Whole)
-    layers = list(encoder_of(module.model.config).layer_list(module.model).children())
+    model = module.model if isinstance(module, Whole) else module
+    layers = list(encoder_of(model.config).layer_list(model).children())
     total = 0.25 + sum(map(layer_ms, layers))
     return (distort(total) if layers else total) / 1000
 
@@ -41,7 +42,9 @@ def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
     def use(distort: Callable[[float], float] = float, slower: float = 1) -> list[float]:
         asked: list[float] = []
 
-        def measure(modules: Any, batches: Any, repeats: int, warmup: int, seconds: float, forward: Any) -> Any:
+        def measure(
+            modules: Any, batches: Any, repeats: int = 3, warmup: int = 1, seconds: float = 0, forward: Any = run_model
+        ) -> Any:
             with torch.inference_mode():
                 for module in modules:
                     forward(module, batches[0])

@@ -286,8 +286,8 @@ def test_the_sums_of_the_long_inputs(benchmark: Benchmark) -> None:
 
 def test_the_paired_tests_of_a_run_stand_below_its_table(benchmark: Benchmark) -> None:
     tests = [{"name": "theseus", "against": "start", "difference": -0.012, "low": -0.031, "high": 0.01}]
-    pair = {"pair": "theseus against start", "points": "-1.2", "95 % interval": "-3.1 to +1.0"}
-    assert benchmark("runs").differences({"comparisons": tests}) == [pair]
+    pair = {"task": "race", "pair": "theseus against start", "points": "-1.2", "95 % interval": "-3.1 to +1.0"}
+    assert benchmark("runs").differences({"task": "race", "comparisons": tests}) == [pair]
 
 
 def test_tables_of_whole_runs_are_of_what_is_pressed(benchmark: Benchmark) -> None:
@@ -296,21 +296,22 @@ def test_tables_of_whole_runs_are_of_what_is_pressed(benchmark: Benchmark) -> No
     assert folders["demo"] == ["runs/demo"]
     assert folders["demo-all"] == ["runs/demo/composed"]
     assert folders["mrpc"] == ["runs/small"]
-    assert folders["race"] == ["runs/small", "runs/taught"]
+    assert folders["reading"] == ["runs/hotpotqa", "runs/2wikimultihopqa", "runs/race"]
 
 
-def test_the_start_of_two_reports_stands_once(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_whole_runs_say_their_task(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = benchmark("runs")
-    tables = [
-        Section("", ["name", "score"], [["start", score], [name, "70"]]) for name, score in (("a", "1"), ("b", "2"))
+    table = Section("Result", ["name", "score"], [["start", "72"], ["tinybert", "70"]])
+    monkeypatch.setattr(runs.sections, "overview", lambda report: table)
+    assert [tuple(row.values()) for row in runs.results({"task": "race"})] == [
+        ("race", "start", "72"),
+        ("race", "tinybert", "70"),
     ]
-    monkeypatch.setattr(runs.sections, "overview", lambda report: tables[report])
-    assert [tuple(row.values()) for row in runs.results([0, 1])] == [("start", "1"), ("a", "70"), ("b", "70")]
+    assert runs.captions({"task": "race"}) == [{"task": "race", "score": "Result"}]
 
 
-@pytest.mark.parametrize("name", ["race", "hotpotqa", "2wikimultihopqa"])
-def test_lines_of_whole_runs_are_recipes(name: str, benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
-    for line in benchmark("runs").RUNS[name]:
+def test_lines_of_whole_runs_are_recipes(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in benchmark("runs").RUNS["reading"]:
         monkeypatch.setattr(sys, "argv", [*line.split(), "--print"])
         with pytest.raises(SystemExit) as stop:
             cli.main()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from made_tables import pretending
 
 from .test_commands import files_task
 
@@ -71,6 +72,12 @@ def search(bertpress: Callable[..., Any], trained: Path) -> Callable[..., Any]:
         return bertpress("search", trained, "--device", "cpu", *more)
 
     return call
+
+
+@pytest.fixture
+def steady_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latency as a function of the size: the real ones of networks as tiny as these differ less than they vary."""
+    pretending(monkeypatch)()
 
 
 def found(run: Path) -> dict[str, Any]:
@@ -173,7 +180,9 @@ def test_a_search_of_default_length_that_stopped_goes_on(trained: Path, tmp_path
     assert state["done"] == 6
 
 
-def test_a_narrower_search_shows_nothing_of_the_wider_one(search: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_narrower_search_shows_nothing_of_the_wider_one(
+    search: Callable[..., Any], steady_times: None, tmp_path: Path
+) -> None:
     flags = ("--servable", "stock", "--latency-ms", "95%", "--rounds", 1, "--quiet")
     outcome = search(*flags, "--out", tmp_path / "found")
     assert outcome.code == 0, outcome.err
@@ -229,7 +238,7 @@ def test_a_budget_above_the_largest_network_is_told(search: Callable[..., Any], 
     assert sum("does not bind" in line for line in outcome.lines) == 1
 
 
-def test_several_limits_hold_together(search: Callable[..., Any], tmp_path: Path) -> None:
+def test_several_limits_hold_together(search: Callable[..., Any], steady_times: None, tmp_path: Path) -> None:
     out = tmp_path / "found"
     outcome = search("--parameters", "80%", "--flops", "60%", "--latency-ms", "90%", "--rounds", 1, "--out", out)
     assert outcome.code == 0, outcome.err
@@ -360,7 +369,7 @@ def test_other_layers_than_the_first_can_be_kept(policy: str, yoco: Callable[...
     assert sets == (expected if policy == "importance" else [[0, 2], [0, 1, 2], [0, 1, 2, 3]])
 
 
-def test_a_table_of_other_settings_is_refused(search: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_table_of_other_settings_is_refused(search: Callable[..., Any], steady_times: None, tmp_path: Path) -> None:
     out = tmp_path / "found"
     flags = ("--latency-ms", "80%", "--rounds", 1, "--out", out, "--quiet")
     assert search(*flags).code == 0
