@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from bertpress.engine.evaluation import logits_of
 from bertpress.engine.loading import class_of_head, load_config, loader
 from bertpress.engine.run import Runtime, StepRun
 from bertpress.errors import RequestError
+from bertpress.files import held
 from bertpress.methods import METHODS as ALL_METHODS
 from bertpress.methods import method_named
 from bertpress.recipe import make_recipe, parse_yaml
@@ -119,15 +121,22 @@ def run_case(
 
 
 @pytest.fixture(scope="session")
-def finished(run_case: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
-    """The finished run of a case, carried out once."""
-    root = tmp_path_factory.mktemp("finished")
-    runs: dict[str, Path] = {}
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "contract"
+
+
+@pytest.fixture(scope="session")
+def finished(run_case: Callable[..., Path], shared: Path) -> Callable[[Case], Path]:
+    """The finished run of a case, carried out once, whichever process needs it first."""
 
     def run(case: Case) -> Path:
-        if case.id not in runs:
-            runs[case.id] = run_case(case, root / case.id)
-        return runs[case.id]
+        folder = shared / "runs" / case.id
+        with held(shared / f"{case.id}.lock"):
+            if not (folder / "report.json").exists():
+                run_case(case, folder)
+        return folder
 
     return run
 
@@ -183,19 +192,19 @@ def rows_for(case: Case, task: Any) -> list[tuple[str, list[int] | None, list[in
 
 
 @pytest.fixture(scope="session")
-def reloaded(
-    finished: Callable[[Case], Path], task_for: Callable[[Case], Any], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, np.ndarray]:
+def reloaded(finished: Callable[[Case], Path], task_for: Callable[[Case], Any], shared: Path) -> dict[str, np.ndarray]:
     """Answers to the validation texts by every result, from one fresh process without this package.
 
     Models that are not stock ones bring their code along.
     """
-    out = tmp_path_factory.mktemp("reloaded") / "logits.npz"
+    out = shared / "reloaded.npz"
     folders = {case.id: str(result_of(finished(case), case) / "model") for case in PAIRS}
     tasks = {case.id: reread(case, task_for(case), Path(folders[case.id])) for case in PAIRS}
     models = [(folders[case.id], class_of_head(case.head), rows_for(case, tasks[case.id])) for case in PAIRS]
     request = json.dumps([models, str(out)])
-    subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
+    with held(shared / "reloaded.lock"):
+        if not out.exists():
+            subprocess.run([sys.executable, "-c", RELOAD], input=request, text=True, check=True, capture_output=True)
     with np.load(out) as answers:
         return {name: answers[folder] for name, folder in folders.items()}
 
