@@ -194,6 +194,7 @@ def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], 
         recovered = f"{100 * (median - truncated) / lost:.0f}" if lost > 0 else "-"
         lines.append(
             {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
+            | {"precision": ", ".join(sorted({one.get("precision", "fp32") for one in own}))}
             | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
             | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
             | {

@@ -12,11 +12,13 @@ wikitext2, packed.
 
 Every row of a task trains as many steps, those with two steps 2/3 of them in step 1; augmented rows see more texts,
 not more steps. The learning rate, one for both steps, is the best of `rates_of` on seed 1; seeds 2 and 3 run with it.
+All but the teachers train in bfloat16 where the processor multiplies in it; cells made elsewhere did not, and each row
+of the table says what its cells trained in.
 
 A cell is one training; its file in results/tinybert_quality/ is written when it ends, and a cell that has its file is
 not run again; `tinybert_quality.json` sums up once all are there. Needs BERTPRESS_DATA. Some 18 hours of a core with
-AVX2: first `--tasks ""` trains what all tasks need, then two processes with a thread each, `--tasks mrpc` and
-`--tasks cola,sst2`, then once without `--tasks` to sum up.
+AVX2, less with bfloat16: first `--tasks ""` trains what all tasks need, then two processes with a thread each,
+`--tasks mrpc` and `--tasks cola,sst2`, then once without `--tasks` to sum up.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import quality
-from cells import PREDECESSOR, Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
+from cells import PRECISION, PREDECESSOR, Cell, Grid, Key, Tried, grid_arguments, intervals, over_seeds, scores, summary
 from results import HERE, Interval, data_root, write_result
 
 from bertpress import Augmentation, Finetune, Runtime, TinyBert, Training, api, pretraining
@@ -162,7 +164,8 @@ def students(protocol: Protocol, task: str, row: str, teacher: Cell) -> Iterator
         step = method(row, protocol.steps(task), rate, str(grid.runs / GENERAL.name))
         if row == "truncated":
             step = quality.method(row, Training(epochs=key.epochs, learning_rate=rate, warmup=0.1))
-        return cells.cell(key, str(teachers.start(task)), step, runtime, **data(protocol, task, row))
+        fields = {**data(protocol, task, row), "precision": PRECISION}
+        return cells.cell(key, str(teachers.start(task)), step, runtime, **fields)
 
     return over_seeds(train, rates_of(row), SEEDS)
 
@@ -217,7 +220,7 @@ def text(protocol: Protocol, kind: str) -> dict[str, Any]:
     """Fields of recipes that train on plain text."""
     files = [str(data_root("plain_text_en and wikitext2") / name / "train.parquet") for name in PLAIN_TEXT]
     task = {"name": "text", "kind": kind, "corpus": {"files": files, "format": "lines"}}
-    return {"task": task, "limit": protocol.limits("text")}
+    return {"task": task, "limit": protocol.limits("text"), "precision": PRECISION}
 
 
 def training_of(key: Key, objective: str) -> Training:
