@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Byte code is made of what is imported, when it is imported; of all that is installed it would take a minute.
+# It is kept, whatever the environment says: the tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 # What pip needs to find the CPU build of torch where the default index offers the CUDA one first.
 TORCH_ARGS ?=

@@ -59,7 +59,7 @@ RUNS = {
     "reading": [
         READER,
         *pressed("hotpotqa", 512, "", 3, 8),
-        *pressed("2wikimultihopqa", 512, "--limit validation=300 ", 3, 8),
+        *pressed("2wikimultihopqa", 512, "--limit train=300 --limit validation=300 ", 3, 8),
         *pressed("race", 256, "--limit train=500 --limit validation=600 ", 2, 4),
     ],
 }
