@@ -3,7 +3,7 @@
 mrpc are the README's own lines; they need BERTPRESS_DATA, or the Hub. reading is a teacher and a pressed model each on
 HotpotQA, 2WikiMultihop and RACE, small enough for a processor: an honest look at tasks whose data sets need more, not a
 comparison with published scores. MiniLM first learns to read on SQuAD, since there are few questions of the others.
-demo-all is every demo from one fine-tuned model, of which the composed one is shown. reading takes two to three hours,
+demo-all is every demo from one fine-tuned model, of which the composed one is shown. reading takes about two hours,
 the others up to half an hour; without names, demo and mrpc are run. In a folder that is kept, what was cut off goes on,
 and the time of all commands is not told.
 """
@@ -59,8 +59,8 @@ RUNS = {
     "reading": [
         READER,
         *pressed("hotpotqa", 512, "", 3, 8),
-        *pressed("2wikimultihopqa", 512, "--limit train=300 --limit validation=300 ", 3, 8),
-        *pressed("race", 256, "--limit train=500 --limit validation=600 ", 2, 4),
+        *pressed("2wikimultihopqa", 512, "--limit train=200 --limit validation=200 ", 3, 8),
+        *pressed("race", 256, "--limit train=300 --limit validation=200 ", 2, 16),
     ],
 }
 
