@@ -58,7 +58,7 @@ RUNS = {
     "reading": [
         READER,
         *pressed("hotpotqa", 512, "", 3, 8),
-        *pressed("2wikimultihopqa", 512, "--limit train=300 --limit validation=300 ", 3, 8),
+        *pressed("2wikimultihopqa", 512, "--limit train=200 --limit validation=200 ", 3, 8),
     ],
     "race": pressed("race", 256, "--limit train=2500 --limit validation=400 ", 1, 16, model="packaged-minilm"),
 }
