@@ -1,11 +1,11 @@
 """Whole runs as a user types them, and the tables of the reports of what they press.
 
 mrpc are the README's own lines; they need BERTPRESS_DATA, or the Hub. reading is a teacher and a pressed model each on
-HotpotQA and 2WikiMultihop, of which there are few questions, so MiniLM first learns to read on SQuAD; race is the same
-on RACE. They are small enough for a processor: an honest look at tasks whose data sets need more, not a comparison with
-published scores. demo-all is every demo from one fine-tuned model, of which the composed one is shown. reading and race
-take up to two hours, the others up to half an hour; without names, demo and mrpc are run. In a folder that is kept,
-what was cut off goes on, and the time of all commands is not told.
+HotpotQA and 2WikiMultihop, of which there are few questions: MiniLM first learns to read on SQuAD, and then goes from
+the first to the second. race is the same on RACE. They are small enough for a processor: an honest look at tasks whose
+data sets need more, not a comparison with published scores. demo-all is every demo from one fine-tuned model, of which
+the composed one is shown. reading and race take up to two hours, the others up to half an hour; without names, demo and
+mrpc are run. In a folder that is kept, what was cut off goes on, and the time of all commands is not told.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ READER = (
 )
 
 
-def pressed(task: str, length: int, limits: str, epochs: int, batch: int, model: str = "runs/reader") -> list[str]:
+def pressed(task: str, length: int, limits: str, epochs: int, batch: int, model: str) -> list[str]:
     """The commands that fine-tune a model on a task, and teach half of its layers what it has learned.
 
     Batches are small because there are few rows, and on a processor long rows in large batches take twice the time.
@@ -57,8 +57,8 @@ RUNS = {
     ],
     "reading": [
         READER,
-        *pressed("hotpotqa", 512, "", 3, 8),
-        *pressed("2wikimultihopqa", 512, "--limit train=200 --limit validation=200 ", 3, 8),
+        *pressed("hotpotqa", 512, "", 3, 8, model="runs/reader"),
+        *pressed("2wikimultihopqa", 512, "--limit validation=200 ", 2, 8, model="runs/hotpotqa-teacher"),
     ],
     "race": pressed("race", 256, "--limit train=2500 --limit validation=400 ", 1, 16, model="packaged-minilm"),
 }
