@@ -4,8 +4,7 @@ Hyperpartisan news: half of the articles are longer than 512 tokens, a quarter t
 learns `MASKED` epochs of masked words on the training articles, in rows of that length, which is where a table that was
 only just extended learns; then it is fine-tuned. Theseus presses one of the models of 1,024 tokens. All rows train
 with the same learning rate, which was not chosen by results; what counts is the accuracy on the test articles, of which
-there are 65, so a single answer is 1.5 points. An optimizer step sees eight articles, two at a time: long rows in
-larger batches take a processor half as long again.
+there are 65, so a single answer is 1.5 points. An optimizer step sees eight articles, two at a time.
 
 A cell is one training; its file in results/long_inputs/ is written when it ends, and a cell that has its file is not
 run again. `long_inputs.json` sums up. Needs BERTPRESS_DATA.

@@ -37,7 +37,7 @@ READER = (
 def pressed(task: str, length: int, limits: str, epochs: int, batch: int, model: str) -> list[str]:
     """The commands that fine-tune a model on a task, and teach half of its layers what it has learned.
 
-    Batches are small because there are few rows, and on a processor long rows in large batches take twice the time.
+    Batches are small because there are few rows.
     """
     flags = f"--task {task} --max-length {length} {limits}--precision {PRECISION} --batch-size {batch}"
     second = f"--set prediction.learning_rate=1e-4 --set prediction.epochs={epochs} --set prediction.batch_size={batch}"

@@ -12,7 +12,6 @@ from torch import nn
 
 from bertpress.config import build
 from bertpress.costs import latency
-from bertpress.costs.latency import run_model
 from bertpress.costs.latency_table import LatencyTable, Timing
 from bertpress.encoders import encoder_of
 from bertpress.measurements.layer_timing import Stack, Whole
@@ -43,7 +42,12 @@ def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
         asked: list[float] = []
 
         def measure(
-            modules: Any, batches: Any, repeats: int = 3, warmup: int = 1, seconds: float = 0, forward: Any = run_model
+            modules: Any,
+            batches: Any,
+            repeats: int = 3,
+            warmup: int = 1,
+            seconds: float = 0,
+            forward: Any = latency.run_model,
         ) -> Any:
             with torch.inference_mode():
                 for module in modules:
