@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import shlex
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
@@ -262,7 +263,9 @@ def main() -> None:
         if task in JUDGED:
             both += judged_lines(task, predecessor, cells)
     if lines:
-        write_result("ner_quality", "python benchmarks/ner_quality.py", [*lines, *both], measured, options.out)
+        some = options.tasks != [*TASKS]
+        command = "python benchmarks/ner_quality.py" + some * f" --tasks {shlex.quote(','.join(options.tasks))}"
+        write_result("ner_quality", command, [*lines, *both], measured, options.out)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,14 @@ def test_the_sums_of_the_tinybert_grid(benchmark: Benchmark) -> None:
     assert [line["row"] for line in lines] == ["teacher", *script.ROWS]
 
 
+def test_the_table_of_a_grid_says_what_its_cells_trained_in(benchmark: Benchmark) -> None:
+    start = {"task": "a", "score": 0.9, "metric": "accuracy", "layers": 6, "learning_rate": 1e-4}
+    cells = cells_of("a", {"truncated": (0.5, 0.6, 0.7)})
+    cells[1]["precision"] = "bf16"
+    lines = benchmark("cells").summary("a", start, cells, ("truncated",), "teacher")
+    assert [line["precision"] for line in lines] == ["fp32", "bf16, fp32"]
+
+
 def test_all_rows_of_a_task_train_as_many_steps(benchmark: Benchmark) -> None:
     script, quality = benchmark("tinybert_quality"), benchmark("quality")
     protocol = script.Protocol(Path("out"), Path("runs"))
