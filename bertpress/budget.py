@@ -18,11 +18,11 @@ from bertpress.models.deciding import Decide
 from bertpress.models.shared_choices import Shared
 from bertpress.models.token_selection import Settings, tokens_of
 from bertpress.models.walks import Decision, Trace
+from bertpress.tasks.rows import Rows, SomeRows
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.tasks.rows import Rows
     from bertpress.tasks.task import Task
 
 CORRECTIONS, CLOSE = 3, 0.005
@@ -243,7 +243,7 @@ def fitting_power(cost: Callable[[float], float], target: float) -> float:
     return high
 
 
-def spread(encoded: Any, rows: int, together: str | None = None) -> Any:
+def spread(encoded: Rows, rows: int, together: str | None = None) -> Rows:
     """About that many rows of an encoded split, at even distances; all where there are fewer.
 
     Args:
@@ -253,10 +253,10 @@ def spread(encoded: Any, rows: int, together: str | None = None) -> Any:
     if step <= 1:
         return encoded
     if together is None:
-        return encoded.select([int(index * step) for index in range(rows)])
+        return SomeRows(encoded, [int(index * step) for index in range(rows)])
     groups = np.unique(encoded[together][:], return_inverse=True)[1]
     chosen = np.arange(0, groups.max() + 1, step).astype(int)
-    return encoded.select(np.flatnonzero(np.isin(groups, chosen)))
+    return SomeRows(encoded, np.flatnonzero(np.isin(groups, chosen)).tolist())
 
 
 def traced(model: PreTrainedModel, task: Task, batches: Iterable[Mapping[str, Tensor]]) -> list[Trace]:

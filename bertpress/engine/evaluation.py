@@ -11,6 +11,7 @@ import torch
 
 from bertpress.engine.kernels import fastest_kernels
 from bertpress.engine.length_batches import gathered, longest_of_group
+from bertpress.tasks.rows import groups_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +61,7 @@ def batches_by_length(
     task: Task, encoded: Rows, device: torch.device, batch_size: int = 64
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """All rows of `encoded` in batches of similar length, so that little padding is computed: (numbers, batch)."""
-    groups = None if task.together is None else np.asarray(encoded[task.together])
+    groups = groups_of(encoded, task.together)
     for chosen in pieces_of(np.asarray(encoded["length"][:]), batch_size, groups):
         rows = encoded[chosen.tolist()]
         batch = task.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
@@ -105,4 +106,4 @@ def logits_of(
 def mean_tokens(task: Task) -> int:
     """Mean length of the dev split, special tokens included, rounded."""
     lengths = task.encoded(task.dev_split)["length"][:]
-    return max(1, int(sum(lengths) / len(lengths) + 0.5))
+    return max(1, int(np.mean(lengths) + 0.5))

@@ -50,7 +50,7 @@ class LengthBatches(Sampler[int]):
         lengths: Sequence[int],
         global_batch: int,
         seed: int,
-        groups: Sequence[int] | None = None,
+        groups: Sequence[int] | np.ndarray | None = None,
         batch: int | None = None,
     ) -> None:
         self.batch = batch or global_batch

@@ -23,6 +23,7 @@ from bertpress.engine.objective import Objective
 from bertpress.files import read_json, sync_folder, write_json, write_text
 from bertpress.methods.method import Training
 from bertpress.processes import barrier, is_first_process, world_size
+from bertpress.tasks.rows import groups_of
 
 if TYPE_CHECKING:
     from bertpress.tasks.task import Task
@@ -205,7 +206,7 @@ def train(
     spent = read_json(last[1] / MARKER)["seconds"] if last else 0.0
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
-        groups = None if task.together is None else rows[task.together]
+        groups = groups_of(rows, task.together)
         sampler = LengthBatches(rows["length"][:], global_batch, seed, groups, training.batch_size)
         clock = Clock(objective, sampler, folder, report, spent)
         arguments = training_arguments(training, objective, folder, total, seed, precision, device, log)

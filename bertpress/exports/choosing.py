@@ -101,7 +101,7 @@ class Choose:
         asked = alive.present
         if self.options is not None:
             asked = asked & (alive.rank < self.lengths[:, None])
-        scores = self._shared(self._scores(step, states, alive, received))
+        scores = self._scores(step, states, alive, received)
         keep = self._chosen(step, scores, asked)
         if self.options is not None:
             keep = keep | ~asked
@@ -112,24 +112,24 @@ class Choose:
         first = torch.arange(keep.shape[1], device=keep.device) == 0
         return (keep | first) & alive.present
 
-    def _shared(self, scores: Tensor) -> Tensor:
+    def _mean(self, values: Tensor) -> Tensor:
         """The mean over the options of a question; what they have in common stands in the same columns of each."""
         if self.options is None:
-            return scores
-        by_question = scores.view(-1, self.options, scores.shape[1])
-        return by_question.mean(1, keepdim=True).expand_as(by_question).reshape(scores.shape)
+            return values
+        by_question = values.view(-1, self.options, values.shape[1])
+        return by_question.mean(1, keepdim=True).expand_as(by_question).reshape(values.shape)
 
     def _scores(self, step: int, states: Tensor, alive: Alive, received: Tensor | None) -> Tensor:
         selector = self.settings.selector
         if selector == "policy":
-            return torch.sigmoid(self.policies[step](states))
+            return torch.sigmoid(self._mean(self.policies[step](states)))
         if selector == "first":
-            return -alive.place.float()
+            return self._mean(-alive.place.float())
         if selector == "random":
             assert self.drawn is not None
-            return self.drawn[step][alive.place - alive.place[:, :1]]
+            return self._mean(self.drawn[step][alive.place - alive.place[:, :1]])
         assert received is not None
-        return received
+        return self._mean(received)
 
     def _chosen(self, step: int, scores: Tensor, asked: Tensor) -> Tensor:
         settings = self.settings

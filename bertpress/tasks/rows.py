@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, overload
 
+import numpy as np
+
 
 class Rows(Protocol):
     """Rows in columns, wherever they lie; a `datasets.Dataset` is one.
@@ -30,7 +32,7 @@ class SomeRows:
     """Some of other rows, in the order in which they are named, read when they are asked for."""
 
     def __init__(self, rows: Rows, numbers: Sequence[int]) -> None:
-        self.rows, self.numbers = rows, numbers
+        self.rows, self.numbers = rows, np.asarray(numbers, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -38,11 +40,18 @@ class SomeRows:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             column = self.rows[key][:]
-            return [column[number] for number in self.numbers]
-        if isinstance(key, int):
-            return self.rows[self.numbers[key]]
-        return self.rows[[self.numbers[place] for place in key]]
+            if isinstance(column, np.ndarray):
+                return column[self.numbers]
+            return [column[number] for number in self.numbers.tolist()]
+        if isinstance(key, int | np.integer):
+            return self.rows[int(self.numbers[key])]
+        return self.rows[self.numbers[key].tolist()]
 
     def __getitems__(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
         """Several rows; what a DataLoader asks for."""
         return [self[int(place)] for place in places]
+
+
+def groups_of(encoded: Rows, together: str | None) -> np.ndarray | None:
+    """(rows,) of the column by which equal rows belong together, or None where there is no such column."""
+    return None if together is None else np.asarray(encoded[together][:])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from bertpress.corpus import CorpusSpec
 from bertpress.corpus.holdout import Split
@@ -18,7 +16,7 @@ from bertpress.corpus.store import build_store, find_sources, identity_of
 from bertpress.errors import RequestError
 from bertpress.files import cache_root, digest
 from bertpress.fingerprints import plain_backend
-from bertpress.tasks.rows import Rows
+from bertpress.tasks.rows import Rows, SomeRows
 from bertpress.tasks.tables import SPLIT_STEMS
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ class TextSplits(Mapping[str, Rows]):
             notes += rows.notes
             if count < len(rows):
                 chosen = random.Random(split).sample(range(len(rows)), count)
-                splits[split] = Chosen(splits[split], sorted(chosen))
+                splits[split] = SomeRows(splits[split], sorted(chosen))
         return splits, tuple(dict.fromkeys(notes))
 
     @property
@@ -137,21 +135,3 @@ def with_own_validation(spec: CorpusSpec) -> CorpusSpec:
 def cache_folder(identity: Mapping[str, Any]) -> Path:
     """Where a store is kept; edited files get a new place."""
     return cache_root() / "corpus" / digest(json.dumps(identity, sort_keys=True).encode())[:16]
-
-
-class Chosen:
-    """Some rows of a corpus; each keeps the number that it has there, which determines what is drawn for it."""
-
-    def __init__(self, rows: Rows, chosen: list[int]) -> None:
-        self.rows, self.chosen = rows, np.asarray(chosen)
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            return np.asarray(self.rows[key])[self.chosen]
-        return self.rows[int(self.chosen[key]) if isinstance(key, int | np.integer) else self.chosen[key].tolist()]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        return [self[int(index)] for index in indices]

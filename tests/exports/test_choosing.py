@@ -105,6 +105,21 @@ def test_options_share_decisions() -> None:
     torch.testing.assert_close(found, expected, **close)
 
 
+def test_options_share_decisions_by_the_mean_of_their_logits() -> None:
+    """Of which one may be far from the others: the mean of probabilities would decide otherwise."""
+    reduction = {"layers": [1], "shared": True}
+    model = make_compact("bert", "ForMultipleChoice", token_reduction=reduction)
+    for policy in model.base_model.policies:
+        policy.forward = lambda states: torch.where((500 * states[..., 0]).long() % 4 == 0, 10.0, -2.0)
+    batch = {name: values.repeat(1, 4, 1) for name, values in make_batch(model, (20, 20, 20)).items()}
+    batch["input_ids"][:, :, 1:] = torch.randint(10, 60, (3, 4, 19), generator=torch.Generator().manual_seed(1))
+    batch["input_ids"][:, :, :16] = batch["input_ids"][:, :1, :16]
+    expected, trace = run(model, batch, backend="gather")
+    found, kept = asked(model, batch)
+    assert torch.equal(kept, trace.kept())
+    torch.testing.assert_close(found, expected, **close)
+
+
 def test_a_length_is_never_rounded_up() -> None:
     model = make_compact(token_reduction={"layers": [1], "selector": "first", "shares": [0.6]})
     assert Served(model, True).quotas[0, [0, 5, 20, 21]].tolist() == [0, 3, 12, 13]  # 0.6 * 20 exceeds 12 in 32 bits

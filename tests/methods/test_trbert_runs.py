@@ -18,7 +18,7 @@ from bertpress.config import build
 from bertpress.engine.loading import load_config
 from bertpress.engine.run import Stopped
 from bertpress.errors import RequestError
-from bertpress.methods.trbert import TrBert
+from bertpress.methods.trbert import TrBert, reducing, steps
 
 pytestmark = pytest.mark.slow
 
@@ -258,9 +258,15 @@ def test_teachers_of_the_joint_phase(
 
 
 def test_a_masked_language_model_takes_the_teacher_along(
-    carry_out: Callable[..., Path], tiny_text_task: dict[str, Any], folder_of: Callable[..., Path], tmp_path: Path
+    carry_out: Callable[..., Path],
+    tiny_text_task: dict[str, Any],
+    folder_of: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Other tokens are masked in each epoch, so nothing that it answers can be stored."""
+    """Other tokens are masked in each epoch, so nothing that it answers can be stored; fitted to some of the rows."""
+    monkeypatch.setattr(reducing, "FITTED_ROWS", 8)
+    monkeypatch.setattr(steps, "FITTED_ROWS", 8)
     fields = {**FIELDS, "always_keep": ["mask"], "min_tokens": 4}
     model = str(folder_of("bert", "masked-lm"))
     run = carry_out({"trbert": fields}, tmp_path / "run", task=tiny_text_task, model=model)

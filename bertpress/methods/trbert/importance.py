@@ -16,6 +16,7 @@ from bertpress.encoders import encoder_of
 from bertpress.engine.evaluation import pieces_of
 from bertpress.errors import RequestError
 from bertpress.models.walks import Trace
+from bertpress.tasks.rows import groups_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,8 +82,8 @@ def scores_of_rows(model: PreTrainedModel, task: Task, method: TrBert, positions
     result: dict[int, Floats] = {}
     wanted = np.asarray(positions)
     lengths = np.asarray(encoded["length"][:])
-    groups = None if task.together is None else np.asarray(encoded[task.together])[wanted]
-    for piece in pieces_of(lengths[wanted], BATCH, groups):
+    groups = groups_of(encoded, task.together)
+    for piece in pieces_of(lengths[wanted], BATCH, None if groups is None else groups[wanted]):
         chosen = wanted[piece].tolist()
         rows = [encoded[position] for position in chosen]
         batch = {name: value.to(model.device) for name, value in task.collate(rows).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from bertpress.budget import change_settings, check_least, fit, least_kept, settings_of, spread
@@ -22,6 +23,7 @@ from bertpress.methods.trbert.initialising import Initialising
 from bertpress.methods.trbert.reducing import Phase, Reducing
 from bertpress.methods.trbert.reinforced import Reinforced
 from bertpress.methods.trbert.smooth import Smooth
+from bertpress.tasks.rows import SomeRows
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -74,7 +76,7 @@ def prepared(method: TrBert, model: PreTrainedModel, task: Task, seed: int) -> P
         return reduced.eval()
     encoded = task.encoded(task.dev_split)
     always = _options_tokens(reduced, task) if settings["shared"] else 0.0
-    share = RowCosts.of(reduced.config).even_share(method.macs, sum(encoded["length"][:]) / len(encoded), always)
+    share = RowCosts.of(reduced.config).even_share(method.macs, float(np.mean(encoded["length"][:])), always)
     if settings["shares"] is not None:
         change_settings(reduced, shares=even_shares(share, len(layers)).tolist())
     bias = method.policy_init_bias
@@ -184,7 +186,7 @@ def answers_of(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun)
     key = {"teacher": weights_digest(teacher), "tokenizer": tokenizer_digest(task.tokenizer)}
 
     def answers(rows: list[int]) -> Any:
-        chosen = task.encoded("train").select(rows)  # type: ignore[attr-defined]
+        chosen = SomeRows(task.encoded("train"), rows)
         return [logits[:, None] for logits in logits_of(teacher, task, chosen)]
 
     with run.timed("logits"):

@@ -15,6 +15,7 @@ from bertpress.engine.kernels import fastest_kernels
 from bertpress.losses import kl_divergence
 from bertpress.methods.yoco.elastic import choosing
 from bertpress.processes import rank, sum_over_processes, world_size
+from bertpress.tasks.rows import groups_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class Evaluator:
     ) -> None:
         self.model, self.task = model, task
         rows = task.encoded(split)
-        groups = None if task.together is None else np.asarray(rows[task.together])
+        groups = groups_of(rows, task.together)
         order = np.random.default_rng((seed, len(rows))).permutation(len(rows))
         self.ends = sorted({min(rung, len(rows)) for rung in (*rungs, len(rows))})
         if groups is not None:

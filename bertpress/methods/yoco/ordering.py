@@ -27,6 +27,7 @@ from bertpress.engine.evaluation import pieces_of, side_by_side
 from bertpress.engine.kernels import fastest_kernels
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.elastic import cuts_of, head_size_of, places_of
+from bertpress.tasks.rows import groups_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -111,11 +112,11 @@ def calibration_batches(
     if not len(encoded):
         raise RequestError(f"{task.name} has no training rows to measure importance on.")
     order = np.random.default_rng(seed).permutation(len(encoded))
-    if task.together is None:
+    groups = groups_of(encoded, task.together)
+    if groups is None:
         chosen = order[:rows]
         pieces = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
     else:
-        groups = np.asarray(encoded[task.together])
         order, (end,) = side_by_side(order, groups, [min(rows, len(order))])
         chosen = order[:end]
         lengths = np.asarray(encoded["length"][:])[chosen]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -30,6 +31,8 @@ from bertpress.tasks.windows import Windowed, require_pairs
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from bertpress.tasks.rows import Rows
 
 Array = NDArray[np.floating]
 NAMES = ("start", "end", "span", "yes", "no", "other", "supporting")
@@ -156,13 +159,8 @@ class MultiHop(Windowed):
 
     def positions(self, tokens: int) -> tuple[int, ...]:
         """How often the head's parts are applied: to tokens, once, and twice to as many sentences as usual there."""
-        sentences = round(tokens * self._sentences_per_token)
+        sentences = round(tokens * _sentences_per_token(self.encoded(self.dev_split)))
         return tokens, 1, sentences, sentences
-
-    @property
-    def _sentences_per_token(self) -> float:
-        encoded = self.encoded(self.dev_split)
-        return float(sum(map(len, encoded["firsts"][:])) / max(1, sum(encoded["length"][:])))
 
     def example_losses(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         return multihop_losses(
@@ -262,6 +260,11 @@ def _text(record: Mapping[str, Any], row: Mapping[str, Any], span: tuple[int, in
     first, last = span
     text = "".join(pieces_of(record["sentences"][row["paragraphs"][first]]))
     return text[row["char_starts"][first] : row["char_ends"][last]].strip()
+
+
+@lru_cache(maxsize=1)
+def _sentences_per_token(encoded: Rows) -> float:
+    return float(sum(map(len, encoded["firsts"][:])) / max(1, sum(encoded["length"][:])))
 
 
 def _pairs(row: Mapping[str, Any], first: str, last: str) -> list[tuple[tuple[int, int], int]]:

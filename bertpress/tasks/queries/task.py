@@ -118,7 +118,7 @@ class EntityReading(Entities):
     def _remarks(self, split: str) -> Iterator[str]:
         if not self.has_labels(split):
             return
-        sentences = [len(kinds) for kinds in self.splits[split][self.truth]]
+        sentences = [len(kinds) for kinds in self.splits[split][self.truth][:]]
         if empty := sentences.count(0):
             yield f"{split}: {empty} of {len(sentences)} sentences have no entity"
         if cut := int(np.sum(self.encoded(split)["cut"][:])):

@@ -82,7 +82,7 @@ class Entities(Windowed):
     def truths(self, condensed: np.ndarray, split: str) -> list[Any]:
         """Number of true entities of each sentence; None where nobody knows."""
         rows = self.splits[split]
-        return [len(kinds) for kinds in rows[self.truth]] if self.has_labels(split) else [None] * len(rows)
+        return [len(kinds) for kinds in rows[self.truth][:]] if self.has_labels(split) else [None] * len(rows)
 
     def chance_score(self, split: str) -> float:
         return 0.0  # most words are in no entity, and who finds none has found none rightly
