@@ -20,7 +20,7 @@ from results import RESULTS, Interval, data_root, number
 
 from bertpress import Finetune, Runtime, Training, compress
 from bertpress.engine.run import lacks_bf16
-from bertpress.files import write_json
+from bertpress.files import new_folder, write_json
 from bertpress.methods.method import Method
 
 Cell = dict[str, Any]
@@ -147,7 +147,8 @@ class Grid:
         again = self.train(key, self.model, self._finetune(key), Runtime(device="cpu"), **fields)
         if again["score"] != best["score"]:
             print(f"{task}: the predecessor scores {again['score']:.4f} here, {best['score']:.4f} in its file")
-        shutil.copytree(self.runs / key.name / "00-finetune" / "model", model)
+        with new_folder(model) as unfinished:
+            shutil.copytree(self.runs / key.name / "00-finetune" / "model", unfinished, dirs_exist_ok=True)
 
     def _finetune(self, key: Key) -> Finetune:
         training = Training(epochs=key.epochs, learning_rate=key.learning_rate, batch_size=self.batch_size, warmup=0.1)

@@ -23,6 +23,7 @@ from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, evaluate
 from bertpress.engine.loading import load_tokenizer
+from bertpress.files import write_text
 from bertpress.methods.method import Method
 from bertpress.recipe import TaskSpec
 from bertpress.runs.pipeline import quieten
@@ -50,7 +51,7 @@ class Protocol:
             quieten()
             rows = load_task(TaskSpec(name=NAME), load_tokenizer(MODEL), 512, self.limit).splits["train"]
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(f"{' '.join(text.split())}\n" for text in rows["text"]), encoding="utf-8")
+            write_text(file, "".join(f"{' '.join(text.split())}\n" for text in rows["text"]))
         return file
 
     def cells(self, row: str) -> Iterator[Cell]:

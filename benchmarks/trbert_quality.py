@@ -21,9 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from cells import PRECISION, Cell, Grid, Key, grid_arguments, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, intervals, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
 from bertpress import Theseus, Training, TrBert
@@ -228,11 +227,7 @@ def claims(predecessor: Cell, cells: Sequence[Cell], times: Sequence[dict[str, A
         fast = [budget for budget in BUDGETS if speed.get(budget, 0.0) >= 2]
         return whole - learned(max(fast), seed) if fast else float("nan")
 
-    found = {}
-    for name, value in (("trbert-beats-blind", lead), ("trbert-cost-at-twofold", cost)):
-        each = [value(seed) for seed in (None, *range(1, SEEDS + 1))]
-        found[name] = (each[0], float(np.min(each)), float(np.max(each)))
-    return found
+    return intervals(lambda seed: {"trbert-beats-blind": lead(seed), "trbert-cost-at-twofold": cost(seed)}, SEEDS)
 
 
 def main() -> None:

@@ -129,11 +129,14 @@ def evaluate(
         how: see `OpeningAtSpeed`.
     """
     from bertpress.engine.evaluation import logits_of
-    from bertpress.tasks.used import hint_unknown
+    from bertpress.tasks import used
 
     loaded, data = open_model(model, task, answers=True, **how)
-    splits = [split] if split else data.scored_splits()
-    hint_unknown(data, splits[0], said_to(how))
+    say, splits = said_to(how), [split] if split else data.scored_splits()
+    for name in splits:
+        say(f"scoring {name}: {used.size_of(data, name)}")
+    used.tell_notes(data, splits, say)
+    used.hint_unknown(data, splits[0], say)
     return {name: data.score(logits_of(loaded, data, data.encoded(name)), name) for name in splits}
 
 
@@ -164,6 +167,7 @@ def predict(
     say, split = said_to(how), split or used.split_to_predict(data)
     encoded = data.encoded(split)
     say(f"predicting {split}: {used.size_of(data, split)}")
+    used.tell_notes(data, [split], say)
     used.hint_unknown(data, split, say)
     if out is not None:
         make_folder(Path(out))

@@ -33,6 +33,10 @@ class Frame:
         """How many special tokens stand before the first text."""
         return [entry for entry, _ in (self.pair if pair else self.single)].index(FIRST)
 
+    def before_second(self, first_length: int) -> int:
+        """How many tokens of a row stand before the second text, of which the first text has so many."""
+        return [entry for entry, _ in self.pair].index(SECOND) - 1 + first_length
+
     def room(self, max_length: int, pair: bool, least: int, what: str) -> int:
         """Tokens of a row that are left for text.
 

@@ -203,11 +203,14 @@ def shapes_of(config: PretrainedConfig) -> tuple[tuple[int, int], ...]:
     return ((config.num_attention_heads, getattr(config, encoder.inner_width)),) * encoder.depth(config)
 
 
-def check_length(max_length: int, positions: int) -> None:
+def check_length(max_length: int, most: int, whose: str = "positions of the model") -> None:
     """Refuse inputs that are longer than a model or a tokenizer allows.
+
+    Args:
+        whose: what there are `most` of, for the message.
 
     Raises:
         RequestError: names both numbers.
     """
-    if max_length > positions:
-        raise RequestError(f"--max-length {max_length} is more than the {positions} positions of the model.")
+    if max_length > most:
+        raise RequestError(f"--max-length {max_length} is more than the {most} {whose}.")

@@ -68,8 +68,7 @@ def resized(
         raise RequestError(
             f"a {config.model_type} of {depth} layers, which differ, lends a form to no {layers} layers."
         )
-    result = with_layers(config, [(layer % depth if encoder.per_layer else 0,) for layer in range(layers)])
-    setattr(result, encoder.depth_field, layers)
+    result = with_layers(config, [(layer,) for layer in range(layers)])
     for name in encoder.other_widths:
         if getattr(config, name, None) == config.hidden_size:
             setattr(result, name, hidden_size)

@@ -56,6 +56,8 @@ def read_config(file: Path, architecture: str = "bert") -> PretrainedConfig:
 
     try:
         values: dict[str, Any] = mapping(read_json(file))
+        if not values.keys() & FIELDS[architecture]:
+            raise ValueError(f"none of its fields is there, such as {FIELDS[architecture][1]}")
         config: PretrainedConfig = AutoConfig.for_model(
             architecture, **{name: values[name] for name in FIELDS[architecture] if name in values}
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpress.encoders import encoder_of
 from bertpress.engine.loading import load_tokenizer
 from bertpress.errors import RequestError, beside
 from bertpress.tasks.heads import name_outputs
@@ -84,6 +85,8 @@ def read_weights(file: Path) -> State:
 def find_tokenizer(request: Request, config: PretrainedConfig) -> PreTrainedTokenizerBase:
     """The tokenizer that was named, or that beside the weights, or in the folder above (one for all checkpoints).
 
+    It allows no longer inputs than the model has positions.
+
     Raises:
         RequestError: there is none, or it has more tokens than the model.
     """
@@ -92,13 +95,14 @@ def find_tokenizer(request: Request, config: PretrainedConfig) -> PreTrainedToke
         named = Path(request.tokenizer)
         named = named.parent if named.is_file() else named
         places = (named,) if named.is_dir() and not (named / "config.json").is_file() else ()
-    words = _read(places, config, request.cased) if places else _load(str(request.tokenizer), request.cased)
-    if len(words) > config.vocab_size:
+    tokenizer = _read(places, config, request.cased) if places else _load(str(request.tokenizer), request.cased)
+    if len(tokenizer) > config.vocab_size:
         raise RequestError(
-            f"The tokenizer has {len(words)} tokens, but the model knows {config.vocab_size}; "
+            f"The tokenizer has {len(tokenizer)} tokens, but the model knows {config.vocab_size}; "
             "name the tokenizer that it was trained with by --tokenizer."
         )
-    return words
+    tokenizer.model_max_length = min(tokenizer.model_max_length, encoder_of(config).positions(config))
+    return tokenizer
 
 
 def _load(name: str, cased: bool | None) -> PreTrainedTokenizerBase:
@@ -140,6 +144,12 @@ def _case(place: Path, cased: bool | None) -> dict[str, bool]:
     return {"do_lower_case": not (tokens.issuperset(string.ascii_uppercase) if cased is None else cased)}
 
 
+def card_of(title: str, remarks: Iterable[str]) -> str:
+    """What stands beside an imported model, as Markdown."""
+    told = "".join(f"- {remark}\n" for remark in remarks)
+    return f"# {title}\n\nTaken from a checkpoint of the original program.\n\n{told}"
+
+
 def name_labels(config: PretrainedConfig, outputs: int, names: tuple[str, ...] | None) -> None:
     """Give the config as many labels as the head has outputs, by these names.
 
@@ -148,17 +158,34 @@ def name_labels(config: PretrainedConfig, outputs: int, names: tuple[str, ...] |
     """
     if names is not None and len(names) != outputs:
         raise RequestError(f"--head-labels names {len(names)} labels, but the head has {outputs} outputs.")
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"--head-labels names '{twice}' twice; give each output a name of its own.")
     if names is not None or config.num_labels != outputs:
         names = names or tuple(f"LABEL_{index}" for index in range(outputs))
         name_outputs(config, names)
+
+
+def outputs_of(state: State, head: str) -> int:
+    """How many outputs a linear head has.
+
+    Raises:
+        RequestError: its weight or its bias is missing, or no matrix and vector of as many rows.
+    """
+    weight, bias = (state.get(f"{head}.{part}") for part in ("weight", "bias"))
+    if weight is None or bias is None or weight.dim() != 2 or bias.shape != weight.shape[:1]:
+        raise RequestError(f"The checkpoint's head '{head}' is not whole: expected a weight, and a bias of its length.")
+    return len(bias)
 
 
 def fill(model: PreTrainedModel, state: State) -> None:
     """Put every tensor of `state` into the model, all of whose weights must be among them.
 
     Raises:
-        RequestError: weights are missing, unknown or of another size.
+        RequestError: weights are missing, unknown, of another size or not finite.
     """
+    if broken := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise RequestError(f"The checkpoint's weights are not finite (the first: {broken[0]}); take another one.")
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except RuntimeError as error:  # tensors of other sizes: a line for each below a headline

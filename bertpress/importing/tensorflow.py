@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.importing.configs import read_config
-from bertpress.importing.reading import Request, fill, find_tokenizer, name_labels
+from bertpress.importing.reading import Request, card_of, fill, find_tokenizer, name_labels
 from bertpress.importing.tensorflow_files import Variables, find_config, read_variables
 
 if TYPE_CHECKING:
@@ -134,14 +134,12 @@ def import_tensorflow(request: Request) -> list[str]:
     config, found = read_config(find_config(request)), read_variables(request.weights)
     check_names(found, request.weights)
     tokenizer = find_tokenizer(request, config)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     config, found, remarks = successor_alone(config, found)
     head = next(head for head in HEADS if head.is_in(found))
     model = _model(config, found, head, request)
     layers = f"{config.num_hidden_layers} {'successor ' if remarks else ''}layers of width {config.hidden_size}"
     remarks = [f"{layers}, {head.what}", *remarks, *_head_remarks(head, model), *_left_out(found, head, model)]
-    card = "# A model from TensorFlow\n\nTaken from a checkpoint of the original program.\n\n"
-    save_model(model, tokenizer, request.out, card + "".join(f"- {remark}\n" for remark in remarks))
+    save_model(model, tokenizer, request.out, card_of("A model from TensorFlow", remarks))
     return remarks
 
 

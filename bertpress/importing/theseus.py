@@ -7,7 +7,7 @@ import re
 from bertpress.engine.loading import load_config
 from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
-from bertpress.importing.reading import Request, fill, find_tokenizer, name_labels, read_weights
+from bertpress.importing.reading import Request, card_of, fill, find_tokenizer, name_labels, outputs_of, read_weights
 
 
 def import_theseus(request: Request) -> list[str]:
@@ -27,13 +27,14 @@ def import_theseus(request: Request) -> list[str]:
         raise RequestError("The checkpoint has no successor layers (names with scc_layer), so it is not from Theseus.")
     if "classifier.weight" not in state:
         raise RequestError("The checkpoint has no classifier.weight, so it holds no trained head.")
+    outputs = outputs_of(state, "classifier")
     kept = {name: value for name, value in state.items() if not re.search(r"encoder\.layer\.\d+\.", name)}
     config = with_layers(config, [(index,) for index in range(depth)])
     config.output_hidden_states = config.output_attentions = False  # switched on in the original's checkpoints
-    name_labels(config, state["classifier.weight"].shape[0], request.head_labels)
+    name_labels(config, outputs, request.head_labels)
     model = AutoModelForSequenceClassification.from_config(config)
     fill(model, {name.replace(".scc_layer.", ".layer."): value for name, value in kept.items()})
-    card = f"# A successor of BERT-of-Theseus\n\n{depth} layers, taken from a checkpoint of the original program.\n"
-    save_model(model, tokenizer, request.out, card)
     labels = ", ".join(config.id2label.values())
-    return [f"{depth} successor layers and a head for {labels}; the predecessor in the same file was left out"]
+    remarks = [f"{depth} successor layers and a head for {labels}; the predecessor in the same file was left out"]
+    save_model(model, tokenizer, request.out, card_of("A successor of BERT-of-Theseus", remarks))
+    return remarks

@@ -19,7 +19,16 @@ from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.files import new_folder
 from bertpress.importing.configs import read_config
-from bertpress.importing.reading import Request, State, fill, find_tokenizer, name_labels, read_weights
+from bertpress.importing.reading import (
+    Request,
+    State,
+    card_of,
+    fill,
+    find_tokenizer,
+    name_labels,
+    outputs_of,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +52,6 @@ def import_tinybert(request: Request) -> list[str]:
     """
     config, parts = read_config(request.folder / "config.json"), divided(read_weights(request.weights))
     tokenizer = find_tokenizer(request, config)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     trained = is_trained(parts["classifier"])
     if request.keep_head and not trained:
         raise RequestError(
@@ -96,7 +104,7 @@ def _model(config: PretrainedConfig, parts: dict[str, dict[str, Tensor]], reques
         model: PreTrainedModel = AutoModel.from_config(config)
         fill(model, parts["encoder"])
         return model
-    name_labels(config, len(parts["classifier"]["classifier.bias"]), request.head_labels)
+    name_labels(config, outputs_of(parts["classifier"], "classifier"), request.head_labels)
     model = AutoModelForSequenceClassification.from_config(config)
     fill(model, {**{f"bert.{name}": value for name, value in parts["encoder"].items()}, **parts["classifier"]})
     return model
@@ -140,8 +148,7 @@ def _save(model: PreTrainedModel, tokenizer: Any, projections: State, remarks: l
 
     from bertpress.methods.tinybert.steps import PROJECTIONS
 
-    card = "# A student of TinyBERT\n\nTaken from a checkpoint of the original program.\n\n"
     with new_folder(request.out) as folder:  # the model and its projections in one step
-        save_model(model, tokenizer, folder, card + "".join(f"- {remark}\n" for remark in remarks))
+        save_model(model, tokenizer, folder, card_of("A student of TinyBERT", remarks))
         if projections:
             save_file(dict(projections), folder / PROJECTIONS)

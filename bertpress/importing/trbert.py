@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 from bertpress.engine.run import save_model
 from bertpress.errors import RequestError
 from bertpress.importing.configs import read_config
-from bertpress.importing.reading import Request, State, fill, find_tokenizer, name_labels, read_weights
+from bertpress.importing.reading import (
+    Request,
+    State,
+    card_of,
+    fill,
+    find_tokenizer,
+    name_labels,
+    outputs_of,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -75,18 +84,16 @@ def import_trbert(request: Request) -> list[str]:
     architecture, kind = architecture_in(state), kind_in(state)
     config = read_config(request.folder / "config.json", architecture)
     tokenizer = find_tokenizer(request, config)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     head = HEADS[kind]
     if head.gives is None:
-        name_labels(config, len(state["classifier.bias"]), request.head_labels)
+        name_labels(config, outputs_of(state, "classifier"), request.head_labels)
     elif request.head_labels is not None:
         raise RequestError(f"--head-labels names the outputs of a classifier, but this head gives {head.gives}.")
     configure(config, kind, tokenizer)
     tensors = renamed(state, architecture, head)
     model, layers = _model(config, architecture, head, tensors)
     remarks = _remarks(config, state, head, tensors, model, layers)
-    card = "# A model that skips tokens, of TR-BERT\n\nTaken from a checkpoint of the original program.\n\n"
-    save_model(model, tokenizer, request.out, card + "".join(f"- {remark}\n" for remark in remarks))
+    save_model(model, tokenizer, request.out, card_of("A model that skips tokens, of TR-BERT", remarks))
     return remarks
 
 
@@ -116,7 +123,7 @@ def kind_in(state: State) -> str:
     Raises:
         RequestError: none.
     """
-    rows = {name: len(state[f"{name}.weight"]) for name in ("classifier", "qa_outputs") if f"{name}.weight" in state}
+    rows = {name: outputs_of(state, name) for name in ("classifier", "qa_outputs") if f"{name}.weight" in state}
     if not rows:
         raise RequestError("The checkpoint has no trained head (no classifier and no qa_outputs).")
     if "classifier" in rows:

@@ -85,7 +85,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     check_length(recipe.max_length, positions := planning.reading_positions(recipe, config))
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     if positions > encoder_of(config).positions(config):
-        tokenizer.model_max_length = max(tokenizer.model_max_length, positions)
+        tokenizer.model_max_length = positions
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     check_head(config, task.head)
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):

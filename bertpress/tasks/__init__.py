@@ -130,7 +130,7 @@ def load_task(
     """
     from bertpress.tasks import splits
 
-    check_length(max_length, tokenizer.model_max_length)
+    check_length(max_length, tokenizer.model_max_length, "tokens that the tokenizer allows (model_max_length)")
     _check(spec)
     if spec.name == "text":
         return _text(spec, tokenizer, max_length, limit, say)

@@ -50,7 +50,7 @@ class Classification(Task):
         self._encoded: dict[str, Dataset] = {}
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def data_notes(self) -> tuple[str, ...]:
         return self.data.notes
 
     @property

@@ -23,10 +23,23 @@ def tokenized(
         options: for the tokenizer, such as ``return_offsets_mapping=True``.
     """
     for start in range(0, len(texts), 1000):
-        # 1,000 characters a token are more than any real text needs; a tokenizer takes seconds for 10 MB.
-        most = 1000 * max_length
-        pieces = [[text[:most] for text in column] for column in zip(*texts[start : start + 1000], strict=True)]
+        some = zip(*texts[start : start + 1000], strict=True)
+        pieces = [[bounded(text, max_length) for text in column] for column in some]
         yield tokenizer(*pieces, truncation=True, max_length=max_length, padding=False, **options)
+
+
+def bounded(text: str, most: int) -> str:
+    """A text without what surely lies behind its first `most` tokens; a tokenizer takes seconds for 10 MB.
+
+    1,000 characters a token are more than any real text needs.
+    """
+    return text[: 1000 * most]
+
+
+def ids_of(backend: Tokenizer, text: str, most: int) -> list[int]:
+    """Token ids of a text without special tokens, of which the first `most` are all there."""
+    ids: list[int] = backend.encode(bounded(text, most), add_special_tokens=False).ids
+    return ids
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int) -> Dataset:
@@ -47,7 +60,7 @@ def count_longer(backend: Tokenizer, texts: Sequence[str], most: int) -> int:
 
     A byte, not a character, is the least that a token stands for: those of GPT-2 and RoBERTa may be parts of one.
     """
-    longer = [text[: 1000 * most] for text in texts if len(text.encode("utf-8", "surrogatepass")) > most]
+    longer = [bounded(text, most) for text in texts if len(text.encode("utf-8", "surrogatepass")) > most]
     return sum(len(each.ids) > most for each in backend.encode_batch(longer, add_special_tokens=False))
 
 

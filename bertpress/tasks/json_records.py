@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertpress.corpus.reading import json_row, parquet_file, suffix_of
 from bertpress.errors import RequestError, beside, no_file
@@ -17,9 +17,6 @@ from bertpress.tasks import named
 from bertpress.tasks.reading.json_stream import JsonStream
 from bertpress.tasks.reading.text_files import opened
 from bertpress.tasks.tables import SPLIT_STEMS, held, one_each
-
-if TYPE_CHECKING:
-    pass
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 Row = tuple[Mapping[str, Any], str]
@@ -96,20 +93,16 @@ def line_rows(path: Path) -> Iterator[Row]:
 
 def _json_rows(path: Path) -> Iterator[Row]:
     with opened(path) as file:
-        items = enumerate(_items(JsonStream(file)), start=1)
-        while True:
-            try:  # what the caller makes of a row is not to be taken for a fault of the file
-                number, item = next(items)
-            except StopIteration:
-                return
-            except UnicodeDecodeError:
-                raise
-            except ValueError as error:
-                expected = f"Expected JSON objects in {path}, but it cannot be read ({error})"
-                raise RequestError(f"{expected}: correct it, or copy it anew.") from None
-            if not isinstance(item, dict):
-                raise RequestError(f"Expected a JSON object as item {number} of {path}, got {str(item)[:40]!r}.")
-            yield item, f"item {number} of {path}"
+        try:
+            for number, item in enumerate(_items(JsonStream(file)), start=1):
+                if not isinstance(item, dict):
+                    raise RequestError(f"Expected a JSON object as item {number} of {path}, got {str(item)[:40]!r}.")
+                yield item, f"item {number} of {path}"
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            expected = f"Expected JSON objects in {path}, but it cannot be read ({error})"
+            raise RequestError(f"{expected}: correct it, or copy it anew.") from None
 
 
 def _items(stream: JsonStream) -> Iterator[Any]:

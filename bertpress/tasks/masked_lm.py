@@ -77,7 +77,7 @@ class TextRows(Task):
         self.inputs = tuple(tokenizer.model_input_names)
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def data_notes(self) -> tuple[str, ...]:
         found: tuple[str, ...] = getattr(self.splits, "notes", ())
         return found
 

@@ -139,18 +139,31 @@ def records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise RequestError(f"{expected}: quote whole fields and double the quotes inside.") from error
 
 
-def _read_delimited(path: Path, delimiter: str) -> Any:
+def below_header(path: Path, delimiter: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The names of the columns of a file with csv quoting, and its other records, each with the line of its start.
+
+    Raises:
+        RequestError: a name comes twice, or a record has another number of fields.
+    """
     found = records(path, delimiter)
     _, header = next(found, (1, []))
-    rows: list[list[str]] = []
-    for line, row in found:
-        if len(row) != len(header):
-            expected = f"Expected {len(header)} fields as in the header on line {line} of {path}"
-            raise RequestError(f"{expected}, got {len(row)}: quote fields that hold {delimiter!r} or quotes.")
-        rows.append(row)
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise RequestError(f"Expected different column names in {path}, but '{twice}' comes twice: rename one.")
+
+    def checked() -> Iterator[tuple[int, list[str]]]:
+        for line, row in found:
+            if len(row) != len(header):
+                expected = f"Expected {len(header)} fields as in the header on line {line} of {path}"
+                raise RequestError(f"{expected}, got {len(row)}: quote fields that hold {delimiter!r} or quotes.")
+            yield line, row
+
+    return header, checked()
+
+
+def _read_delimited(path: Path, delimiter: str) -> Any:
+    header, found = below_header(path, delimiter)
+    rows = [row for _, row in found]
     return _table({name: [row[index] for row in rows] for index, name in enumerate(header)})
 
 

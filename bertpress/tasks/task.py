@@ -6,11 +6,12 @@ import copy
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
 from bertpress.tasks.rows import Rows, SomeRows
+from bertpress.tasks.used import used_splits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,16 @@ class Task(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks about the data that the user should read."""
+        """Remarks that the user should read on the data, and on what a model sees of the splits that a run reads."""
+        return (*self.data_notes, *(note for split in used_splits(self) for note in self.notes_on(split)))
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """Remarks on the data as they were read; one on a single split begins with its name and a colon."""
+        return ()
+
+    def notes_on(self, split: str) -> Iterable[str]:
+        """Remarks on what a model sees of a split."""
         return ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +50,17 @@ def unknown_share(rows: Rows, tokenizer: PreTrainedTokenizerBase) -> float:
     chosen = rows[[number * len(rows) // count for number in range(count)]]
     tokens = [token for ids in chosen["input_ids"] for token in ids if token == unknown or token not in special]
     return tokens.count(unknown) / max(1, len(tokens))
+
+
+def tell_notes(task: Task, splits: Sequence[str], say: Callable[[str], None]) -> None:
+    """Say what the user should know of the data and of these splits."""
+    for note in task.data_notes:
+        subject = note.partition(":")[0].removesuffix(" (before --limit)")
+        if subject in splits or subject not in task.splits:
+            say(note)
+    for split in splits:
+        for note in task.notes_on(split):
+            say(note)
 
 
 def hint_unknown(task: Task, split: str, say: Callable[[str], None]) -> None:

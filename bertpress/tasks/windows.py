@@ -121,7 +121,7 @@ class Windowed(Task):
         """What the windows depend on besides records, tokenizer and length, as plain values."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def data_notes(self) -> tuple[str, ...]:
         return self.data.notes
 
     @functools.cached_property

@@ -168,6 +168,22 @@ def test_evaluate_repeats_the_metrics_of_the_run(run: Path, data: Path, bertpres
         assert got[split] == pytest.approx(metrics[split])
 
 
+def test_evaluate_tells_what_it_scores(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copy(data / "train.csv", tmp_path / "data")
+    rows = len((data / "train.csv").read_text().splitlines()) - 1
+    held = round(rows / 10)
+    flags = (*files_task(tmp_path / "data"), "--device", "cpu")
+    told = [
+        f"validation: {held} rows",
+        f"no validation split: {held} of {rows} training rows (seed 1) are held out for validation",
+    ]
+    scored, predicted = bertpress("evaluate", model, *flags), bertpress("predict", model, *flags, "--out", tmp_path)
+    for outcome in (scored, predicted):
+        assert outcome.code == 0, outcome.err
+        assert not [line for line in told if line not in " ".join(outcome.err.split())], outcome.err
+
+
 def test_predict_texts(model: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
     outcome = bertpress("predict", model, "--text", "the film was good", "--text", "an awful plot", "--max-length", 32)
     records = [json.loads(line) for line in outcome.out.splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,11 @@ def test_a_run_extends_trains_and_reduces_at_the_new_length(
     first = {"finetune": {"positions": 128, "extend": "interpolate", "training": training}}
     second = {"trbert": {"macs": 0.7, "policy": training, "joint": None, "guide_rate": 0}}
     task = {"files": str(long_texts), "columns": ["text"]}
-    fields = {"model": str(folder_of(family)), "task": task, "max_length": 128, "steps": [first, second]}
+    start = tmp_path / "start"
+    shutil.copytree(folder_of(family), start)
+    settings = start / "tokenizer_config.json"  # that allows more than either model
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "model_max_length": 512}))
+    fields = {"model": str(start), "task": task, "max_length": 128, "steps": [first, second]}
     run = carry_out(first, tmp_path / "run", **fields)
     folder = run / "00-finetune" / "model"
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

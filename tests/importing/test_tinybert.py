@@ -301,6 +301,13 @@ def test_configurations_that_are_none(tmp_path: Path, fields: dict[str, Any]) ->
     refused(saved(tmp_path / "a", general(True, "fit_dense"), **fields), tmp_path / "out", "does not describe a BERT")
 
 
+@pytest.mark.parametrize("content", ["[1]", '{"a": 1}'])
+def test_a_configuration_that_says_nothing_is_none(tmp_path: Path, content: str) -> None:
+    folder = saved(tmp_path / "a", general(True, "fit_dense"))
+    (folder / "config.json").write_text(content)
+    refused(folder, tmp_path / "out", "does not describe a BERT")
+
+
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from bertpress import cli
 

@@ -239,7 +239,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
     headless = {name: value for name, value in state.items() if "classifier" not in name}
     refused(headless, model, tmp_path, "no trained head")
     refused({**spans, "qa_classifier.weight": torch.ones(3, WIDTH)}, spans_model, tmp_path, "5 weights are missing")
-    refused({**spans, "qa_outputs.weight": torch.ones(3, WIDTH)}, spans_model, tmp_path, "does not fit its config")
+    refused(
+        {**spans, "qa_outputs.weight": torch.ones(3, WIDTH)}, spans_model, tmp_path, "head 'qa_outputs' is not whole"
+    )
+    half = {name: value for name, value in state.items() if name != "classifier.bias"}
+    refused(half, model, tmp_path, "head 'classifier' is not whole")
+    refused({**state, "classifier.weight": torch.tensor(1.0)}, model, tmp_path, "head 'classifier' is not whole")
+    refused(
+        {**state, "classifier.bias": torch.tensor([0.0, torch.nan])}, model, tmp_path, "not finite.*classifier.bias"
+    )
+    refused(state, model, tmp_path, "names 'a' twice", head_labels=("a", "a"))
     refused(
         {**state, "bert.strange.weight": torch.ones(1)}, model, tmp_path, r"1 are unknown \(the first: bert.strange"
     )

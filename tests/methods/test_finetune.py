@@ -92,6 +92,14 @@ def test_more_layers_than_the_model_has_are_refused() -> None:
         Finetune(layers=5).plan(make_model().config)
 
 
+def test_new_positions_need_more_than_the_head_to_train() -> None:
+    config = make_model().config
+    with pytest.raises(RequestError, match="new have to be trained"):
+        Finetune(positions=128, train="head").plan(config)
+    present = config.max_position_embeddings
+    assert Finetune(positions=present, train="head").plan(config).max_position_embeddings == present
+
+
 def test_layer_passes_count_forward_and_two_backward() -> None:
     config = make_model().config
     assert Finetune().layer_passes(config, "training", 10) == 12

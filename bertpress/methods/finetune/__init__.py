@@ -63,6 +63,9 @@ class Finetune(Method):
             raise RequestError(f"layers must lie between 1 and the model's {depth}, got {self.layers}.")
         if self.positions is None and self.extend != "tile":
             raise RequestError(f"extend={self.extend} says how new positions begin; say how many with positions.")
+        present = encoder_of(config).positions(config)
+        if self.train == "head" and self.positions not in (None, present):
+            raise RequestError("positions that are new have to be trained, and train=head trains the head alone.")
         config = with_layers(config, [(layer,) for layer in range(self.layers or depth)])
         return config if self.positions is None else with_positions(config, self.positions)
 

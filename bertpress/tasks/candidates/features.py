@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertpress.corpus.framing import frame_of
 from bertpress.errors import RequestError
 from bertpress.fingerprints import plain_backend
-from bertpress.tasks.encoding import count_longer
+from bertpress.tasks.encoding import count_longer, ids_of
 from bertpress.tasks.markers import markers_of
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ class Reader:
         return ids
 
     def _ids(self, text: str) -> list[int]:
-        most = 1000 * self.max_length * self.settings.segments  # a tokenizer takes seconds for 10 MB
-        ids: list[int] = self.backend.encode(text[:most], add_special_tokens=False).ids
-        return ids
+        return ids_of(self.backend, text, self.max_length * self.settings.segments)
 
     def _input(
         self, record: Mapping[str, Any], head: list[int], places: list[int], is_cut: bool, documents: list[int]

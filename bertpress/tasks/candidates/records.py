@@ -34,6 +34,9 @@ REMARKS = {
     "unnamed": "{} records have no id and are named by their number",
     "silent": "{} queries are empty",
     "empty": "{} records have no documents",
+    "single": "{} records have a single candidate, which is always right",
+    "blank": "{} candidates are empty",
+    "twins": "{} records have the same candidate twice",
     "halves": "{} texts hold halves of surrogate pairs, which are replaced",
 }
 
@@ -84,6 +87,9 @@ def records_of(rows: Iterable[Row], tally: Tally, labelled: bool) -> Iterator[di
         tally["unnamed"] += given is None
         tally["silent"] += is_invisible(query)
         tally["empty"] += not supports
+        tally["single"] += len(candidates) == 1
+        tally["blank"] += sum(map(is_invisible, candidates))
+        tally["twins"] += len(set(candidates)) < len(candidates)
         record: dict[str, Any] = {"id": name, "query": mended(query, tally)}
         record |= {"candidates": candidates, "supports": supports}
         if labelled:

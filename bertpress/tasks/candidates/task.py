@@ -18,7 +18,6 @@ from bertpress.tasks.candidates.losses import ABSENT, candidate_distances, candi
 from bertpress.tasks.candidates.settings import CandidateSettings
 from bertpress.tasks.grouping import same_question
 from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs, require_outputs
-from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
@@ -63,24 +62,20 @@ class Candidates(Windowed):
         return self.options.model_dump(mode="json")
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        remarks = (note for split in used_splits(self) for note in (self._cut(split), *self._longer(split)))
-        return (*self.data.notes, *self.reader.notes, *remarks)
+    def data_notes(self) -> tuple[str, ...]:
+        return (*self.data.notes, *self.reader.notes)
 
     @property
     def markers(self) -> tuple[int, ...]:
         return self.reader.candidate_marker, self.reader.document_marker
 
-    def _longer(self, split: str) -> Iterator[str]:
+    def notes_on(self, split: str) -> Iterator[str]:
+        encoded = self.encoded(split)
+        if cut := {row for row, is_cut in zip(encoded["record"][:], encoded["is_cut"][:], strict=True) if is_cut}:
+            room = f"{self.options.segments} x {self.max_length} tokens"
+            yield f"{split}: {len(cut)} of {len(self.splits[split])} records do not fit into {room} and are cut"
         if longer := self.reader.too_long(self.splits[split]["query"][:]):
             yield f"{split}: {longer} queries have more than {self.reader.query_length} tokens and are cut there"
-
-    def _cut(self, split: str) -> str:
-        """A remark on what does not fit into the inputs of a split."""
-        encoded, every = self.encoded(split), len(self.splits[split])
-        cut = {row for row, is_cut in zip(encoded["record"][:], encoded["is_cut"][:], strict=True) if is_cut}
-        room = f"{self.options.segments} x {self.max_length} tokens"
-        return f"{split}: {len(cut)} of {every} records do not fit into {room} and are cut"
 
     def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
         return self.reader.inputs_of(records)

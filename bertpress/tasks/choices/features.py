@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertpress.corpus.framing import frame_of
 from bertpress.fingerprints import plain_backend
+from bertpress.tasks.encoding import ids_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,7 +50,7 @@ class Reader:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: ChoiceSettings) -> None:
-        self.tokenizer, self.max_length, self.settings = tokenizer, max_length, settings
+        self.max_length, self.settings = max_length, settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
         self.room = self.frame.room(max_length, True, 4, "A context and its question need")
         self.option_length = min(settings.option_length, self.room // 2)
@@ -95,8 +96,7 @@ class Reader:
         return [token for piece in pieces_of(question, option, self.settings.fill_blanks) for token in self._ids(piece)]
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
-        return ids
+        return ids_of(self.backend, text, self.max_length)
 
 
 def _truth(number: int, answer: int | None) -> dict[str, Any]:

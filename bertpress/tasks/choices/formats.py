@@ -109,13 +109,9 @@ def _of_passage(path: Path) -> Iterator[Question]:
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     def read(path: Path) -> Iterator[Row]:
-        rows = tables.records(path, delimiter)
-        _, header = next(rows, (1, []))
+        header, rows = tables.below_header(path, delimiter)
         for line, row in rows:
-            place = f"line {line} of {path}"
-            if len(row) != len(header):
-                raise RequestError(f"Expected {len(header)} fields as in the header on {place}, got {len(row)}.")
-            yield {name: cell or None for name, cell in zip(header, row, strict=True)}, place
+            yield {name: cell or None for name, cell in zip(header, row, strict=True)}, f"line {line} of {path}"
 
     return read
 
@@ -166,7 +162,7 @@ def answer_of(value: Any, options: Sequence[str], place: str, letters_only: bool
             "correct it."
         )
     if len({options[number] for number in meant}) > 1:
-        raise RequestError(f"The answer {value!r} of {place} may mean several of its options: give its number from 0.")
+        raise RequestError(f"The answer {value!r} of {place} may mean several of its options: give its letter.")
     return min(meant)
 
 

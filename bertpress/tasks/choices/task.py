@@ -24,7 +24,6 @@ from bertpress.tasks.choices.settings import ChoiceSettings
 from bertpress.tasks.grouping import questions_of
 from bertpress.tasks.heads import keep_settings, kept_settings, name_outputs
 from bertpress.tasks.metrics import METRICS
-from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed
 
 if TYPE_CHECKING:
@@ -80,19 +79,10 @@ class MultipleChoice(Windowed):
     def settings(self) -> dict[str, Any]:
         return self.choice.model_dump(mode="json", include={"option_length", "fill_blanks"})
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        most = self.reader.option_length
-        counts = {
-            split: self.reader.too_long(self.splits[split].select_columns(["question", "options"])[:])
-            for split in used_splits(self)
-        }
-        told = (
-            f"{split}: {count} questions have more than {most} tokens with one of their options and are cut there"
-            for split, count in counts.items()
-            if count
-        )
-        return (*self.data.notes, *told)
+    def notes_on(self, split: str) -> Iterator[str]:
+        if count := self.reader.too_long(self.splits[split].select_columns(["question", "options"])[:]):
+            most = self.reader.option_length
+            yield f"{split}: {count} questions have more than {most} tokens with one of their options and are cut there"
 
     @functools.cached_property
     def mean_options(self) -> float:
@@ -107,14 +97,6 @@ class MultipleChoice(Windowed):
         result = super().with_tokenizer(tokenizer)
         result.reader = Reader(tokenizer, self.max_length, self.choice)
         return result
-
-    def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
-        """No task: two texts are no context with a question and its options.
-
-        Raises:
-            RequestError: always; says how such questions are answered.
-        """
-        raise no_options()
 
     def positions(self, tokens: int) -> int:
         return 1

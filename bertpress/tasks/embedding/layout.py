@@ -40,6 +40,12 @@ class Layout(Config):
     prompts: dict[str, str | None] = Field(default_factory=dict)
     """names of texts that may be put before others; nothing is put there by default"""
 
+    def reaching(self, length: int) -> Layout:
+        """The layout of a model that is used with inputs of so many tokens, which then are not cut before."""
+        if self.max_seq_length is None or self.max_seq_length >= length:
+            return self
+        return self.model_copy(update={"max_seq_length": length})
+
 
 def noted_layout(config: PretrainedConfig) -> Layout | None:
     """The layout that a configuration keeps, if it does."""

@@ -35,11 +35,10 @@ def score_range(
         return min(first), max(first)
     low, high = given
     for split, values in scores.items():
-        outside = [row for row, score in enumerate(values) if not low <= score <= high]
-        if outside:
+        if outside := [score for score in values if not low <= score <= high]:
             raise RequestError(
-                f"Expected scores from {low:g} to {high:g} (score_range), but row {outside[0] + 1} of the {split} "
-                f"split has {values[outside[0]]:g}: correct it or change the range."
+                f"Expected scores from {low:g} to {high:g} (score_range), but {len(outside)} of the {split} split lie "
+                f"outside, such as {outside[0]:g}: correct them or change the range."
             )
     return low, high
 

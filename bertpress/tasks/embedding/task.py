@@ -124,7 +124,7 @@ class Embedding(Windowed):
         return {"range": self.range, "scored": self.scored, "columns": self.columns}
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def data_notes(self) -> tuple[str, ...]:
         told = [f"scores from {self.range[0]:g} to {self.range[1]:g} are learned as 0 to 1"] * self.scored
         return (*self.data.notes, *told)
 
@@ -177,6 +177,7 @@ class Embedding(Windowed):
             result.layout = (own or Layout()).model_copy(update=asked)
         else:  # a model beside another, such as a teacher, has its own
             result.layout = own or self.layout
+        result.layout = result.layout.reaching(self.max_length)
         return result
 
     def companions(self, config: PretrainedConfig) -> dict[str, Any]:

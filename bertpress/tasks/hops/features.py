@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertpress import draws
-from bertpress.corpus.framing import SECOND, frame_of
+from bertpress.corpus.framing import frame_of
 from bertpress.fingerprints import plain_backend
-from bertpress.tasks.encoding import count_longer
+from bertpress.tasks.encoding import bounded, count_longer, ids_of
 from bertpress.tasks.hops.paragraphs import kind_of_answer, pieces_of, places_of
 from bertpress.tasks.markers import markers_of
 from bertpress.tasks.reading.features import Tokens
@@ -106,12 +106,7 @@ class Reader:
             yield self._input(record, question, chosen, room, gold)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.backend.encode(self._bounded(text), add_special_tokens=False).ids
-        return ids
-
-    def _bounded(self, text: str) -> str:
-        """A text without what surely does not fit; a tokenizer takes seconds for 10 MB."""
-        return text[: 1000 * self.max_length]
+        return ids_of(self.backend, text, self.max_length)
 
     def piece(self, record: Mapping[str, Any], number: int) -> Piece:
         """A paragraph of a record; of a text that is longer than any input only a beginning."""
@@ -122,7 +117,7 @@ class Reader:
         for place, part in enumerate(parts):
             if len(ids) >= self.room:
                 break
-            encoded = self.backend.encode(self._bounded(part), add_special_tokens=False)
+            encoded = self.backend.encode(bounded(part, self.max_length), add_special_tokens=False)
             if encoded.ids:
                 sentences.append((place, len(ids), len(ids) + len(encoded.ids) - 1))
             ids += encoded.ids
@@ -162,7 +157,7 @@ class Reader:
     ) -> dict[str, Any]:
         context = [token for piece in chosen for token in (*piece.head, *piece.tokens.ids)][:room]
         ids, segments = self.frame.fill(question, context)
-        at = [entry for entry, _ in self.frame.pair].index(SECOND) - 1 + len(question)
+        at = self.frame.before_second(len(question))
         end = at + len(context)
         row: dict[str, Any] = {"input_ids": ids, **self._places(chosen, at, end, len(ids))}
         if self.frame.has_segments:

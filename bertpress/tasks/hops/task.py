@@ -25,7 +25,6 @@ from bertpress.tasks.hops.paragraphs import YES_NO, pieces_of
 from bertpress.tasks.hops.records import METRICS
 from bertpress.tasks.hops.settings import HopSettings
 from bertpress.tasks.reading.losses import IGNORED
-from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed, require_pairs
 
 if TYPE_CHECKING:
@@ -73,15 +72,15 @@ class MultiHop(Windowed):
         return self.hops.model_dump(mode="json", include=fields)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        remarks = (note for split in used_splits(self) for note in (self._cut(split), *self._longer(split)))
-        return (*self.data.notes, *self.reader.notes, *remarks)
+    def data_notes(self) -> tuple[str, ...]:
+        return (*self.data.notes, *self.reader.notes)
 
     @property
     def markers(self) -> tuple[int, ...]:
         return tuple(self.reader.markers)
 
-    def _longer(self, split: str) -> Iterator[str]:
+    def notes_on(self, split: str) -> Iterator[str]:
+        yield self._cut(split)
         if longer := self.reader.too_long(self.splits[split]["question"][:]):
             yield f"{split}: {longer} questions have more than {self.reader.question_length} tokens and are cut there"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertpress.corpus.framing import SECOND, Frame, frame_of
+from bertpress.corpus.framing import Frame, frame_of
 from bertpress.errors import RequestError
 from bertpress.tasks.windows import cuts
 
@@ -48,7 +48,7 @@ class Question:
     @property
     def begin(self) -> int:
         """Place of the first piece of the sentence in a row."""
-        return [entry for entry, _ in self.frame.pair].index(SECOND) - 1 + len(self.ids)
+        return self.frame.before_second(len(self.ids))
 
 
 def questions_of(

@@ -26,7 +26,6 @@ from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.pieces import pieces_of
 from bertpress.tasks.tagging.sentences import spans_in
 from bertpress.tasks.tagging.spans import Span, span_scores
-from bertpress.tasks.used import used_splits
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -111,11 +110,7 @@ class EntityReading(Entities):
     def settings(self) -> dict[str, Any]:
         return {"queries": list(self.queries.items()), "overlap": self.options.overlap}
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (*super().notes, *(note for split in used_splits(self) for note in self._remarks(split)))
-
-    def _remarks(self, split: str) -> Iterator[str]:
+    def notes_on(self, split: str) -> Iterator[str]:
         if not self.has_labels(split):
             return
         sentences = [len(kinds) for kinds in self.splits[split][self.truth][:]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertpress.corpus.framing import SECOND, frame_of
+from bertpress.corpus.framing import frame_of
 from bertpress.fingerprints import plain_backend
 from bertpress.tasks.encoding import count_longer
 from bertpress.tasks.windows import cuts
@@ -93,7 +93,7 @@ class Reader:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, settings: ReadingSettings) -> None:
-        self.tokenizer, self.max_length, self.settings = tokenizer, max_length, settings
+        self.settings = settings
         self.frame, self.backend = frame_of(tokenizer), plain_backend(tokenizer)
         self.room = self.frame.room(max_length, True, 2, "A question and its text need")
         self.question_length = min(settings.question_length, self.room // 2)
@@ -153,7 +153,7 @@ class Reader:
         self, question: list[int], tokens: Tokens, spans: list[tuple[int, int]] | None
     ) -> Iterator[dict[str, Any]]:
         windows = cuts(len(tokens.ids), self.room - len(question), self.settings.step)
-        text_at = [entry for entry, _ in self.frame.pair].index(SECOND) - 1 + len(question)
+        text_at = self.frame.before_second(len(question))
         for (start, stop), (first, last) in zip(windows, most_context(windows), strict=True):
             ids, segments = self.frame.fill(question, tokens.ids[start:stop])
             shift = text_at - start  # from a token's number in the text to its place in the window

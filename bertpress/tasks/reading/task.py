@@ -23,7 +23,6 @@ from bertpress.tasks.reading.losses import IGNORED, span_distances, span_losses
 from bertpress.tasks.reading.metrics import best_threshold, f1_and_match, is_answerable, summary
 from bertpress.tasks.reading.records import METRICS
 from bertpress.tasks.reading.settings import ReadingSettings
-from bertpress.tasks.used import used_splits
 from bertpress.tasks.windows import Windowed, require_pairs
 
 if TYPE_CHECKING:
@@ -91,14 +90,10 @@ class SpanReading(Windowed):
         return self.reading.model_dump(mode="json", include=fields)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        return (*self.data.notes, *(note for split in used_splits(self) for note in self._remarks(split)))
-
-    @property
     def markers(self) -> tuple[int, ...]:
         return tuple(self.reader.markers.values())
 
-    def _remarks(self, split: str) -> Iterator[str]:
+    def notes_on(self, split: str) -> Iterator[str]:
         if longer := self.reader.too_long(self.splits[split]["question"][:]):
             most = self.reader.question_length
             yield f"{split}: {longer} questions have more than {most} tokens and are cut there"

@@ -29,7 +29,7 @@ class Entities(Windowed):
     """what a word is in texts of one's own; by default each text tells"""
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def data_notes(self) -> tuple[str, ...]:
         return (*self._counted(), *self.data.notes)
 
     def _counted(self) -> list[str]:

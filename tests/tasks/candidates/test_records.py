@@ -87,9 +87,13 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, rows: Any, messa
 
 
 def test_what_is_odd_is_told(tmp_path: Path) -> None:
-    write(tmp_path / "train.json", changed(id=None, query=" ", supports=[]))
+    rows = [{**ROWS[1], "id": "b", "candidates": ["b"]}, {**ROWS[1], "id": "c", "candidates": ["b", " ", "b"]}]
+    write(tmp_path / "train.json", [*changed(id=None, query=" ", supports=[]), *rows])
     assert load_candidates("files", tmp_path).notes == (
         "train: 1 records have no id and are named by their number",
         "train: 1 queries are empty",
         "train: 1 records have no documents",
+        "train: 1 records have a single candidate, which is always right",
+        "train: 1 candidates are empty",
+        "train: 1 records have the same candidate twice",
     )

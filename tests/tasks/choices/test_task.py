@@ -134,11 +134,9 @@ def test_heads_are_told_apart(ragged, tmp_path):
     assert noted == {"choice": {"scoring": "together", "option_length": 128, "fill_blanks": False}}
 
 
-def test_texts_of_ones_own_are_told_how(ragged):
+def test_texts_of_ones_own_are_told_how():
     with pytest.raises(RequestError, match=r"test\.jsonl.*--kind choice --data-dir"):
         task_of_head(make_config(architectures=["BertForMultipleChoice"]), make_tokenizer(), 32)
-    with pytest.raises(RequestError, match="which --text and --input cannot give"):
-        ragged.with_texts([("a", "b")])
 
 
 def test_questions_are_whole_in_every_batch_of_an_evaluation(ragged):

@@ -42,7 +42,7 @@ def test_the_range_of_scores() -> None:
     assert score_range({}, None, "data") == (0, 1)
     assert score_range({"train": [2.0, 5.0, 3.0], "test": [9.0]}, None, "data") == (2, 5)
     assert score_range({"train": [2.0, 5.0]}, (0.0, 10.0), "data") == (0, 10)
-    with pytest.raises(RequestError, match="row 2 of the test split has 9"):
+    with pytest.raises(RequestError, match="but 1 of the test split lie outside, such as 9"):
         score_range({"train": [2.0], "test": [1.0, 9.0]}, (0.0, 5.0), "data")
     with pytest.raises(RequestError, match="All scores of data are 2"):
         score_range({"train": [2.0, 2.0]}, None, "data")

@@ -133,14 +133,19 @@ def test_single_texts_have_vectors_and_no_score(single: Embedding, model: Any) -
 def test_the_given_settings_come_before_the_first_model_and_not_before_one_beside_it(
     scored: Embedding, tmp_path: Path
 ) -> None:
-    files = saved(tmp_path / "files", Layout(pooling="max", normalize=True, max_seq_length=9))
-    assert scored.aligned(files).layout == Layout(pooling="max", normalize=True, max_seq_length=9)
+    files = saved(tmp_path / "files", Layout(pooling="max", normalize=True, max_seq_length=90))
+    assert scored.aligned(files).layout == Layout(pooling="max", normalize=True, max_seq_length=90)
     asked = make_task(write_pairs(tmp_path / "data"), pooling="cls")
     first = asked.aligned(files)
-    assert first.layout == Layout(pooling="cls", normalize=True, max_seq_length=9)
+    assert first.layout == Layout(pooling="cls", normalize=True, max_seq_length=90)
     assert first.aligned(saved(tmp_path / "teacher", Layout(pooling="mean"))).layout == Layout(pooling="mean")
     assert first.aligned(make_config()).layout == first.layout, "what says nothing is pooled as the model beside it"
     assert scored.aligned(make_config()).layout == Layout()
+
+
+def test_texts_are_not_cut_before_the_length_that_was_scored(scored: Embedding, tmp_path: Path) -> None:
+    config = scored.configure(saved(tmp_path / "files", Layout(max_seq_length=scored.max_length - 1)))
+    assert scored.companions(config)["sentence_bert_config.json"]["max_seq_length"] == scored.max_length
 
 
 def test_a_model_is_pooled_as_its_own_configuration_says(scored: Embedding) -> None:
