@@ -31,6 +31,7 @@ def no_file(path: Path) -> RequestError:
 
 
 def beside(path: Path, folders_only: bool = False) -> str:
-    """What `similar` says of the names in the folder where `path` should be."""
+    """What `similar` says of the other names in the folder where `path` should be."""
     there = list(path.absolute().parent.iterdir()) if path.absolute().parent.is_dir() else []
-    return similar(path.name, [entry.name for entry in there if entry.is_dir() or not folders_only])
+    others = [entry.name for entry in there if entry.name != path.name and (entry.is_dir() or not folders_only)]
+    return similar(path.name, others)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from bertpress.errors import RequestError, beside, nearest, no_file
+from bertpress.errors import RequestError, beside, no_file, similar
 
 LONGEST = 100_000
 """characters"""
@@ -244,7 +244,7 @@ def _lines_of(value: object, where: str, column: str) -> Iterator[str]:
 
 
 def _no_column(column: str, found: list[str], where: str) -> RequestError:
-    return RequestError(f"Expected a column '{column}' in {where}, found {', '.join(found)}{nearest(column, found)}.")
+    return RequestError(f"Expected a column '{column}' in {where}, found {', '.join(found)}{similar(column, found)}.")
 
 
 READERS: Mapping[str, Callable[[Path, str], Iterator[str]]] = {".jsonl": _jsonl_lines, ".parquet": _parquet_lines}

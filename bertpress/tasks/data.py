@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bertpress.errors import RequestError, nearest
+from bertpress.errors import RequestError, similar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def require_columns(dataset: Dataset, wanted: Iterable[str], where: str) -> None
     found = dataset.column_names
     for column in wanted:
         if column not in found:
-            hint = f"{', '.join(found)}{nearest(column, found)}"
+            hint = f"{', '.join(found)}{similar(column, found)}"
             raise RequestError(f"Expected a column '{column}' in {where}, found {hint}: name one of these.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bertpress.errors import RequestError, nearest
+from bertpress.errors import RequestError, similar
 from bertpress.tasks.data import without_halves
 
 
@@ -85,5 +85,5 @@ def require_names(row: Mapping[str, Any], names: Iterable[str], place: str) -> N
     """
     for name in names:
         if name not in row:
-            known = f"{', '.join(row)}{nearest(name, list(row))}"
+            known = f"{', '.join(row)}{similar(name, list(row))}"
             raise RequestError(f"Expected a column '{name}' in {place}, found {known}: name one of these.")

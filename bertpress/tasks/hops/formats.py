@@ -89,7 +89,10 @@ def _facts(row: Mapping[str, Any], place: str) -> tuple[tuple[str, int], ...] | 
     facts = _pairs(row, "supporting_facts", ("title", "sent_id"), place)
     if facts is None:
         return None
-    return tuple((as_text(title, "a title", place), as_whole_number(number, place)) for title, number in facts)
+    return tuple(
+        (as_text(title, "a title", place), as_whole_number(number, place, "the number of a sentence"))
+        for title, number in facts
+    )
 
 
 def _pairs(row: Mapping[str, Any], name: str, fields: tuple[str, str], place: str) -> list[tuple[Any, Any]] | None:

@@ -100,7 +100,7 @@ def changed(row: dict[str, Any], **fields: Any) -> dict[str, Any]:
         (changed(HOTPOT[0], context=[["a", "text"]]), "a list of sentences for each title"),
         (changed(HOTPOT[0], context="no json"), "JSON as 'context'"),
         (changed(HUB[0], context={"title": ["a"], "sentences": []}), "of one length in 'context'"),
-        (changed(HOTPOT[0], supporting_facts=[["a", 0.5]]), "a whole number"),
+        (changed(HOTPOT[0], supporting_facts=[["a", 0.5]]), "the number of a sentence"),
         (changed(HOTPOT[0], answer=["a"]), "a text as 'answer'"),
         (changed(HOTPOT[0], _id=["a"]), "an id"),
         (changed(GRAPH[0], node=[]), "a list of paragraphs as 'node'"),
