@@ -61,7 +61,7 @@ RUNS = {
         *pressed("hotpotqa", 512, "", 3, 8, model="runs/reader"),
         *pressed("2wikimultihopqa", 512, "--limit validation=200 ", 2, 8, model="runs/hotpotqa-teacher"),
     ],
-    "race": pressed("race", 256, "--limit train=2500 --limit validation=400 ", 1, 16, model="packaged-minilm"),
+    "race": pressed("race", 256, "--limit train=1500 --limit validation=300 ", 1, 16, model="packaged-minilm"),
 }
 
 
