@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bertpress.engine.run import Runtime, check_device, default_device
@@ -186,11 +187,23 @@ def _load(
     loaded, aligned, _ = load_for_task(
         model, data, trust_remote_code=runtime.trust_remote_code, head_labels=head_labels
     )
+    _hint_length(model, data.max_length, runtime.say)
     loaded.to(runtime.device or default_device())
     choose_attention(loaded, training=False)
     if speed != OWN:
         set_speed(model, loaded, speed)
     return loaded, aligned
+
+
+def _hint_length(model: str, max_length: int, say: Callable[[str], None]) -> None:
+    """Say so where the model of a run is to read less of its inputs than it was trained on."""
+    from bertpress.engine.loading import model_folder
+    from bertpress.reports.recorded import read_mapping
+
+    recipe = Path(model_folder(model)).parent.parent / "recipe.yaml"  # RUN/NN-method/model
+    trained = read_mapping(recipe).get("max_length", 0) if recipe.is_file() else 0
+    if max_length < trained:
+        say(f"hint: {model} was trained on inputs of up to {trained} tokens and reads {max_length}; give --max-length.")
 
 
 def _load_export(

@@ -166,6 +166,17 @@ def test_evaluate_repeats_the_metrics_of_the_run(run: Path, data: Path, bertpres
     assert got.keys() == metrics.keys()
     for split in got:
         assert got[split] == pytest.approx(metrics[split])
+    assert "hint" not in outcome.err
+
+
+def test_a_model_that_reads_less_than_it_was_trained_on_says_so(
+    run: Path, data: Path, bertpress: Callable[..., Any]
+) -> None:
+    trained = yaml.safe_load((run / "recipe.yaml").read_text())["max_length"]
+    outcome = bertpress("evaluate", run, *files_task(data), "--device", "cpu", "--max-length", trained - 1)
+    assert outcome.code == 0
+    told = f"was trained on inputs of up to {trained} tokens and reads {trained - 1}; give --max-length."
+    assert told in " ".join(outcome.err.split())
 
 
 def test_evaluate_tells_what_it_scores(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
