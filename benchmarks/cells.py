@@ -179,6 +179,12 @@ def over_seeds(train: Callable[[float, int], Cell], rates: Sequence[float], seed
         yield train(best["learning_rate"], seed)
 
 
+def in_points(scores: Sequence[float]) -> dict[str, str]:
+    """Median and range of scores of which 1 is the best, in points, as a table shows them."""
+    found = {"median": statistics.median(scores), "low": min(scores), "high": max(scores)}
+    return {name: f"{100 * value:.1f}" for name, value in found.items()}
+
+
 def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], first: str) -> list[Cell]:
     """A line for the start model and one for each row: median and range over seeds, share kept and recovered.
 
@@ -196,8 +202,7 @@ def summary(task: str, start: Cell, cells: Sequence[Cell], rows: Sequence[str], 
         lines.append(
             {"task": task, "row": row, "metric": start["metric"], "layers": own[0]["layers"], "seeds": len(own)}
             | {"precision": ", ".join(sorted({one.get("precision", "fp32") for one in own}))}
-            | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{100 * median:.1f}"}
-            | {"low": f"{100 * min(scores):.1f}", "high": f"{100 * max(scores):.1f}"}
+            | {"learning rate": f"{own[0]['learning_rate']:g}", **in_points(scores)}
             | {
                 "kept %": f"{100 * median / start['score']:.1f}" if start["score"] > 0 else "-",
                 "recovered %": recovered,

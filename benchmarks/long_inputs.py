@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import PRECISION, Cell, Grid, Key, grid_arguments, intervals, over_seeds, scores
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, in_points, intervals, over_seeds, scores
 from results import HERE, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, evaluate
@@ -102,11 +102,9 @@ def summary(cells: Sequence[Cell]) -> list[Cell]:
     lines = []
     for name in LENGTHS:
         own = [cell for cell in cells if cell["row"] == name]
-        test = [100 * cell["score"] for cell in own]
         lines.append(
             {"row": name, "metric": "accuracy, test", "seeds": len(own)}
-            | {"learning rate": f"{own[0]['learning_rate']:g}", "median": f"{statistics.median(test):.1f}"}
-            | {"low": f"{min(test):.1f}", "high": f"{max(test):.1f}"}
+            | {"learning rate": f"{own[0]['learning_rate']:g}", **in_points([cell["score"] for cell in own])}
             | {"validation": f"{100 * statistics.median(cell['validation'] for cell in own):.1f}"}
             | {"seconds": round(statistics.median(cell["seconds"] for cell in own))}
         )

@@ -12,10 +12,10 @@ BERTPRESS_DATA or the Hub. A run that is finished is not run again, so the scrip
 from __future__ import annotations
 
 import argparse
-import statistics
 from pathlib import Path
 from typing import Any
 
+from cells import in_points
 from results import HERE, RESULTS, write_result
 
 from bertpress import Finetune, Runtime, Theseus, Training, compress
@@ -53,11 +53,9 @@ def main() -> None:
             step = Finetune(layers=layers, training=Training(learning_rate=1e-4, epochs=epochs, warmup=0.1))
             seeds = range(1, options.seeds + 1)
             found = [run(model, task, step, runs / f"{name} {task} {seed}", limit, seed) for seed in seeds]
-            scores = [100 * one["score"] for one in found]
             rows.append(
                 {"task": task, "start": name, "metric": found[0]["metric"], "layers": found[0]["layers"]}
-                | {"seeds": len(scores), "median": f"{statistics.median(scores):.1f}"}
-                | {"low": f"{min(scores):.1f}", "high": f"{max(scores):.1f}"}
+                | {"seeds": len(found), **in_points([one["score"] for one in found])}
             )
     write_result("transfer", f"python benchmarks/transfer.py --seeds {options.seeds}", rows, {}, options.out)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import PRECISION, Cell, Grid, Key, grid_arguments, intervals, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, in_points, intervals, over_seeds
 from results import HERE, RESULTS, Interval, number, write_result
 
 from bertpress import Theseus, Training, TrBert
@@ -198,9 +198,7 @@ def _line(row: str, budget: float, own: Sequence[Cell], whole: float, times: Any
         "row": row,
         "MACs kept %": f"{100 * statistics.median(one['macs'] for one in points):.1f}",
         "seeds": len(points),
-        "accuracy": f"{100 * statistics.median(scores):.1f}",
-        "low": f"{100 * min(scores):.1f}",
-        "high": f"{100 * max(scores):.1f}",
+        **in_points(scores),
         "change": f"{100 * (statistics.median(scores) - whole):+.1f}",
     } | {f"speed-up at batch {batch}": f"{fast[batch]['against_padded']:.2f}" if fast else "-" for batch in (1, 16)}
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import PRECISION, Cell, Grid, Key, grid_arguments, over_seeds
+from cells import PRECISION, Cell, Grid, Key, grid_arguments, in_points, over_seeds
 from results import HERE, RESULTS, Interval, write_result
 
 from bertpress import Finetune, Theseus, Training, Yoco, search
@@ -182,8 +182,7 @@ def table(task: str, start: Cell, points: Sequence[Cell], cells: Sequence[Cell])
             lost = start["score"] - truncated
             lines.append(
                 {"task": task, "budget": f"{100 * budget:.0f} %", "row": row, "seeds": len(scores)}
-                | {"median": f"{100 * median:.1f}", "low": f"{100 * min(scores):.1f}"}
-                | {"high": f"{100 * max(scores):.1f}", "kept %": f"{100 * median / start['score']:.1f}"}
+                | {**in_points(scores), "kept %": f"{100 * median / start['score']:.1f}"}
                 | {"recovered %": f"{100 * (median - truncated) / lost:.0f}" if lost > 0 else "-"}
             )
     return lines
