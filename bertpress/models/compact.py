@@ -26,6 +26,8 @@ class CompactEncoder:
     """Mixed into an architecture's bare model, before it."""
 
     places: ClassVar[Places] = Places()
+    counts_tokens: ClassVar[bool] = False
+    """positions are given to tokens alone, padding left out, from behind the padding token's number on"""
     token_outputs = True
     """the result is the state of every token; a head that reads the first one's needs no more than that"""
 
@@ -115,12 +117,11 @@ class CompactEncoder:
         return result.to_tuple() if as_tuple else result
 
     def _check_length(self, valid: Tensor) -> None:
-        """Refuse tokens without a position: an architecture counts them from the number of the padding token on."""
+        """Refuse tokens without a position."""
         config: Any = self.config  # type: ignore[attr-defined]
-        counts_tokens = "roberta" in config.model_type
-        most = config.max_position_embeddings - (config.pad_token_id + 1 if counts_tokens else 0)
+        most = config.max_position_embeddings - (config.pad_token_id + 1 if self.counts_tokens else 0)
         length = valid.shape[1]
-        if length > most and counts_tokens:
+        if length > most and self.counts_tokens:
             length = int(valid.sum(1).max())
         if length > most:
             raise ValueError(f"the input is {length} tokens long, the model has {most} positions")

@@ -33,6 +33,7 @@ class CompactRobertaModel(CompactEncoder, RobertaModel):
     """The bare encoder."""
 
     config_class = CompactRobertaConfig
+    counts_tokens = True
 
 
 class CompactRobertaForSequenceClassification(CompactHead, RobertaForSequenceClassification):

@@ -33,6 +33,7 @@ class CompactXLMRobertaModel(CompactEncoder, XLMRobertaModel):
     """The bare encoder."""
 
     config_class = CompactXLMRobertaConfig
+    counts_tokens = True
 
 
 class CompactXLMRobertaForSequenceClassification(CompactHead, XLMRobertaForSequenceClassification):
