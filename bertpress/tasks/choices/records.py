@@ -106,7 +106,10 @@ def load_choices(
     for split, source in _sources(name, paths, names).items():
         first: Question = source.first("questions")
         if first.answer is None and split == "train":
-            raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
+            raise RequestError(
+                f"Expected answers to the training questions, but {first.place} has none: add them, or name their "
+                "column by --label."
+            )
         types = {**TYPES, **(TRUTH if first.answer is not None else {})}
         splits[split], tally = stored_records((f"choices {FORMAT}", *source.key), types, source.rows, records_of)
         notes += remarks_on(split, tally, REMARKS)

@@ -175,7 +175,10 @@ def _stored(source: Source, split: str) -> tuple[Dataset, list[str]]:
     """The records of a split, and remarks on them."""
     first: Question = source.first("questions")
     if first.answers is None and split == "train":
-        raise RequestError(f"Expected answers to the training questions, but {first.place} has none: add them.")
+        raise RequestError(
+            f"Expected answers to the training questions, but {first.place} has none: add them, or name their "
+            "column by --label."
+        )
     types = {**TEXTS, **(TRUTH if first.answers is not None else {})}
     key = (f"reading {FORMAT}", *source.key, str(split == "train"))
     records, tally = stored_records(key, types, source.rows, partial(records_of, split=split))

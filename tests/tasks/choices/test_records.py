@@ -63,7 +63,7 @@ REFUSED = {
     "no context": (row(context=" "), "a text to choose by, but that of line 1"),
     "null context": (row(context=None), "a text as 'context', but line 1"),
     "answer": (row(answer="grey"), "names one of the options 'warm', 'dull', 'green'"),
-    "no training answer": (row(answer=None), "answers to the training questions, but line 1"),
+    "no training answer": (row(answer=None), "answers to the training questions, but line 1 .*column by --label"),
     "no column": ({"context": "a"}, "a column 'question' in line 1 of .*train.jsonl, found context"),
 }
 
