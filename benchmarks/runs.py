@@ -3,10 +3,10 @@
 mrpc are the README's own lines; they need BERTPRESS_DATA, or the Hub. reading is a teacher and a pressed model each on
 HotpotQA and 2WikiMultihop, of which there are few questions: MiniLM first learns to read on SQuAD, and then goes from
 the first to the second. race is a teacher and a pressed model on RACE. They are small enough for a processor: an honest
-look at tasks whose data sets need more, not a comparison with published scores. demo-all is every demo from one fine-
-tuned model, of which the composed one is shown. reading takes up to two hours, race some four, the others up to half an
-hour; without names, demo and mrpc are run. In a folder that is kept, what was cut off goes on, and the time of all
-commands is not told.
+look at tasks whose data sets need more, not a comparison with published scores. demo-all is every demo from one
+fine-tuned model, of which the composed one is shown. reading takes up to two hours, race some four, the others up to
+half an hour; without names, demo and mrpc are run. In a folder that is kept, what was cut off goes on, and the time of
+all commands is not told.
 """
 
 from __future__ import annotations
