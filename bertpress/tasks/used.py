@@ -29,7 +29,8 @@ def split_to_predict(task: Task) -> str:
 
 def size_of(task: Task, split: str) -> str:
     """How large a split is, as `in_words` says it."""
-    return in_words(len(task.splits[split]), len(task.encoded(split)))
+    inputs = len(task.encoded(split))  # which refuses a split that there is not
+    return in_words(len(task.splits[split]), inputs)
 
 
 def in_words(rows: int, inputs: int) -> str:
