@@ -1,6 +1,7 @@
 """What Theseus and TinyBERT keep of models that find entities, by tags and by reading comprehension.
 
 `conll2003`: MiniLM tags words; 3 of its 6 layers are left. All 14,041 sentences, scored on the validation split.
+`theseus` is the linear curriculum.
 `conll2003 mrc`: it is asked a question for each type of entity (3,500 sentences), with the settings of the recipes
 mrc-ner-*: focal loss, a constant course of the learning rate, a second stage that trains everything at a quarter of the
 first one's rate. `one stage` is the constant rate and nothing after it. `msra_ner mrc`: the same with Chinese questions
@@ -36,7 +37,7 @@ from bertpress import Finetune, Theseus, TinyBert, Training
 from bertpress.engine.evaluation import logits_of
 from bertpress.engine.loading import load_for_task, load_tokenizer
 from bertpress.methods.method import Method
-from bertpress.methods.theseus import Constant, Linear
+from bertpress.methods.theseus import Linear
 from bertpress.recipe import TaskSpec, make_recipe, read_recipe
 from bertpress.runs.pipeline import quieten
 from bertpress.tasks import load_task
@@ -45,7 +46,7 @@ RUNS = HERE.parent / "runs" / "ner_quality"
 LENGTH, SEEDS = 128, 3
 FIRST_STEP = 2 / 3
 """Share of TinyBERT's epochs in step 1."""
-TAGGING = ("truncated", "linear", "constant", "tinybert")
+TAGGING = ("truncated", "theseus", "tinybert")
 READING = {
     "truncated": None,
     "two stages, constant": "mrc-ner-constant",
@@ -115,9 +116,7 @@ def method(task: str, row: str, rate: float) -> Method:
         }
         # The teacher's score is a cell of its own, and what it says would need some GB.
         return TinyBert(layers=setting.layers, **steps, signals="none", teacher_check=False)
-    return Theseus(
-        successor_layers=setting.layers, rate=Linear() if row == "linear" else Constant(), replacing=training
-    )
+    return Theseus(successor_layers=setting.layers, rate=Linear(), replacing=training)
 
 
 def reading(setting: Setting, recipe: str | None, rate: float) -> Method:
@@ -226,7 +225,7 @@ def claims(task: str, predecessor: Cell, cells: Sequence[Cell]) -> dict[str, Int
                 zip(LEADS[task], (found["two stages, linear"] - constant, constant - found["one stage"]), strict=True)
             )
         whole, truncated = 100 * predecessor["score"], found["truncated"]
-        best = max(found[row] for row in ("linear", "constant", "tinybert"))
+        best = max(found[row] for row in TAGGING[1:])
         recovered = 100 * (best - truncated) / (whole - truncated) if whole > truncated else float("nan")
         return {"ner-recovered": recovered, "ner-kept": 100 * best / whole}
 
