@@ -73,9 +73,9 @@ def shown_speedup(ratio: float | None, low: float | None, high: float | None) ->
     return f"{'no measured speed-up' if low <= 1 <= high else f'{ratio:.2f}x'} ({low:.2f}-{high:.2f})"
 
 
-def shown_amount(value: float) -> str:
-    """A number as people write a limit: whole if it is large, else with at most two digits behind the point."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 2) + 0.0:,g}"
+def shown_amount(value: float, digits: int = 2) -> str:
+    """A number as people write a limit: whole if it is large, else with at most so many digits behind the point."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, digits) + 0.0:,g}"
 
 
 def _printable(text: str) -> str:

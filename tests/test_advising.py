@@ -14,13 +14,14 @@ from conftest import make_model
 
 from bertpress import cli
 from bertpress.advising import Candidate, candidates, fitting
-from bertpress.advising.advice import in_order, start_costs
+from bertpress.advising.advice import in_order, nearest, start_costs
 from bertpress.advising.foreseeing import Costs, Known, Layers, foreseen, shortfall, skipping_factor
 from bertpress.advising.timing import layers_of, share_of
 from bertpress.bounds import Bounds
 from bertpress.checks.checking import broken_bounds
 from bertpress.config import build
 from bertpress.costs import cost
+from bertpress.costs.latency_table import LatencyTable, Timing, key_of
 from bertpress.engine.evaluation import mean_tokens
 from bertpress.errors import RequestError
 from bertpress.methods.theseus import Theseus
@@ -109,6 +110,12 @@ def test_most_is_kept_first_and_simple_ones_before_others() -> None:
     assert [(pair[0].layers, len(pair[0].steps)) for pair in in_order(given)] == [(4, 1), (5, 3), (3, 1)]
 
 
+def test_of_recipes_that_miss_one_of_each_shape_is_told() -> None:
+    half, third, whole = (Candidate((Theseus(successor_layers=count),), count, 1.0, 1.0) for count in (3, 2, 6))
+    priced = [(each, Costs(1, 1, each.layers, 1.0)) for each in (half, half, third, third, whole)]
+    assert [each.layers for each, _ in nearest(priced, lambda costs: costs.macs)] == [2, 3, 6]
+
+
 def test_the_start_model_is_priced_in_closed_form(task: Classification) -> None:
     model = make_model()
     found, layers = start_costs(model, task, 10, 3.0)
@@ -150,11 +157,25 @@ def test_a_layers_share_counts_its_parameters() -> None:
     model = make_model()
     layer = next(iter(model.base_model.encoder.layer))
     heads, width = model.config.num_attention_heads, model.config.intermediate_size
-    assert share_of(model, (heads, width), (heads, width)) == 1
-    narrower = share_of(model, (heads, width // 2), (heads, width))
+    assert share_of(model, [(heads, width)], [(heads, width)]) == 1
+    narrower = share_of(model, [(heads, width // 2)] * 2, [(heads, width)] * 2)
     whole = sum(weights.numel() for weights in layer.parameters())
     removed = (width - width // 2) * (2 * model.config.hidden_size + 1)
     assert narrower == pytest.approx(1 - removed / whole)
+
+
+def test_layers_that_differ_are_priced_by_their_mean(task: Classification, tmp_path: Path, monkeypatch: Any) -> None:
+    from bertpress.advising import timing
+
+    def by_width(model: Any, task: Any, shapes: Any, settings: Any) -> LatencyTable:
+        times = {key_of((heads, width)): Timing(median=width, low=width, high=width) for heads, width in shapes}
+        return LatencyTable(settings=settings, base_ms=Timing(median=1, low=1, high=1), layers_ms=times, rounds=7)
+
+    monkeypatch.setattr(timing, "_by_shape", by_width)
+    monkeypatch.setattr(timing, "shapes_of", lambda config: ((2, 6), (2, 60)))
+    timed = layers_of(make_model().eval(), task, 1, 8, tmp_path)
+    assert timed.layer(1.0) == 33, "the mean of 6 and 60"
+    assert timed.milliseconds[0] == (1 + 10) / 2, "a sixth of each"
 
 
 def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -225,6 +246,9 @@ def test_plan_writes_the_best_recipe_with_its_budget(
     plain = [str(tmp_path / "plain") if word == str(tiny_data_folder) else word for word in common]
     assert run([*plain, "--unlabelled", "--macs", "50%", "--max-drop", "1"], monkeypatch) == 2
     assert "max_drop needs labelled rows" in capsys.readouterr().err
+    (tmp_path / "plain" / "train.csv").unlink()
+    assert run([*plain, "--unlabelled", "--macs", "50%"], monkeypatch) == 2
+    assert "has no train split" in capsys.readouterr().err
     no_cutting(monkeypatch)
     assert run([*common, "--parameters", "60%", "--json"], monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["refused"] == {"vocabulary": "tokens of this kind stay"}
@@ -272,7 +296,10 @@ def test_compress_keeps_its_result_to_the_budget(
     rows = json.loads((out / "00-theseus" / "result.json").read_text())["cost"]["latency"]
     assert [row["batch"] for row in rows] == [1, 4]
     began = (out / "00-theseus" / "result.json").stat().st_mtime_ns
+    environment = out / "environment.json"
+    environment.write_text(environment.read_text().replace('"cpu"', '"cuda:0"'))
     assert compress(max_macs="40%") == 3
+    assert '"cuda:0"' in environment.read_text(), "what is done was done where it was done"
     assert "max-macs" in capsys.readouterr().err
     assert (out / "00-theseus" / "result.json").stat().st_mtime_ns == began, "another budget trains nothing anew"
     assert "broken" in broken_bounds(out)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ SHOWN = 10
 INT8 = "onnx int8"
 NEAREST = 3
 """Recipes that are told where none would keep to the budget."""
+Priced = tuple[Candidate, Costs]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def plan(
         RequestError: the budget has no limit on costs, or the model no trained head for the task.
     """
     from bertpress.runs.exported import check_budget
+    from bertpress.runs.pipeline import check_splits
 
     limits = budget if isinstance(budget, Bounds) else build(Bounds, budget)
     if all(getattr(limits, name) is None for name in ("max_parameters", "max_macs", "max_latency_ms", "min_speedup")):
@@ -133,6 +135,7 @@ def plan(
     spec = asked_of(model, task, runtime)
     how: Opening = {"max_length": max_length, "limit": limit, "runtime": runtime, "head_labels": head_labels}
     loaded, data = open_model(model, spec, answers=True, **how)
+    check_splits(data)
     check_budget(limits, data)
     if is_export(model) or is_reduced(loaded.config):
         raise RequestError(f"{model} is what comes last, an export or a model that skips tokens; plan from its start.")
@@ -150,10 +153,10 @@ def _advice(asked: Asked) -> Advice:
     alone, unfit_alone = fitting([Candidate((Vocabulary(),), known.depth, 1.0, 1.0)], asked.refusal)
     priced = [(each, foreseen(each, known)) for each in found]
     meeting = in_order([(each, costs) for each, costs in priced if shortfall(asked.budget, known.start, costs) <= 1])
-    chosen = meeting[:SHOWN] or sorted(priced, key=lambda pair: shortfall(asked.budget, known.start, pair[1]))[:NEAREST]
+    chosen = meeting[:SHOWN] or nearest(priced, lambda costs: shortfall(asked.budget, known.start, costs))
     layer_pass = planning.seconds_per_layer_pass(asked.model, asked.task, batch_size=32)
 
-    def rows(pairs: Iterable[tuple[Candidate, Costs]]) -> list[dict[str, Any]]:
+    def rows(pairs: Iterable[Priced]) -> list[dict[str, Any]]:
         return [asked.row_of(each, costs, known.start, layer_pass) for each, costs in pairs]
 
     return Advice(
@@ -225,17 +228,26 @@ def start_costs(model: PreTrainedModel, task: Task, tokens: int, milliseconds: f
     return Costs(parameters.total, parameters.encoder, whole, milliseconds), layers
 
 
-def in_order(priced: list[tuple[Candidate, Costs]]) -> list[tuple[Candidate, Costs]]:
+def in_order(priced: list[Priced]) -> list[Priced]:
     """One of each shape, the best first: the more multiply-adds are kept, and then the fewer the steps.
 
     A tenth more or less counts as the same. Of equal ones the first in the list is taken.
     """
-    shapes = {each.shape: (each, costs) for each, costs in reversed(priced)}
 
-    def preference(pair: tuple[Candidate, Costs]) -> tuple[int, int]:
+    def preference(pair: Priced) -> tuple[int, int]:
         return -round(math.log(pair[1].macs) / math.log(1.1)), len(pair[0].steps) + pair[0].int8
 
-    return sorted(shapes.values(), key=preference)
+    return sorted(one_each(priced), key=preference)
+
+
+def nearest(priced: list[Priced], missing: Callable[[Costs], float]) -> list[Priced]:
+    """One of each shape, those first that come closest to a budget that none keeps."""
+    return sorted(one_each(priced), key=lambda pair: missing(pair[1]))[:NEAREST]
+
+
+def one_each(priced: list[Priced]) -> Iterable[Priced]:
+    """The first of each shape."""
+    return {each.shape: (each, costs) for each, costs in reversed(priced)}.values()
 
 
 def _told(costs: Costs, start: Costs) -> dict[str, Any]:

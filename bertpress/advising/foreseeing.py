@@ -35,9 +35,9 @@ class Layers:
     base_ms: float
     """without layers: embeddings and head"""
     shares: tuple[float, ...]
-    """layers that were timed, as shares of the parameters of a whole one, rising up to 1"""
+    """how narrow the layers were that were timed: their parameters, as shares of those of the whole ones, up to 1"""
     milliseconds: tuple[float, ...]
-    """a layer of each"""
+    """a layer, as the mean over those of the model, at each share"""
 
     def layer(self, share: float) -> float:
         """Milliseconds of a layer with that share of the parameters, between those that were timed."""

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from bertpress.advising.foreseeing import Layers
 from bertpress.costs import latency
 from bertpress.costs.latency_table import LatencyTable, Settings, Timing, key_of, load_table
-from bertpress.costs.parts import Shape
 from bertpress.costs.shapes import shape_of
 from bertpress.encoders import encoder_of, shapes_of
 from bertpress.errors import RequestError
@@ -48,7 +48,8 @@ def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, 
     """
     settings = layer_timing.settings_of(model, task, batch_size, tokens)
     whole, narrow = shapes_of(model.config), architecture_of(model.config) in COMPACT
-    shapes = narrower(whole) if narrow else sorted(set(whole))
+    sizes = [narrower(whole, *shares) for shares in product(HEADS, WIDTHS)] if narrow else [whole]
+    shapes = sorted({shape for layers in sizes for shape in layers})
     file = _file(settings, whole, shapes, cache=cache)
     table = _kept(file)
     if table is None:
@@ -58,23 +59,17 @@ def layers_of(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, 
             table.save(file)
     # of equal shares the fastest, as a search would choose it
     times: dict[float, float] = {}
-    for shape in shapes:
-        share = share_of(model, shape, whole[0])
-        times[share] = min(times.get(share, np.inf), table.layers_ms[key_of(shape)].median)
+    for layers in sizes:
+        share = share_of(model, layers, whole)
+        mean = float(np.mean([table.layers_ms[key_of(shape)].median for shape in layers]))
+        times[share] = min(times.get(share, np.inf), mean)
     shares = sorted(times)
     return Layers(table.base_ms.median, tuple(shares), tuple(times[share] for share in shares))
 
 
-def narrower(whole: Iterable[Pair]) -> list[Pair]:
-    """Heads and widths of layers to time for layers of these, themselves among them; rising."""
-    return sorted(
-        {
-            (max(1, math.floor(heads * share + 0.5)), max(1, math.floor(width * of_width + 0.5)))
-            for heads, width in whole
-            for share in HEADS
-            for of_width in WIDTHS
-        }
-    )
+def narrower(whole: Iterable[Pair], heads: float, width: float) -> tuple[Pair, ...]:
+    """Layers with these shares of their heads and of their width, at least one of each."""
+    return tuple((max(1, math.floor(own * heads + 0.5)), max(1, math.floor(wide * width + 0.5))) for own, wide in whole)
 
 
 def int8_factor(model: PreTrainedModel, task: Task, batch_size: int, tokens: int, cache: Path | None = None) -> float:
@@ -118,19 +113,20 @@ def _kept_factor(file: Path) -> float | None:
         return None
 
 
-def share_of(model: PreTrainedModel, shape: tuple[int, int], whole: tuple[int, int]) -> float:
-    """Parameters of a layer with so many heads and that inner width, as a share of a whole one's."""
-    if shape == whole:
+def share_of(model: PreTrainedModel, layers: Sequence[Pair], whole: Sequence[Pair]) -> float:
+    """Parameters of layers with so many heads and that inner width, as a share of the whole ones'."""
+    if layers == whole:
         return 1.0
+    return _parameters(model, layers) / _parameters(model, whole)
+
+
+def _parameters(model: PreTrainedModel, layers: Sequence[Pair]) -> int:
     from bertpress.encoders.compact import compact_config
 
-    parts: list[Shape] = []
-    for heads, width in (shape, whole):
-        shapes = [{"heads": heads, "intermediate_size": width, "origin": 0}]
-        config = compact_config(model.config, layer_shapes=shapes, token_reduction=None)
-        setattr(config, encoder_of(config).depth_field, 1)
-        parts.append(shape_of(config))
-    return parts[0].layers[0].parameters / parts[1].layers[0].parameters
+    shapes = [{"heads": heads, "intermediate_size": width, "origin": 0} for heads, width in layers]
+    config = compact_config(model.config, layer_shapes=shapes, token_reduction=None)
+    setattr(config, encoder_of(config).depth_field, len(shapes))
+    return sum(layer.parameters for layer in shape_of(config).layers)
 
 
 def _file(settings: Settings, *what: Any, cache: Path | None) -> Path:

@@ -83,5 +83,9 @@ def over_seeds(found: Certificate, sweep: Path) -> dict[str, Any] | None:
     """What the certificate of a sweep's best cell says, for all cells: their differences to the same other model."""
     split, metric = found["split"], mapping(found, "test").get("metric")
     against = ("start", "", {"metrics": {split: {metric: number(found["costs"][0], "score")}}})
-    cells = [(settings, [against, *(row for row in named if row[0] != "start")]) for settings, named in cells_of(sweep)]
+    cells = []
+    for settings, named in cells_of(sweep):
+        steps = [row for row in named if row[0] != "start"]
+        tuned = [("finetune", place, result) for _, place, result in named]  # such a step is listed as the start
+        cells.append((settings, [against, *(steps or tuned)]))
     return over_cells(cells, split, metric)

@@ -62,6 +62,9 @@ def check(
     }
     bounds = build(Bounds, {name: value for name, value in asked.items() if value is not None})
     named = options.task_or_none(task)
+    for flag, value in (("--columns", options.columns), ("--max-length", options.max_length)):
+        if named is None and value is not None:
+            raise RequestError(f"{flag} is about scoring anew; name the task with --task, or leave it out.")
     found = api.check(result, against, bounds, named, out=out, junit=junit, **options.arguments())
     if json_output:
         print(json.dumps(found, indent=2, ensure_ascii=False))

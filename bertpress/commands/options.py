@@ -161,6 +161,8 @@ class TaskOptions(DataOptions):
         return build(TaskSpec, override({"task": values}, self.assignments or [])["task"], where="task")
 
     def task_or_none(self, task: str | None) -> TaskSpec | None:
+        if task is None and not self.corpus and self.assignments:
+            raise RequestError("--set describes a task, which is missing; name it with --task.")
         return self.task_spec(task) if self.corpus else super().task_or_none(task)
 
 

@@ -113,7 +113,8 @@ def _size(model: Any) -> int:
     """Bytes of a model's tensors, or of an exported graph's files."""
     if is_graph(model):
         return int(model.size_bytes)
-    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    stored = {value.data_ptr(): value for value in model.state_dict().values()}  # shared ones are saved once
+    return sum(value.numel() * value.element_size() for value in stored.values())
 
 
 def timed(

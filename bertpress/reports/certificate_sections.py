@@ -121,14 +121,24 @@ def bounds(found: Sequence[dict[str, Any]]) -> Section:
     """What was asked of a result, and whether it is kept."""
     body = []
     for bound in found:
-        interval = "-" if bound["low"] is None else f"{shown_amount(bound['low'])} to {shown_amount(bound['high'])}"
-        cells = [shown_amount(bound["limit"]), shown_amount(bound["value"]), interval, bound["unit"]]
+        limit, value, *ends = amounts(bound)
+        cells = [limit, value, " to ".join(ends) or "-", bound["unit"]]
         body.append([bound["bound"], *cells, "kept" if bound["kept"] else "broken"])
     return Section("Bounds", ["bound", "limit", "value", "95 % interval", "unit", "verdict"], body)
 
 
 def bound_line(bound: dict[str, Any]) -> str:
     """A bound in a line: limit, verdict, value, interval."""
-    interval = "" if bound["low"] is None else f" ({shown_amount(bound['low'])} to {shown_amount(bound['high'])})"
-    value, limit = shown_amount(bound["value"]), shown_amount(bound["limit"])
+    limit, value, *ends = amounts(bound)
+    interval = f" ({' to '.join(ends)})" if ends else ""
     return f"{bound['bound']} {limit} is {'kept' if bound['kept'] else 'broken'}: {value}{interval} {bound['unit']}"
+
+
+def amounts(bound: dict[str, Any]) -> list[str]:
+    """Limit, value and the ends of its interval, if it has one; with more digits where one only rounds to the limit."""
+    limit, *others = (bound[name] for name in ("limit", "value", "low", "high") if bound[name] is not None)
+    for digits in range(2, 5):
+        shown_limit, *texts = (shown_amount(number, digits) for number in (limit, *others))
+        if not any(text == shown_limit and other != limit for text, other in zip(texts, others, strict=True)):
+            break
+    return [shown_limit, *texts]

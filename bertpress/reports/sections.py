@@ -16,7 +16,8 @@ READING = (
     "test; an interval that covers 0 shows no difference, nor, for accuracy, does a p of 0.05 or more. Both are about "
     "these two models on these rows: another seed may differ by more. A speed-up is start's time over the model's, "
     "both timed in turns (so not the ratio of two ms); if its interval covers 1, there is none. Recovered is "
-    "(score - truncated) / (start - truncated), where truncated is the start model cut to as many layers."
+    "(score - truncated) / (start - truncated), where truncated is the start model cut to as many layers (of "
+    "layers of other shapes: to no fewer parameters)."
 )
 
 

@@ -39,6 +39,8 @@ def check_end(recipe: Recipe, config: PretrainedConfig, task: Task) -> None:
             check_request(wanted, task if recipe.steps[-1].saves_head else None, config)
     if recipe.budget is not None:
         check_budget(recipe.budget, task)
+        if recipe.budget.needs_time and task.asks and not recipe.steps[-1].saves_head:
+            raise RequestError("A budget of time needs the head of the result, which encoder_only leaves out.")
 
 
 def check_budget(budget: Bounds, task: Task) -> None:

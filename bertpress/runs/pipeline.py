@@ -88,11 +88,16 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
         tokenizer.model_max_length = positions
     task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
     check_head(config, task.head)
+    check_splits(task)
+    check_end(recipe, check_steps(recipe, config, task, runtime), task)
+    return Job(recipe, runtime, config, tokenizer, task)
+
+
+def check_splits(task: Task) -> None:
+    """Refuse data without rows to train on, or to choose by."""
     for split, remedy in (("train", ""), ("validation", " --make-splits 80/20/0 makes one of the training rows.")):
         if not any(name.startswith(split) for name in task.splits):
             raise RequestError(f"{task.name} has no {split} split; it has {', '.join(task.splits)}.{remedy}")
-    check_end(recipe, check_steps(recipe, config, task, runtime), task)
-    return Job(recipe, runtime, config, tokenizer, task)
 
 
 def check_steps(recipe: Recipe, config: PretrainedConfig, task: Task | None, runtime: Runtime) -> PretrainedConfig:
@@ -188,7 +193,8 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         if not alone:
             raise RequestError(f"Another command is working on {folder}; wait for it or choose another --out.")
         note_recipe(folder, job.recipe)
-        write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
+        if _is_unfinished(job, folder):
+            write_json(folder / "environment.json", environment(job.runtime, job.recipe.seed))
         if task.made_splits is not None:
             keep_made(folder / "splits.json", task.made_splits)
         for note in (*task.notes, *remarks, *idle_devices(job.runtime.device)):
@@ -198,6 +204,12 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
             record_start(job, model, task, folder)
         del model
         return _carry_out_steps(job, folder)
+
+
+def _is_unfinished(job: Job, folder: Path) -> bool:
+    """Whether a step or an export is still to be made, in the environment of now."""
+    places = [*(plan.folder for plan in job.plans), *(f"export/{wanted.folder}" for wanted in job.recipe.exports)]
+    return any(not (folder / place / "result.json").is_file() for place in places)
 
 
 def _carry_out_steps(job: Job, folder: Path) -> dict[str, Any]:

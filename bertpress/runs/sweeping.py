@@ -43,9 +43,10 @@ def sweep(
     check_run(out, whole)
     for _, recipe in cells:  # a mistake in the last cell should not wait for the others
         job = prepare(recipe, runtime)
-        if not job.task.metrics:
+        if not job.task.metrics or not job.task.has_labels(job.task.dev_split):
             raise RequestError(
-                f"A sweep chooses by a score, and text of kind {job.task.kind} has none; run the cells alone."
+                f"A sweep chooses by a score, and {job.task.dev_split} of {job.task.name} (kind {job.task.kind}) can "
+                "have none; run the cells alone."
             )
         job.open_model(recipe.model, new_head=job.starts_with_finetuning)
     _ = prepare(cells[0][1], runtime).plans  # what is wrong with a text is told before anything is written

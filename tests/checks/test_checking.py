@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow
 import pytest
+import yaml
 from made_runs import HOSTILE, Page, make_composed_run, make_exported_run, save_predictions, timing
 from markdown_it import MarkdownIt
 from pyarrow import parquet
@@ -70,6 +72,11 @@ def test_a_bound_in_a_line() -> None:
         "min-speedup 1.5 is kept: 2 (1.9 to 2.1) times at batch 1",
         "max-parameters 40,000,000 is kept: 40,000,000 parameters",
     ]
+
+
+def test_a_number_that_rounds_to_its_limit_has_more_digits() -> None:
+    row = {"bound": "min-speedup", "limit": 1.5, "value": 1.62, "low": 1.4962, "high": 1.71, "unit": "times"}
+    assert bound_line({**row, "kept": False}) == "min-speedup 1.5 is broken: 1.62 (1.496 to 1.71) times"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +256,22 @@ def test_a_sweep_says_how_its_cell_was_chosen_and_what_the_others_lose(tmp_path:
     assert [cell["difference"] for cell in whole["seeds"]["cells"]] == pytest.approx([-0.1, -0.05])
     assert whole["notes"] == ["the best of 2 cells by its score on the development split, which flatters it there"]
     assert whole["result"].endswith("seed=2")
+
+
+def test_cells_that_only_fine_tune_are_set_against_another_model(tmp_path: Path) -> None:
+    sweep, cells = tmp_path / "swept", []
+    for seed in (1, 2):
+        run = make_composed_run(sweep / "cells" / f"seed={seed}", seed=seed)
+        recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+        (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "steps": [{"finetune": {}}]}))
+        (run / "01-trbert").rename(run / "00-finetune")
+        for place in ("00-theseus", "start"):
+            shutil.rmtree(run / place)
+        cells.append({"settings": {"seed": seed}, "folder": f"cells/seed={seed}"})
+    (sweep / "summary.json").write_text(json.dumps({"best": "cells/seed=2", "cells": cells}))
+    other = make_composed_run(tmp_path / "other")
+    found = check(str(sweep), str(other / "00-theseus"), {"max_drop": 10})
+    assert [cell["difference"] for cell in found["seeds"]["cells"]] == pytest.approx([-0.05, -0.05])
 
 
 def test_costs_of_texts_cut_at_other_lengths_are_not_compared(tmp_path: Path) -> None:

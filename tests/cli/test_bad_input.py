@@ -510,6 +510,18 @@ def test_a_sweep_takes_lists_and_a_folder_of_its_own(theseus: Call, tmp_path: Pa
     refused(theseus(), "holds a sweep")
 
 
+def test_a_sweep_and_a_budget_of_time_need_what_they_are_about(bertpress: Call, tmp_path: Path, model: Path) -> None:
+    for split in ("train", "validation"):
+        write_csv(tmp_path / f"{split}.csv", [[text] for text, _ in ROWS], header=("text",))
+    recipe = tmp_path / "recipe.yaml"
+    task = f"{{files: {tmp_path}, columns: [text], unlabelled: true}}"
+    start = f"model: {model}\ntask: {task}\nmax_length: 32\nsteps: [tinybert: {{layers: 2, encoder_only: ONLY}}]\n"
+    recipe.write_text(start.replace("ONLY", "false"))
+    refused(bertpress("compress", recipe, "--seeds", "2", "--out", tmp_path / "out"), "chooses by a score")
+    recipe.write_text(start.replace("ONLY", "true") + "budget: {min_speedup: 1.1}\n")
+    refused(bertpress("compress", recipe, "--out", tmp_path / "out"), "needs the head of the result")
+
+
 def test_a_folder_that_another_command_works_on(theseus: Call, tmp_path: Path) -> None:
     from bertpress.files import locked
 

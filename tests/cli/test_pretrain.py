@@ -339,7 +339,7 @@ def test_a_sweep_of_what_has_no_score_is_refused(
     done = bertpress("pretrain", "--objective", "distill", "--teacher", model, "--corpus", corpus, "--shape", "2x12x2",
                      *QUICK, "--out", tmp_path / "run", "--seeds", "2")  # fmt: skip
     assert done.code == 2
-    assert "A sweep chooses by a score, and text of kind encoder has none" in done.err
+    assert "A sweep chooses by a score, and validation of text (kind encoder) can have none" in done.err
 
 
 def test_shapes() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import token_tasks
 import torch
 from conftest import batch_of as plain_batch
 from conftest import make_masked_task, make_model
@@ -44,6 +46,18 @@ def test_a_stack_is_called_as_the_encoder_calls_its_layers(family: str, task_of:
     unmasked.layers = stack.layers
     with torch.inference_mode():
         assert not torch.allclose(unmasked(full), states[COPIES])  # padding is hidden, as it is for the model
+
+
+@pytest.mark.parametrize("kind", token_tasks.FOLDERS)
+def test_rows_of_every_kind_can_be_cut_and_repeated(kind: str, tmp_path: Path) -> None:
+    task = token_tasks.token_task(token_tasks.write_token_tasks(tmp_path)[kind])
+    head = token_tasks.HEADS.get(kind, "sequence-classification")
+    model = make_model(head=head, **token_tasks.label_fields(kind)).eval()
+    for tokens in (5, 12, 40):
+        batch = batch_of(model, task, 4, tokens)
+        assert batch["attention_mask"].sum(1).max() == tokens
+        with torch.inference_mode():
+            task.forward(model, batch)
 
 
 def test_the_batch_has_the_asked_length_and_padding(task: Any) -> None:
