@@ -38,22 +38,25 @@ JUDGE = (
     f"--precision {PRECISION} --out runs/judge --learning-rate 1e-4 --epochs 2 --no-baseline"
 )
 
-MORE_QUESTIONS = " --accumulation 4 --set training.warmup=0.1"
-"""A batch of 16 options holds four questions, from which a new head learns nothing."""
+ON_RACE = (" --accumulation 4 --set training.warmup=0.1", " --limit train=1000 --set teacher_check=false")
+"""A batch of 16 options holds four questions only. A teacher that has learned nothing cannot be learned from, so its
+student reads few questions; without `teacher_check` it would read none."""
 
 
-def pressed(task: str, length: int, limits: str, epochs: int, batch: int, model: str, more: str = "") -> list[str]:
+def pressed(
+    task: str, length: int, limits: str, epochs: int, batch: int, model: str, more: tuple[str, str] = ("", "")
+) -> list[str]:
     """The commands that fine-tune a model on a task, and teach half of its layers what it has learned.
 
-    Batches are small because there are few rows; `more` is said of the fine-tuning alone.
+    Batches are small because there are few rows; `more` is said of one alone and of the other alone.
     """
     flags = f"--task {task} --max-length {length} {limits}--precision {PRECISION} --batch-size {batch}"
-    teaching = f"--out runs/{task}-teacher --learning-rate 1e-4 --epochs {epochs}{more}"
+    teaching = f"--out runs/{task}-teacher --learning-rate 1e-4 --epochs {epochs}{more[0]}"
     second = f"--set prediction.learning_rate=1e-4 --set prediction.epochs={epochs} --set prediction.batch_size={batch}"
     return [
         f"bertpress finetune --model {model} {flags} {teaching}",
         f"bertpress tinybert --model runs/{task}-teacher {flags} --out runs/{task} --learning-rate 3e-4 "
-        f"--epochs {epochs} {second}",
+        f"--epochs {epochs} {second}{more[1]}",
     ]
 
 
@@ -69,7 +72,7 @@ RUNS = {
         *pressed("hotpotqa", 512, "", 3, 8, model="runs/reader"),
         *pressed("2wikimultihopqa", 512, "--limit validation=200 ", 2, 8, model="runs/hotpotqa-teacher"),
     ],
-    "race": [JUDGE, *pressed("race", 256, "--limit validation=300 ", 1, 16, "runs/judge", MORE_QUESTIONS)],
+    "race": [JUDGE, *pressed("race", 256, "--limit validation=300 ", 1, 16, "runs/judge", ON_RACE)],
 }
 
 
