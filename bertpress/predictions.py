@@ -53,10 +53,11 @@ def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]
     from bertpress.tasks.tables import read_file, read_text
 
     if file.suffix == ".txt":
-        texts: list[tuple[str, ...]] = [(line,) for line in read_text(file).splitlines() if line.strip()]
+        lines = (line.removesuffix("\r") for line in read_text(file).split("\n"))
+        texts: list[tuple[str, ...]] = [(line,) for line in lines if line.strip()]
     else:
         table = read_file(file)
-        columns = list(columns or table.column_names[:1])
+        columns = list(columns or _text_column(table.column_names, file))
         for column in columns:
             if column not in table.column_names:
                 raise RequestError(f"{file} has no column '{column}'{nearest(column, table.column_names)}.")
@@ -65,6 +66,13 @@ def texts_of(file: Path, columns: Sequence[str] | None) -> list[tuple[str, ...]]
     if not texts:
         raise RequestError(f"{file} holds no texts.")
     return texts
+
+
+def _text_column(names: Sequence[str], file: Path) -> Sequence[str]:
+    """The column of texts where nobody names it: the only one, or that called text."""
+    if len(names) > 1 and "text" not in names:
+        raise RequestError(f"{file} has the columns {', '.join(names)}; name those of the texts with --columns.")
+    return ("text",) if "text" in names else names
 
 
 def answered(task: Task, logits: np.ndarray, split: str) -> list[dict[str, Any]]:

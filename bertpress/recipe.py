@@ -34,15 +34,22 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML in which 2e-5 is a number, as in YAML 1.2."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.inf$|\.nan$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """The same for what is written: a text that reads as such a number is quoted."""
+
+
+for _half in (_Loader, _Dumper):
+    _half.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.inf$|\.nan$"),
+        list("-+0123456789."),
+    )
 
 
 MAX_LENGTH = 128
 """Longest input in tokens, unless a recipe or a command says otherwise."""
+OVER_A_DATA_SETS = ("corpus", "qa", "embedding")
+"""Fields of a task whose settings count if they were set, also to what is usual: a data set may have other defaults."""
 OF_OWN_DATA = ("data_dir", "columns", "label", "unlabelled", "make_splits", "corpus")
 """Fields of a task that say where its data are and what is in them."""
 
@@ -139,6 +146,9 @@ def task_spec(task: Any) -> TaskSpec:
 
 def _task_to(value: TaskSpec) -> Any:
     given = value.model_dump(mode="json", exclude_defaults=True)
+    for name in OVER_A_DATA_SETS:
+        if (own := getattr(value, name)) is not None:
+            given[name] = own.model_dump(mode="json", exclude_unset=True)
     return value.name if set(given) <= {"name"} else {"name": value.name, **given}
 
 
@@ -183,7 +193,7 @@ class Recipe(Config):
 
     def to_yaml(self) -> str:
         """The recipe with every default written out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
     def identity(self) -> dict[str, Any]:
         """Flat path to value of everything that determines the result."""

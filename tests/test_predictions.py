@@ -13,6 +13,8 @@ from token_tasks import HEADS, write_token_tasks
 
 from bertpress import api
 from bertpress.engine.run import Runtime
+from bertpress.errors import RequestError
+from bertpress.predictions import texts_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "tasks.md"
 ENTITY = {"type", "text", "start", "end", "probability"}
@@ -54,6 +56,23 @@ def test_lines_have_the_fields_that_the_page_lists(
         assert entity.keys() == ENTITY
     names = {tag for line in found for tag in line.get("tags", ())}
     assert names <= {"O", "B-bad", "I-bad", "B-good", "I-good"}, "names, not numbers"
+
+
+def test_lines_of_a_text_file_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes("one\u2028more\r\n \ntwo\x0cmore\n".encode())
+    assert texts_of(tmp_path / "t.txt", None) == [("one\u2028more",), ("two\x0cmore",)]
+
+
+def test_a_table_says_which_column_holds_the_texts(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("id,text\n17,a good film\n")
+    assert texts_of(table, None) == [("a good film",)]
+    table.write_text("review\na good film\n")
+    assert texts_of(table, None) == [("a good film",)]
+    table.write_text("id,review\n17,a good film\n")
+    assert texts_of(table, ["review"]) == [("a good film",)]
+    with pytest.raises(RequestError, match=r"has the columns id, review; name those of the texts with --columns"):
+        texts_of(table, None)
 
 
 def test_every_kind_is_listed() -> None:

@@ -10,6 +10,7 @@ from bertpress.methods.finetune import Finetune
 from bertpress.methods.theseus import Theseus
 from bertpress.methods.theseus.rates import Constant, Linear
 from bertpress.recipe import Recipe, flatten, make_recipe, override, parse_yaml, read_recipe, renamed_task
+from bertpress.tasks.reading.named import settings_for
 
 TEXT = """
 model: folder
@@ -64,6 +65,22 @@ def test_yaml_round_trip() -> None:
     assert again.identity() == recipe().identity()
     plain = make_recipe({"model": "m", "task": "glue/mrpc", "steps": [{"finetune": {}}]})
     assert parse_yaml(plain.to_yaml(), "test")["task"] == "glue/mrpc"
+
+
+def test_what_was_set_to_the_usual_is_written_where_a_data_set_has_another() -> None:
+    base = {"model": "m", "steps": [{"finetune": {}}]}
+    own = make_recipe({**base, "task": {"name": "newsqa", "qa": {"n_best": 5, "answers": "all"}}})
+    usual = make_recipe({**base, "task": {"name": "newsqa", "qa": {"n_best": 5}}})
+    again = make_recipe(parse_yaml(own.to_yaml(), "test"))
+    for recipe, answers in ((own, "all"), (again, "all"), (usual, "first")):
+        assert settings_for("newsqa", recipe.task.qa).answers == answers
+    assert again.identity() == own.identity() != usual.identity()
+
+
+def test_texts_that_read_as_numbers_stay_texts() -> None:
+    task = {"files": "data", "columns": ["1e3"], "label": "2.e5"}
+    recipe = make_recipe({"model": "m", "task": task, "steps": [{"finetune": {}}], "head_labels": ["1e3", "no"]})
+    assert make_recipe(parse_yaml(recipe.to_yaml(), "test")) == recipe
 
 
 def test_overrides() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertpress.augmentation.words import basic_words
+from bertpress.tasks.pieces import continuing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,7 +39,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     for token, number in numbers.items():
         tokens[number] = token
     special = set(tokenizer.all_special_tokens)
-    begins = _word_starts(tokenizer, tokens)
+    begins = ~continuing(tokenizer, tokens)
     spelling = [tokenizer.convert_tokens_to_string([token]).strip() for token in tokens]
     is_word = np.array(
         [
@@ -56,15 +56,3 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
 
 def _is_word(spelled: str) -> bool:
     return basic_words(spelled) == [(0, len(spelled))] and any(map(str.isalpha, spelled)) and "\ufffd" not in spelled
-
-
-def _word_starts(tokenizer: PreTrainedTokenizerBase, tokens: list[str]) -> list[bool]:
-    """Whether each token begins a word; CJK characters do without a mark, since no space precedes them."""
-    continuation = json.loads(tokenizer.backend_tokenizer.to_str())["model"].get("continuing_subword_prefix")
-    if continuation:
-        return [not token.startswith(continuation) for token in tokens]
-    # Byte-level and SentencePiece vocabularies mark the beginning instead; one without such tokens marks nothing.
-    for mark in ("\u0120", "\u2581"):
-        if sum(token.startswith(mark) for token in tokens) * 20 > len(tokens):
-            return [token.startswith(mark) for token in tokens]
-    return [True] * len(tokens)

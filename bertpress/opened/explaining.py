@@ -220,9 +220,9 @@ def _record_numbers(sample: Sample) -> list[int]:
 
 def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], Record]:
     """Gives the tokens of a row and the texts that they spell, one between any two special tokens."""
-    from bertpress.tasks.hiding import continuing
+    from bertpress.tasks.pieces import continuing
 
-    continues = continuing(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    continues = continuing(tokenizer, tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     def spell(ids: Sequence[int]) -> Record:

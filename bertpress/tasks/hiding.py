@@ -8,7 +8,6 @@ evaluation they are a function of the row alone, so that all models and all seed
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from bertpress.draws import uniform
 from bertpress.errors import RequestError
 from bertpress.tasks.masking import Masking
+from bertpress.tasks.pieces import continuing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,20 +60,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = np.zeros(len(pieces), dtype=np.bool_)
     special[[number for number in tokenizer.all_special_ids if number < len(pieces)]] = True
-    return Vocabulary(tokenizer.mask_token_id, special, continuing(pieces) & ~special)
-
-
-def continuing(pieces: Sequence[str]) -> Flags:
-    """True for the pieces of a vocabulary that continue a word.
-
-    They have the prefix ## (WordPiece); or those that begin one have a mark for the space before them (byte-level BPE
-    and SentencePiece). Where no piece has either, every token is a word.
-    """
-    continues = np.array([piece.startswith("##") for piece in pieces])
-    if not continues.any():
-        begins = np.array([piece.startswith(("Ġ", "▁")) for piece in pieces])
-        continues = ~begins & begins.any()
-    return continues
+    return Vocabulary(tokenizer.mask_token_id, special, continuing(tokenizer, pieces) & ~special)
 
 
 def chosen_tokens(eligible: Flags, begins: Flags, scores: NDArray[np.float64], counts: NDArray[np.integer]) -> Flags:

@@ -137,10 +137,10 @@ def test_the_vocabulary_of_a_tokenizer_with_marked_spaces() -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    pieces = ["<s>", "<mask>", "Ġhouse", "boat", "s", "Ġa"]
+    pieces = ["<s>", "<mask>", "Ġhouse", "boat", "s", "Ġa", "##"]  # the last one is of three that RoBERTa has
     backend = Tokenizer(models.BPE({piece: number for number, piece in enumerate(pieces)}, []))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", mask_token="<mask>")
-    assert vocabulary_of(tokenizer).continues.tolist() == [False, False, False, True, True, False]
+    assert vocabulary_of(tokenizer).continues.tolist() == [False, False, False, True, True, False, True]
     without = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
     with pytest.raises(RequestError, match="needs a mask token"):
         vocabulary_of(without)

@@ -197,7 +197,8 @@ def _of_questions(rows: Sequence[Row]) -> Found:
                 f"Expected one context for the rows of sentence {key}, but {place} has another: correct it."
             )
         spans += _answers(starts, ends, kind, len(words), place)
-        queries.setdefault(kind, str(row["query"]))
+        if isinstance(row.get("query"), str):
+            queries.setdefault(kind, row["query"])
     sentences = [Words(place, words, spans=spans, id=str(key)) for key, (place, words, spans) in groups.items()]
     return Found(sentences, queries=queries)
 

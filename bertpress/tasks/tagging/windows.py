@@ -36,7 +36,8 @@ def windows_of_words(
         return
     borders = [*(place for place, word in enumerate(begins) if word >= 0), len(begins)]
     together = [(start, stop) for start, stop in pairwise(borders) if stop - start > 1]
-    together += [(borders[first], borders[last]) for first, last in whole]
+    stretches = [(borders[first], borders[last]) for first, last in whole]
+    together += [(start, stop) for start, stop in stretches if stop - start <= size]
     for start, stop in cuts(len(begins), size, max(1, size - int(overlap * size)), together):
         if any(word >= 0 for word in begins[start:stop]):  # the rest of a long word asks nothing
             yield Window(pieces.ids[start:stop], begins[start:stop])

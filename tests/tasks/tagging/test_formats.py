@@ -356,6 +356,14 @@ def test_questions_about_entities(tmp_path, changes):
     assert set(load_sentences("msra_ner", tmp_path).queries) == {"LOC", "PER"}
 
 
+def test_rows_without_a_question_ask_the_usual_one(tmp_path):
+    rows = [{name: value for name, value in row.items() if name != "query"} for row in questions()]
+    write(tmp_path / "train.json", json.dumps([questions()[0], *rows[1:]], ensure_ascii=False))
+    found = load_sentences("files", tmp_path)
+    assert found.queries == {questions()[0]["entity_label"]: questions()[0]["query"]}
+    assert surfaces(found.splits["train"]) == [[("马拉维", "NS")], [("李白", "NR"), ("杜甫", "NR")]]
+
+
 def test_files_that_ask_nothing_have_no_queries(tmp_path):
     assert load_sentences("files", write(tmp_path / "train.conll", COLUMNS)).queries == {}
 

@@ -55,6 +55,14 @@ def test_every_word_begins_in_a_window_and_none_is_cut(seed):
         assert not stretch & set(window.ids) or stretch <= set(window.ids)
 
 
+def test_words_of_an_entity_longer_than_a_window_are_not_cut():
+    lengths = (3, 1, 2, 2, 3, 3, 1, 3, 1, 3, 3, 1)
+    found = pieces(*lengths)
+    for window in windows_of_words(found, 8, 0.25, [(3, 11)]):
+        words = [found.words[place] for place in window.ids]
+        assert all(words.count(word) == lengths[word] for word in set(words))
+
+
 def test_windows_overlap_as_far_as_they_are_told():
     def repeated(overlap):
         windows = shown(pieces(*[1] * 100), 20, overlap)
