@@ -122,10 +122,11 @@ def predict(
 
     texts = predictions.own_texts(text, text_pair, file, split_list(options.columns))
     if texts is not None:
-        of_split = (out, task, split, options.limit, options.corpus, options.assignments)
-        if any(of_split) or zip_files:
+        of_task = (task, options.corpus, options.assignments, options.head_labels, options.described())
+        if any((out, split, zip_files, options.limit, *of_task)):
             raise RequestError(
-                "--text or --input prints predictions; leave out --out, --zip, --split, --limit, and what names a task."
+                "--text or --input prints predictions; leave out --out, --zip, --split, --limit, and what names or "
+                "describes a task."
             )
         length = options.max_length or MAX_LENGTH
         for record in api.predict_texts(model, texts, max_length=length, runtime=options.runtime(), **options.speed()):
@@ -134,6 +135,8 @@ def predict(
     spec = options.task_spec(task)
     if out is None:
         raise RequestError("Name the folder for the predictions with --out.")
+    if zip_files and not spec.name.startswith("glue/"):
+        raise RequestError(f"--zip packs the leaderboard's files, which {spec.name} does not have; leave it out.")
     api.predict(model, spec, split, **options.arguments(), out=out, zip_files=zip_files, written=print)
 
 

@@ -107,7 +107,7 @@ def write(
         write_text(folder / name, content)
     paths = [str(folder / name) for name in contents]
     if not task.startswith("glue/") or not split.startswith("test"):
-        return paths
+        return [*(["--zip: the leaderboard takes test splits; nothing is packed"] if zip_files else []), *paths]
     from bertpress.tasks.submission import write_submission
 
     answers = [record["prediction"] for record in records]

@@ -41,6 +41,8 @@ def export(
 
     if out is None:
         raise RequestError("Name the folder of the export with --out.")
+    if task is None and not options.corpus and options.max_length is not None:
+        raise RequestError("--max-length is about the rows of a task; name it with --task, or leave it out.")
     given = {"precision": precision, "calibration": calibration, "max_drop": max_drop, "execution": execution}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     record = api.export(

@@ -112,11 +112,14 @@ class DataOptions(CommonOptions):
         """
         if task is not None:
             return self.task_spec(task)
-        described = sorted(set(self.task_values("")) - {"name", "columns"})
-        if described:
-            flag = described[0].replace("_", "-")
-            raise RequestError(f"--{flag} describes a task, which is missing; name it with --task.")
+        if described := self.described():
+            raise RequestError(f"--{described[0]} describes a task, which is missing; name it with --task.")
         return None
+
+    def described(self) -> list[str]:
+        """Flags that say something of a task, but its columns, which texts have too."""
+        names = sorted(set(self.task_values("")) - {"name", "columns"})
+        return ["queries" if name == "mrc" else name.replace("_", "-") for name in names]
 
     def arguments(self) -> dict[str, Any]:
         """What the functions of `api` that read a task take."""

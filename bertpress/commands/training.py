@@ -154,6 +154,8 @@ def carry_out(
 
     recipe, values = _recipe(values, prefix, options)
     _check_phases(options.phases, recipe.steps)
+    if options.signals is not None and not any(step.name == "tinybert" for step in recipe.steps):
+        raise RequestError("--signals keeps what the teacher of tinybert says, but no step is tinybert; leave it out.")
     grid = _grid(options, prefix)
     if grid and options.print_recipe:
         raise RequestError("--print shows one recipe; leave out --sweep and --seeds.")

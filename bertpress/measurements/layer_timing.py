@@ -155,7 +155,9 @@ def _stretched(row: Mapping[str, Any], length: int) -> dict[str, Any]:
     listed = {name for name, value in row.items() if hasattr(value, "__len__") and len(value) == own}
     again = {name: [row[name][index % own] for index in range(length)] for name in listed}
     # the words that a question is about may lie behind the cut, and time does not depend on them
-    unasked = {name: [] for name in ("marks", "labels") if "marks" in row and row[name] is not None}
+    unasked: dict[str, list[Any]] = {
+        name: [] for name in ("marks", "labels") if "marks" in row and row[name] is not None
+    }
     return {**row, **again, **unasked, "length": length}
 
 

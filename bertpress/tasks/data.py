@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
+    from bertpress.tasks.tagging.words import Level
+
 
 @dataclass(frozen=True)
 class TextData:
@@ -33,6 +35,7 @@ class TextData:
     unlabelled: bool = False  # the training rows have no labels; the others may have those of the model's head
     made: Mapping[str, Sequence[int]] | None = None  # splits made of "train": numbers of their rows there, from 0
     queries: Mapping[str, str] = field(default_factory=dict)  # type of entity to question, where the files ask some
+    level: Level | None = None  # of entities: what a word is
 
 
 CLASSES: dict[str, Any] = {"metrics": ("accuracy", "f1_macro"), "primary": "accuracy"}

@@ -479,8 +479,17 @@ def test_flags_that_do_not_belong_to_the_task(theseus: Call) -> None:
     refused(theseus(task="pydoc", columns=None), "leave out --data-dir")
 
 
-def test_texts_are_printed(bertpress: Call, model: Path, tmp_path: Path) -> None:
-    refused(bertpress("predict", model, "--text", "a film", "--out", tmp_path / "out"), "leave out --out")
+def test_flags_that_nothing_reads(bertpress: Call, model: Path, data: Path, tmp_path: Path) -> None:
+    for of_task in (("--out", tmp_path / "out"), ("--head-labels", "a,b"), ("--queries", "q.yaml"), ("--kind", "qa")):
+        refused(bertpress("predict", model, "--text", "a film", *of_task), "leave out --out", "what names or describes")
+    rows = ("--task", "files", "--data-dir", data, "--columns", "text")
+    refused(
+        bertpress("predict", model, *rows, "--out", tmp_path / "out", "--zip"), "--zip packs the leaderboard's files"
+    )
+    refused(bertpress("export", model, "--out", tmp_path / "out", "--max-length", 64), "--max-length is about the rows")
+    refused(bertpress("export", model, "--out", tmp_path / "out", "--queries", "q.yaml"), "--queries describes a task")
+    signals = ("--signals", tmp_path / "signals", "--out", tmp_path / "out")
+    refused(bertpress("finetune", "--model", model, *rows, *signals), "no step is tinybert")
 
 
 def test_data_without_a_validation_split(theseus: Call, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
     own = {name: value for name, value in known.items() if name in KEPT}
     options = build(QuerySettings, own, where=EntityReading.kind)
     queries = dict(known["queries"])
-    data = TextData("your texts", {}, ("text",), tuple(queries), (), "span_f1")
+    data = TextData("your texts", {}, ("text",), tuple(queries), (), "span_f1", level=known.get("level"))
     return EntityReading(data, tokenizer, max_length, options, queries).aligned(config)
 
 
@@ -92,9 +92,16 @@ class EntityReading(Entities):
         super().__init__(data, tokenizer, max_length)
         self.options = options
         self.labels: tuple[str, ...] = LABELS if options.nested else LABELS[:2]
+        unasked = None
         if options.queries is not None or queries is None:
-            queries = queries_for(data.name, data.labels or (), options.queries, data.queries)
+            try:
+                queries = queries_for(data.name, data.labels or (), options.queries, data.queries)
+            except RequestError as error:
+                if options.queries is not None:
+                    raise
+                queries, unasked = {}, error  # a trained head may have its own
         self._ask(queries)
+        self._unasked: RequestError | None = unasked
 
     def about(self, data: TextData) -> Self:
         options = self.options.model_copy(update={"queries": None})
@@ -102,7 +109,7 @@ class EntityReading(Entities):
 
     def _ask(self, queries: Mapping[str, str]) -> None:
         questions_of(queries, self.tokenizer, self.max_length)  # refuses those that are too long
-        self.queries = dict(queries)
+        self.queries, self._unasked = dict(queries), None
         each = (f"span_f1.{kind}" for kind in self.queries)
         self.metrics, self._encoded = ("span_f1", "span_precision", "span_recall", *each, "surface_f1"), {}
 
@@ -120,6 +127,8 @@ class EntityReading(Entities):
             yield f"{split}: {cut} of {sum(sentences)} entities stand whole in no window; try a longer --max-length"
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
+        if self._unasked is not None:
+            raise self._unasked
         name_outputs(config, self.labels)
         return self.noted(config)
 
@@ -128,7 +137,7 @@ class EntityReading(Entities):
         # pairs, because a saved configuration sorts mappings by name
         own = {"queries": [list(pair) for pair in self.queries.items()], **known}
         keep_settings(config, self.kind, own)
-        return config
+        return super().noted(config)
 
     def aligned(self, config: PretrainedConfig) -> Self:
         """This task for a trained head, with the questions it was trained with where the user's file names no others.
@@ -144,7 +153,11 @@ class EntityReading(Entities):
                 "this task first, or leave out --kind mrc if its labels are tags."
             )
         known = dict(kept_settings(config, self.kind).get("queries", ()))
-        if self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
+        if self._unasked is not None:
+            if not set(self.data.labels or ()) <= set(known):
+                raise self._unasked
+            known = {kind: known[kind] for kind in self.data.labels or known}
+        elif self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
             return self
         result = copy.copy(self)
         result._ask(known)

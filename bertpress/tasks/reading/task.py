@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -78,11 +79,14 @@ class SpanReading(Windowed):
         super().__init__(data, tokenizer, max_length)
         self.reading = reading or ReadingSettings()
         given = self.reading.unanswerable
-        self.may_be_nothing = any(map(_lacks_answers, self.splits.values())) if given is None else given
-        self.metrics = (*METRICS, *(NULL_METRICS + BEST_METRICS if self.may_be_nothing else ()))
+        self._answer_with_nothing(any(map(_lacks_answers, self.splits.values())) if given is None else given)
         self.primary = METRICS[0]
         self.together = "record" if self.reading.shared_normalisation else None
         self.reader = Reader(tokenizer, max_length, self.reading)
+
+    def _answer_with_nothing(self, possible: bool) -> None:
+        self.may_be_nothing = possible
+        self.metrics = (*METRICS, *(NULL_METRICS + BEST_METRICS if possible else ()))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -127,8 +131,13 @@ class SpanReading(Windowed):
         return config
 
     def aligned(self, config: PretrainedConfig) -> Self:
+        """This task for a trained head, which may answer with nothing if it was trained to and nobody objects."""
         require_outputs(config, self.name, len(OUTPUTS), "start and end")
-        return self
+        if self.reading.unanswerable is not None or not kept_settings(config, self.kind).get("unanswerable"):
+            return self
+        result = copy.copy(self)
+        result._answer_with_nothing(True)
+        return result
 
     def collate(self, rows: Sequence[Mapping[str, Any]], draw: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         batch = super().collate(rows, draw)

@@ -6,17 +6,21 @@ import dataclasses
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
+from bertpress.tasks.heads import keep_settings, kept_settings
 from bertpress.tasks.tagging.sentences import TRUTH, dataset_of, record, spans_in
 from bertpress.tasks.tagging.spans import Span, count
-from bertpress.tasks.tagging.words import Level, level_of, words_in
+from bertpress.tasks.tagging.words import level_of, words_in
 from bertpress.tasks.task import OWN_TEXTS
 from bertpress.tasks.windows import Windowed
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 class Entities(Windowed):
@@ -25,8 +29,6 @@ class Entities(Windowed):
     head = "token-classification"
     truth = TRUTH
     primary = "span_f1"
-    level: Level | None = None
-    """what a word is in texts of one's own; by default each text tells"""
 
     @property
     def data_notes(self) -> tuple[str, ...]:
@@ -53,12 +55,18 @@ class Entities(Windowed):
     def about(self, data: TextData) -> Self:
         """The same questions about other sentences."""
 
+    def noted(self, config: PretrainedConfig) -> PretrainedConfig:
+        """`config`, which says what a word is: a character in most Chinese texts, but not in each of them."""
+        if self.data.level is not None:
+            keep_settings(config, self.kind, {**kept_settings(config, self.kind), "level": self.data.level})
+        return config
+
     def with_texts(self, texts: Sequence[tuple[str, ...]]) -> Self:
         rows = []
         for number, parts in enumerate(texts):
             if len(parts) != 1:
                 raise RequestError(f"Expected one text at a time to find entities in, got {len(parts)}: give one.")
-            rows.append(record(str(number), parts[0], words_in(parts[0], self.level or level_of(parts)), None))
+            rows.append(record(str(number), parts[0], words_in(parts[0], self.data.level or level_of(parts)), None))
         splits = {OWN_TEXTS: dataset_of(rows, labelled=False)}
         return self.about(dataclasses.replace(self.data, splits=splits, notes=(), sources=(), made=None))
 

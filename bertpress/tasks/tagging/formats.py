@@ -87,6 +87,7 @@ def load_sentences(
         notes=tuple(notes),
         sources=tuple(paths.values()),
         queries=_queries(found, task.spellings if task else {}),
+        level=reading.level,
     )
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 from bertpress.corpus.framing import Frame, frame_of
 from bertpress.errors import RequestError
 from bertpress.tasks.data import TextData
-from bertpress.tasks.heads import name_outputs
+from bertpress.tasks.heads import kept_settings, name_outputs
 from bertpress.tasks.tagging.entities import Entities
 from bertpress.tasks.tagging.heads import Tags, head_names, read_head
 from bertpress.tasks.tagging.pieces import pieces_of
@@ -50,7 +50,8 @@ def of_head(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, max_le
         RequestError: the head's labels are no tags.
     """
     tags = read_head(head_names(config.id2label))
-    data = TextData("your texts", {}, ("text",), tags.types, (), "span_f1")
+    level = kept_settings(config, Tagging.kind).get("level")
+    data = TextData("your texts", {}, ("text",), tags.types, (), "span_f1", level=level)
     return Tagging(data, tokenizer, max_length).tagged(tags)
 
 
@@ -76,7 +77,7 @@ class Tagging(Entities):
     ) -> None:
         options = options or TaggingSettings()
         super().__init__(without_overlaps(data), tokenizer, max_length)
-        self.options, self.level = options, options.level
+        self.options = options
         self.entities = data.labels or ()
         self.tags = Tags(tag_names(self.entities, options.scheme), options.scheme)
         self.labels: tuple[str, ...] = self.tags.names
@@ -98,7 +99,7 @@ class Tagging(Entities):
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
         name_outputs(config, self.labels)
-        return config
+        return self.noted(config)
 
     def aligned(self, config: PretrainedConfig) -> Self:
         """This task with the tags of a trained head, in its scheme and order.

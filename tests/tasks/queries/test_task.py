@@ -255,10 +255,21 @@ def test_a_trained_head_brings_its_questions_unless_a_file_names_others(tmp_path
     assert named.aligned(config) is named
 
 
+def named(config: Any, queries: dict[str, str] | None = None) -> Any:
+    """A configuration of a head that marks places, and has been asked these questions."""
+    config.id2label = dict(enumerate(("start", "end")))
+    config.task_specific_params = {"mrc": {"queries": list(map(list, queries.items()))}} if queries else None
+    return config
+
+
 def test_where_questions_come_from(tmp_path: Path) -> None:
     data = TextData("made", {"train": split_of(SENTENCES)}, ("text",), TYPES, (), "span_f1")
-    with pytest.raises(RequestError, match="none is shipped for THING, PLACE, AREA of made"):
-        EntityReading(data, make_tokenizer(), 32, QuerySettings())
+    unasked = EntityReading(data, make_tokenizer(), 32, QuerySettings())
+    for use in (unasked.configure, lambda config: unasked.aligned(named(config))):
+        with pytest.raises(RequestError, match="none is shipped for THING, PLACE, AREA of made"):
+            use(make_config(num_labels=2))
+    trained = named(make_config(num_labels=2), QUERIES)
+    assert unasked.aligned(trained).queries == {kind: QUERIES[kind] for kind in TYPES}, "those of a trained head"
     assert EntityReading(data, make_tokenizer(), 32, QuerySettings(), QUERIES).queries == QUERIES
     file = tmp_path / "own.yaml"
     file.write_text("AREA: road\nPLACE: tree\nTHING: day\n")

@@ -301,6 +301,16 @@ def test_distillation():
     assert task.distillation_losses(teacher, teacher, batch, kl_divergence).abs().max() < 1e-6
 
 
+def test_a_head_that_may_answer_with_nothing_may_on_any_questions():
+    answered = [row for row in ROWS if row[3]]
+    config = make_task().configure(make_config())
+    task = make_task(rows=answered)
+    assert not task.may_be_nothing
+    assert task.aligned(config).metrics == make_task().metrics
+    assert task.aligned(task.configure(make_config())).metrics == task.metrics
+    assert not make_task(rows=answered, unanswerable=False).aligned(config).may_be_nothing, "somebody says otherwise"
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_own_texts(family):
     task = make_task(family)
