@@ -38,7 +38,7 @@ JUDGE = (
     f"--precision {PRECISION} --out runs/judge --learning-rate 1e-4 --epochs 2 --no-baseline"
 )
 
-ON_RACE = (" --accumulation 4 --set training.warmup=0.1", " --limit train=1000 --set teacher_check=false")
+ON_RACE = (" --accumulation 4 --set training.warmup=0.1", " --limit train=500 --set teacher_check=false")
 """A batch of 16 options holds four questions only. A teacher that has learned nothing cannot be learned from, so its
 student reads few questions; without `teacher_check` it would read none."""
 

@@ -228,7 +228,7 @@ def _own_ratio(settings: Settings, traces: list[Trace], step: int) -> float:
 def _asked(decision: Decision) -> Tensor:
     """Scores of the tokens about which there was something to decide: all but the first of each row."""
     if decision.scores is None:  # every row is too short
-        return torch.empty(0, dtype=torch.float64)
+        return torch.empty(0, dtype=torch.float64, device=decision.keep.device)
     first = torch.zeros_like(decision.keep).index_fill(0, decision.tokens.starts, True)
     asked = decision.scores[~first].double()
     return asked[~asked.isnan()]

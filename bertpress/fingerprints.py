@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.tasks.rows import Rows
+    from bertpress.tasks.task import Task
 
 CHUNK = 1024
 """Rows that are read at a time."""
@@ -62,3 +63,9 @@ def rows_digest(rows: Rows, numbers: Sequence[int]) -> str:
         # Values are numbers, texts and lists of them, or arrays in their place.
         parts.append(json.dumps(dict(columns), sort_keys=True, default=lambda array: array.tolist()).encode())
     return digest(*parts)
+
+
+def split_digest(task: Task, split: str) -> str:
+    """Equal for splits whose encoded rows, labels included, are the same."""
+    rows = task.encoded(split)
+    return rows_digest(rows, range(len(rows)))

@@ -74,6 +74,8 @@ def resized(
             setattr(result, name, hidden_size)
     result.hidden_size = hidden_size  # some configurations keep these two under names of their own, and take these too
     result.num_attention_heads = heads
+    if getattr(result, "attention_head_size", None) is not None:  # which some DeBERTas name besides
+        result.attention_head_size = hidden_size // heads
     setattr(result, encoder.inner_width, intermediate_size)
     return result
 

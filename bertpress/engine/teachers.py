@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length, encoder_of
 from bertpress.encoders.surgery import reorder_outputs
-from bertpress.engine.loading import load_config, load_for_task
+from bertpress.engine.loading import load_config, load_for_task, load_tokenizer
 from bertpress.errors import RequestError
 
 if TYPE_CHECKING:
@@ -37,6 +37,22 @@ def find_teacher(
     else:
         teacher = load_beside(name, task, run, new_head=not needs_head)
     return teacher.eval().requires_grad_(False)
+
+
+def read_by_both(name: str, task: Task, run: StepRun) -> Task:
+    """The task with the inputs that a teacher from a folder takes, too: segments, if a BERT teaches a DistilBERT.
+
+    Each model leaves out what it does not take.
+    """
+    if name in ("start", "input"):
+        return task
+    known = load_tokenizer(name, run.runtime.trust_remote_code).model_input_names
+    more = [each for each in known if each not in task.inputs]
+    if not more:
+        return task
+    tokenizer = copy.deepcopy(task.tokenizer)
+    tokenizer.model_input_names = [*task.inputs, *more]
+    return task.with_tokenizer(tokenizer)
 
 
 def load_beside(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrainedModel:

@@ -20,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from bertpress.engine.kernels import fastest_kernels
 from bertpress.engine.length_batches import LengthBatches
 from bertpress.engine.objective import Objective
+from bertpress.errors import RequestError
 from bertpress.files import read_json, sync_folder, write_json, write_text
 from bertpress.methods.method import Training
 from bertpress.processes import barrier, is_first_process, world_size
@@ -80,7 +81,8 @@ class Clock(TrainerCallback):
             checkpoint = self.folder / f"checkpoint-{state.global_step}"
             sync_folder(checkpoint)
             write_log(self.folder, state.log_history)
-            write_json(checkpoint / MARKER, {"seconds": time.perf_counter() - self.began})
+            spent = time.perf_counter() - self.began
+            write_json(checkpoint / MARKER, {"seconds": spent, "processes": args.world_size})
             self._rotate(state.best_global_step)
         barrier()
 
@@ -196,6 +198,9 @@ def train(
 
     Returns:
         the step whose weights were kept, and the seconds spent (earlier runs of the same phase included).
+
+    Raises:
+        RequestError: it was begun with another number of processes, and so with other batches and steps.
     """
     rows = task.encoded("train")
     processes = world_size()
@@ -203,7 +208,13 @@ def train(
     remove_unfinished(folder)
     checkpoints = complete_checkpoints(folder)
     last = checkpoints[-1] if checkpoints else None
-    spent = read_json(last[1] / MARKER)["seconds"] if last else 0.0
+    begun = read_json(last[1] / MARKER) if last else {"seconds": 0.0, "processes": processes}
+    if begun["processes"] != processes:
+        raise RequestError(
+            f"The training in {folder} was begun with another number of processes, {begun['processes']} and not "
+            f"{processes}, which makes other batches: go on with as many, or choose another --out."
+        )
+    spent = begun["seconds"]
     if last is None or last[0] < total:
         global_batch = training.batch_size * training.accumulation * processes
         groups = groups_of(rows, task.together)

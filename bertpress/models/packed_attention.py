@@ -146,8 +146,11 @@ def _received(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> 
 
 
 def _has_varlen(query: Tensor) -> bool:
-    """True where PyTorch has a kernel for rows of different lengths."""
-    return query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16)
+    """True where PyTorch has a kernel for rows of different lengths: for half precision, from Ampere on."""
+    if query.device.type != "cuda" or query.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    width = query.shape[-1]
+    return width % 8 == 0 and width <= 256 and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span], scale: float) -> Tensor:

@@ -49,6 +49,37 @@ def test_a_head_that_fits_is_kept(family: str, folder_of: Callable[[str], Path],
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (
+            "bert.encoder.scc_layer.0.output.dense.bias",
+            "no place for .the first: encoder.scc_layer.0.output.dense.bias",
+        ),
+        ("bert.encoder.layer.0.attention.self.distance_embedding.weight", "would answer otherwise"),
+        ("bert.encoder.layer.4.output.dense.bias", None),  # the lower layers of a deeper model
+        ("bert.embeddings.position_ids", None),
+        ("cls.predictions.bias", None),
+    ],
+)
+def test_an_encoder_that_was_trained_otherwise_is_refused(
+    place: str, message: str | None, task_of: Tasks, tmp_path: Path
+) -> None:
+    model = make_model()
+    model.save_pretrained(tmp_path, state_dict={**model.state_dict(), place: torch.zeros(3)})
+    if message is None:
+        assert load_for_task(str(tmp_path), task_of("bert"))[2] == []
+        return
+    with pytest.raises(RequestError, match=message):
+        load_for_task(str(tmp_path), task_of("bert"))
+
+
+def test_a_decoder_is_refused(task_of: Tasks, tmp_path: Path) -> None:
+    make_model(is_decoder=True).save_pretrained(tmp_path)
+    with pytest.raises(RequestError, match="is a decoder"):
+        load_for_task(str(tmp_path), task_of("bert"))
+
+
 @each_family
 @pytest.mark.parametrize("labels", [("dull", "bright"), ("one", "two", "three")], ids=len)
 def test_other_labels_make_a_new_head_and_keep_the_encoder(

@@ -13,6 +13,7 @@ from conftest import make_model
 from bertpress.engine.length_batches import LengthBatches, filling, gathered, longest_of_group
 from bertpress.engine.objective import Supervised
 from bertpress.engine.trainer import MARKER, complete_checkpoints, remove_unfinished, train
+from bertpress.errors import RequestError
 from bertpress.methods.method import Training
 from bertpress.tasks.classification import Classification
 
@@ -103,6 +104,18 @@ def test_unmarked_checkpoints_do_not_count(tmp_path: Path) -> None:
     assert [step for step, _ in complete_checkpoints(tmp_path)] == [2, 10]
     remove_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+
+
+def test_another_number_of_processes_is_refused(
+    text_data: Callable[..., Any], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two there are half as many steps, of which more than enough would be done."""
+    (tmp_path / "checkpoint-20").mkdir()
+    (tmp_path / "checkpoint-20" / MARKER).write_text('{"seconds": 1, "processes": 1}')
+    task = small(text_data, tokenizer)
+    monkeypatch.setattr("bertpress.engine.trainer.world_size", lambda: 2)
+    with pytest.raises(RequestError, match="another number of processes, 1 and not 2"):
+        train(Supervised(make_model(), task), task, Training(max_steps=24), tmp_path, 1, lambda *_: None)
 
 
 def small(text_data: Callable[..., Any], tokenizer: Any, rows: int = 96) -> Classification:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import batch_of, make_config, make_masked_task, make_model, make_tokenizer, without_dropout
+from datasets import Dataset
 from pydantic import ValidationError
+from token_tasks import token_task, write_token_tasks
 
 from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
+from bertpress.engine.loading import load_tokenizer
 from bertpress.engine.teachers import check_vocabulary
 from bertpress.errors import RequestError
 from bertpress.methods.method import Training
@@ -24,6 +27,8 @@ from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, wei
 from bertpress.methods.tinybert.observing import Wanted, observe
 from bertpress.methods.tinybert.prediction import Prediction
 from bertpress.methods.tinybert.signals import bytes_needed, store
+from bertpress.tasks.classification import Classification
+from bertpress.tasks.data import TextData
 
 # Layer maps
 
@@ -104,6 +109,9 @@ def test_settings_that_contradict_each_other_are_refused(fields: dict[str, Any],
 def test_the_plan_has_the_shape_of_the_student() -> None:
     config = make_config()
     assert TinyBert().plan(config).num_hidden_layers == 2
+    deberta = make_config("deberta-v2", attention_head_size=8)
+    shaped = TinyBert(shape=Shape(layers=2, hidden_size=12, heads=3, intermediate_size=20)).plan(deberta)
+    assert shaped.attention_head_size == 4, "which some name besides"
     planned = TinyBert(shape=Shape(layers=3, hidden_size=12, heads=3, intermediate_size=20)).plan(config)
     assert (planned.num_hidden_layers, planned.hidden_size, planned.num_attention_heads) == (3, 12, 3)
     assert planned.id2label == config.id2label
@@ -120,6 +128,7 @@ def test_the_plan_has_the_shape_of_the_student() -> None:
         ({"start_layers": "top"}, [2, 3]),
         ({"layer_map": "top"}, [2, 3]),
         ({"layer_map": ((0, 0), (1, 1), (2, 4))}, [0, 3]),
+        ({"layer_map": ((1, 4), (2, 8))}, [1, 3]),  # layers of a deeper teacher
         ({"layer_map": "last_only"}, [1, 3]),
     ],
 )
@@ -378,6 +387,18 @@ def test_a_stale_store_is_refused_by_naming_what_differs(
         store(tmp_path / "signals", teacher, fewer, ["train"], wanted)
 
 
+def test_stored_vectors_are_those_of_their_pooling(tmp_path: Path) -> None:
+    values = write_token_tasks(tmp_path)["embedding"]
+    teacher = make_model(head=None)
+    for place, pooling in enumerate(("mean", "cls")):
+        task = token_task({**values, "embedding": {"pooling": pooling}}).aligned(teacher.config)
+        if place:
+            with pytest.raises(RequestError, match="of another task;"):
+                store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+        else:
+            store(tmp_path / "signals", teacher, task, ["train"], Wanted(logits=True))
+
+
 def test_a_full_disk_leaves_no_store(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -476,6 +497,27 @@ def test_a_teacher_that_names_its_labels_in_another_order(task: Any, tmp_path: P
         expected = task.forward(stored, batch).logits[:, [1, 0]]
         torch.testing.assert_close(task.forward(teacher, batch).logits, expected)
     assert teacher.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_a_teacher_reads_segments_that_the_start_model_does_not_know(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from bertpress.engine.run import Runtime
+    from bertpress.engine.teachers import read_by_both
+
+    run: Any = SimpleNamespace(runtime=Runtime(), device="cpu")
+    for family in ("bert", "distilbert"):
+        make_model(family=family).save_pretrained(tmp_path / family)
+        make_tokenizer(family).save_pretrained(tmp_path / family)
+    rows = Dataset.from_dict({"a": ["the day", "a house"] * 4, "b": ["the tree", "good"] * 4, "label": [0, 1] * 4})
+    data = TextData("pairs", {"train": rows}, ("a", "b"), ("bad", "good"), ("accuracy",), "accuracy")
+    task, own = (Classification(data, load_tokenizer(str(tmp_path / family)), 32) for family in ("distilbert", "bert"))
+    both = read_by_both(str(tmp_path / "bert"), task, run)
+    assert both.encoded("train")[0]["token_type_ids"] == own.encoded("train")[0]["token_type_ids"]
+    assert "token_type_ids" not in task.tokenizer.model_input_names, "what is saved stays as it is"
+    assert both.inputs_of(make_model(family="distilbert"), batch_of(both)).keys() == {"input_ids", "attention_mask"}
+    assert read_by_both("start", task, run) is task
+    assert read_by_both(str(tmp_path / "distilbert"), own, run) is own
 
 
 def test_teachers_that_do_not_fit_are_refused(task: Any, tmp_path: Path) -> None:

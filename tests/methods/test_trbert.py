@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from reduced import made, reinforced
 from torch import Tensor
 
 from bertpress import losses
-from bertpress.budget import change_settings, fit, least_kept, settings_of, spread
+from bertpress.budget import _asked, change_settings, fit, least_kept, settings_of, spread
 from bertpress.costs.row_costs import RowCosts
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
@@ -512,6 +513,11 @@ def test_a_policy_that_is_sure_of_every_token_can_be_made_to_skip_them(task: Any
     assert lengths.tolist() == task.encoded("train")["length"][:8]
     assert fit(reduced, task, task.encoded("validation"), 0.3) < 0.5
     assert fit(reduced, task, task.encoded("validation"), 0.95) >= 1
+
+
+def test_scores_of_a_batch_of_short_rows_lie_where_others_lie() -> None:
+    decision: Any = SimpleNamespace(scores=None, keep=torch.empty(3, dtype=torch.bool, device="meta"))
+    assert _asked(decision).device.type == "meta"
 
 
 def test_what_is_always_kept_is_counted(task: Any) -> None:

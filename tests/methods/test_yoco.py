@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from conftest import batch_of, make_config, make_model, without_dropout
 
 from bertpress import losses
 from bertpress.errors import RequestError
+from bertpress.fingerprints import split_digest
 from bertpress.methods.method import Training
 from bertpress.methods.yoco import Options, Search, Yoco, steps
 from bertpress.methods.yoco.distribution import uniform
@@ -25,6 +27,7 @@ from bertpress.methods.yoco.space import LayerShape, Space, SubNetwork
 from bertpress.methods.yoco.super_network import distribution_over
 from bertpress.methods.yoco.supernet import SuperNet
 from bertpress.methods.yoco.truncating import truncated_layers
+from bertpress.tasks.classification import Classification
 
 OPTIONS = Options(depth=(2, 4), heads=(1, 2), widths=(8, 24), depth_policy="first")
 
@@ -62,6 +65,7 @@ def test_the_category_of_a_layer_is_three_times_its_width_plus_its_heads() -> No
         ((4, 8), (4, 8)),
         ((1 / 3, 1.0), (4, 12)),
         (("1/3", "50%", 12), (4, 6, 12)),
+        (("0.25", "0.5"), (3, 6)),
         ((8, 4, 8), (4, 8)),
         ((1, 1.0), (1, 12)),
     ],
@@ -193,6 +197,15 @@ def test_a_closed_option_gets_nothing_and_the_rest_adds_to_one() -> None:
 
 
 # The rows of the search
+
+
+def test_rows_whose_labels_were_corrected_are_other_rows(task: Any) -> None:
+    rows = task.splits["train"]
+    flipped = [1 - label for label in rows["label"][:]]
+    splits = {**task.splits, "train": rows.remove_columns("label").add_column("label", flipped)}
+    other = Classification(dataclasses.replace(task.data, splits=splits), task.tokenizer, task.max_length)
+    assert split_digest(other, "validation") == split_digest(task, "validation")
+    assert split_digest(other, "train") != split_digest(task, "train")
 
 
 @pytest.mark.parametrize(("rows", "held"), [(3668, 734), (4999, 1000), (5000, 500), (67_349, 5000), (2, 1)])

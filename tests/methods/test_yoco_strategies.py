@@ -145,6 +145,18 @@ def test_ee_sng_updates_by_the_distribution_s_rule() -> None:
     assert_array_equal(table.theta[[0, 3, 4], 0], 1)
 
 
+def test_ee_sng_learns_from_networks_that_come_one_by_one() -> None:
+    together, single = EeSng(draws_of(), schedule="off"), EeSng(draws_of(), schedule="off")
+    choices, losses = [(0, 1, 2, UNUSED, UNUSED), (0, 3, 2, UNUSED, UNUSED)], [1.0, 0.5]
+    together.tell(0, choices, losses)
+    single.tell(0, choices[:1], losses[:1])
+    again = EeSng(draws_of(), schedule="off")
+    again.load(json.loads(json.dumps(single.state())))
+    again.tell(0, choices[1:], losses[1:])
+    assert_array_equal(again.tables[0].theta, together.tables[0].theta)
+    assert again.waiting == [[] for _ in again.tables]
+
+
 def test_ee_sng_begins_with_what_was_learned_before() -> None:
     theta = np.zeros((5, 6))
     theta[0, :2] = 0.5

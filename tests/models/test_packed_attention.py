@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
 
+from bertpress.models import packed_attention
 from bertpress.models.packed_attention import Received, Span, attend, spans_of
 
 MODULE = torch.nn.Identity()
@@ -59,3 +63,21 @@ def test_a_key_s_weight_counts_in_the_softmax_and_has_a_gradient() -> None:
     without, _ = attend(MODULE, query, key, value, None, key_weights=torch.tensor([[1.0, 1.0, 0.0]]))
     shorter, _ = attend(MODULE, query, key[:, :, :2], value[:, :, :2], None)
     torch.testing.assert_close(without, shorter)
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "capability", "fits"),
+    [
+        (64, torch.bfloat16, (8, 0), True),
+        (64, torch.float16, (7, 5), False),
+        (26, torch.bfloat16, (9, 0), False),
+        (64, torch.float32, (9, 0), False),
+    ],
+)
+def test_the_kernel_for_unequal_rows_is_called_where_it_runs(
+    width: int, dtype: torch.dtype, capability: tuple[int, int], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its limits as they are written down; no GPU is asked."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    query: Any = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, shape=(1, 2, 5, width))
+    assert packed_attention._has_varlen(query) is fits

@@ -205,7 +205,10 @@ class TinyBert(Method):
             return list(range(count))
         if self.start_layers == "top":
             return list(range(depth - count, depth))
-        pairs = self._pairs(self.layer_map, count, depth, "layer_map")
+        if isinstance(self.layer_map, str) or max((max(pair) for pair in self.layer_map), default=0) <= depth:
+            pairs = self._pairs(self.layer_map, count, depth, "layer_map")
+        else:  # pairs with layers of a deeper teacher than the input model
+            pairs = layer_pairs("uniform", count, depth)
         if [student for student, _ in pairs if student] != list(range(1, count + 1)):  # some learn from no layer
             pairs = layer_pairs("uniform", count, depth)
         kept = [teacher - 1 for student, teacher in pairs if student]

@@ -8,6 +8,7 @@ order of the rows.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from bertpress.errors import RequestError
 from bertpress.files import digest, locked, new_folder, read_json, write_json
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.methods.tinybert.observing import Observed, Wanted, observe
+from bertpress.tasks.heads import kept_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -142,10 +144,13 @@ def key_of(teacher: PreTrainedModel, task: Task, splits: list[str]) -> dict[str,
         for start in range(0, len(rows), 1000):
             for ids in rows[list(range(start, min(start + 1000, len(rows))))]["input_ids"]:
                 texts.update(np.asarray(ids, np.int32).tobytes() + b";")
+    kept = task.noted(copy.deepcopy(teacher.config))  # such as the pooling of a text's vector
+    reading = [task.kind, *task.inputs, kept_settings(kept, task.kind)]
     return {
         "teacher": weights_digest(teacher),
         "tokenizer": tokenizer_digest(task.tokenizer),
         "text": texts.hexdigest(),
+        "task": digest(json.dumps(reading, sort_keys=True).encode()),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
 from bertpress.encoders.scores import disable_capture
+from bertpress.engine.teachers import read_by_both
 from bertpress.files import new_file, write_json
 from bertpress.fingerprints import weights_digest
 from bertpress.methods.tinybert.checks import check_teacher
@@ -34,6 +35,7 @@ SAMPLED_ROWS = 1000
 
 def distil(method: TinyBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The student after both steps; `model` is left unchanged."""
+    task = read_by_both(method.teacher, task, run)
     teacher: PreTrainedModel | None
     teacher, taught = find_teacher(method, model, task, run)
     student = make_student(method, model, task, run)

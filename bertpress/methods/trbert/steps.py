@@ -14,7 +14,7 @@ from bertpress.encoders import encoder_of
 from bertpress.encoders.compact import compact, compact_config
 from bertpress.engine.evaluation import batches_by_length, logits_of
 from bertpress.engine.loading import load_tokenizer
-from bertpress.engine.teachers import check_vocabulary, find_teacher
+from bertpress.engine.teachers import check_vocabulary, find_teacher, read_by_both
 from bertpress.errors import RequestError
 from bertpress.fingerprints import tokenizer_digest, weights_digest
 from bertpress.methods.trbert.artefacts import PerRow, stored
@@ -38,6 +38,7 @@ FITTED_ROWS = 1000
 
 def reduce_tokens(method: TrBert, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
     """The model that skips tokens; `model` is left unchanged."""
+    task = read_by_both(method.teacher, task, run)
     reduced = prepared(method, model, task, run.seed)
     if not settings_of(reduced).layers:
         return reduced

@@ -11,7 +11,7 @@ from bertpress.costs.latency_table import LatencyTable, check_table, load_table
 from bertpress.engine.evaluation import mean_tokens
 from bertpress.errors import AnswerNo
 from bertpress.files import read_json, write_json
-from bertpress.fingerprints import weights_digest
+from bertpress.fingerprints import split_digest, weights_digest
 from bertpress.measurements import layer_timing
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import HALF, Budget
@@ -116,7 +116,7 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
     )
     key = {
         "super-network": weights_digest(trained.model),
-        "rows": trained.about.held_out["rows"],
+        "rows": split_digest(trained.task, trained.split),
         "rungs": evaluator.ends,
     }
     archive = Archive(folder, key)

@@ -25,7 +25,7 @@ def _as_amount(value: Any) -> Any:
         try:
             if text.endswith("%"):
                 return float(text[:-1]) / 100
-            return float(Fraction(text)) if "/" in text else int(text)
+            return float(Fraction(text)) if {"/", "."} & set(text) else int(text)
         except (ValueError, ZeroDivisionError):
             raise ValueError("expected a number such as 4 or a share such as 0.25, 1/3 or 25%") from None
     return value

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bertpress.encoders import encoder_of
-from bertpress.engine.teachers import find_teacher, load_beside
+from bertpress.engine.teachers import find_teacher, load_beside, read_by_both
 from bertpress.errors import RequestError
-from bertpress.files import digest
+from bertpress.fingerprints import split_digest
 from bertpress.methods.yoco.drawing import Drawer
 from bertpress.methods.yoco.elastic import elastic
 from bertpress.methods.yoco.extracting import sub_network
@@ -70,6 +70,7 @@ def compressed(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -
     from bertpress.methods.yoco.answering import answer
     from bertpress.methods.yoco.exporting import export
 
+    task = read_by_both(method.teacher, task, run)
     trained = opened(method, task, run) if method.super_network else train(method, model, task, run)
     return export(method, trained, answer(method, trained, task, run), model, task, run)
 
@@ -94,7 +95,7 @@ def train(method: Yoco, model: PreTrainedModel, task: Task, run: StepRun) -> Tra
     run.train(objective, own, method.supernet, "supernet")
     held = {"seed": run.seed, "share": method.search.held_out, "split": method.search.split}
     arrays = {name: array.tolist() for name, array in ordering.to_arrays().items()}
-    about = About(space, objective.distribution(), arrays, {**held, "rows": rows_digest(own, split)})
+    about = About(space, objective.distribution(), arrays, {**held, "rows": split_digest(own, split)})
     if is_first_process():
         write(objective.model, about, folder, task)
     barrier()
@@ -192,7 +193,7 @@ def opened(method: Yoco, task: Task, run: StepRun) -> Trained:
         }
     )
     own, split = divide(search, task, held["seed"])
-    if rows_digest(own, split) != held["rows"]:
+    if split_digest(own, split) != held["rows"]:
         run.runtime.say("warning: the search looks at other rows than its super-network was told to leave out.")
     model = load_beside(str(folder), task, run, new_head=False)
     return Trained(elastic(model), about, space_within(method, about, model), own, split)
@@ -214,9 +215,3 @@ def space_within(method: Yoco, about: About, model: PreTrainedModel) -> Space:
             f"The super-network was not trained for {', '.join(missing[:4])}; it has {about.space.described()}."
         )
     return space
-
-
-def rows_digest(task: Task, split: str) -> str:
-    """Equal for splits of equal tokens."""
-    rows: Any = task.encoded(split)
-    return digest(*(repr(rows[row]["input_ids"]).encode() for row in range(len(rows))))[:16]

@@ -126,6 +126,8 @@ class EeSng(Strategy):
         self.tables = [Distribution(each, start, adapt, step) for each in sizes]
         self.explored: set[Choice] = set()
         """asked for without use of the distribution, and not told yet"""
+        self.waiting: list[list[tuple[Choice, float]]] = [[] for _ in depths]
+        """of each depth what can be learned from once there is another network to compare with"""
 
     def ask(self, depth: int, count: int, generator: np.random.Generator) -> list[Choice]:
         table = self.tables[depth]
@@ -140,21 +142,27 @@ class EeSng(Strategy):
         return exploited + explored
 
     def tell(self, depth: int, choices: Sequence[Choice], losses: Sequence[float]) -> None:
-        pairs = list(zip(choices, ranked(losses), strict=True))
+        pairs = list(zip(choices, losses, strict=True))
         if not self.learn_from_explored:
             pairs = [(choice, loss) for choice, loss in pairs if choice not in self.explored]
         self.explored -= set(choices)
-        if pairs:
-            self.tables[depth].update([(0, *choice[1:]) for choice, _ in pairs], [loss for _, loss in pairs])
+        waiting = [*self.waiting[depth], *pairs]
+        if len(waiting) > 1:
+            self.tables[depth].update(
+                [(0, *choice[1:]) for choice, _ in waiting], ranked([loss for _, loss in waiting])
+            )
+            waiting = []
+        self.waiting[depth] = waiting
 
     def state(self) -> dict[str, Any]:
         arrays = [{name: array.tolist() for name, array in table.to_arrays().items()} for table in self.tables]
-        return {"tables": arrays, "explored": sorted(map(list, self.explored))}
+        return {"tables": arrays, "explored": sorted(map(list, self.explored)), "waiting": self.waiting}
 
     def load(self, state: Mapping[str, Any]) -> None:
         for table, arrays in zip(self.tables, state["tables"], strict=True):
             table.load_arrays(arrays)
         self.explored = set(map(tuple, state["explored"]))
+        self.waiting = [[(tuple(choice), loss) for choice, loss in pairs] for pairs in state["waiting"]]
 
 
 class Evolution(Strategy):

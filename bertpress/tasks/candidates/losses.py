@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bertpress.losses.reduction import full_precision
+
 ABSENT = -1
 """fills up the places of a row that has fewer candidates than others"""
 
@@ -27,7 +29,8 @@ def candidate_scores(logits: Tensor, places: Tensor, same: Tensor) -> Tensor:
     """
     own = logits[..., 0].float().gather(1, places.clamp(min=0))
     shares = same.float() / same.sum(dim=1, keepdim=True)
-    return (shares @ own).masked_fill(places == ABSENT, -torch.inf)
+    with full_precision(own):
+        return (shares @ own).masked_fill(places == ABSENT, -torch.inf)
 
 
 def candidate_losses(logits: Tensor, places: Tensor, same: Tensor, answers: Tensor) -> Tensor:

@@ -178,6 +178,13 @@ def test_distances_see_the_candidates_that_there_are() -> None:
     assert torch.isfinite(own.grad).all()
 
 
+def test_distances_are_taken_in_full_precision() -> None:
+    own, other = logits(1), logits(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = candidate_distances(own, other, PLACES, SAME, soft_cross_entropy)
+    torch.testing.assert_close(found, candidate_distances(own, other, PLACES, SAME, soft_cross_entropy))
+
+
 def condensed(task: Any, favourites: list[int], split: str = "validation") -> np.ndarray:
     """What is kept of logits that favour one candidate in each record."""
     batch = batch_of(task, split)
