@@ -39,8 +39,8 @@ JUDGE = (
 )
 
 ON_RACE = (" --accumulation 4 --set training.warmup=0.1", " --limit train=500 --set teacher_check=false")
-"""A batch of 16 options holds four questions only. A teacher that has learned nothing cannot be learned from, so its
-student reads few questions; without `teacher_check` it would read none."""
+"""A batch of 16 options holds four questions only. The teacher comes out hardly better than chance, so that there is
+little to learn from it: its student reads few questions, and reads them whatever the teacher's score is."""
 
 
 def pressed(
