@@ -44,7 +44,7 @@ def read_by_both(name: str, task: Task, run: StepRun) -> Task:
 
     Each model leaves out what it does not take.
     """
-    if name in ("start", "input"):
+    if name in ("start", "input", "none"):
         return task
     known = load_tokenizer(name, run.runtime.trust_remote_code).model_input_names
     more = [each for each in known if each not in task.inputs]
