@@ -48,7 +48,7 @@ def pressed(
 ) -> list[str]:
     """The commands that fine-tune a model on a task, and teach half of its layers what it has learned.
 
-    Batches are small because there are few rows; `more` is said of one alone and of the other alone.
+    Batches are small because there are few rows; `more` holds flags of the first and of the second.
     """
     flags = f"--task {task} --max-length {length} {limits}--precision {PRECISION} --batch-size {batch}"
     teaching = f"--out runs/{task}-teacher --learning-rate 1e-4 --epochs {epochs}{more[0]}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.encoders.multi_hop import AutoModelForMultiHop
+from bertpress.engine.weights import check_weights
 from bertpress.errors import RequestError, beside
 from bertpress.files import best_cell, is_sweep
 from bertpress.tasks.heads import name_outputs
@@ -271,37 +271,8 @@ def load_weights(
         raise RequestError(f"{name} holds more than tensors, so it is refused; nothing in it was run.") from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RequestError(cannot_load(name, error)) from None
-    _check_known(name, model, info["unexpected_keys"])
-    missing = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
-    prefix = f"{model.base_model_prefix}." if head else ""
-    encoder = [key for key in missing if key.startswith(prefix) and "pooler" not in key]
-    if encoder:
-        raise RequestError(
-            f"{name} lacks {len(encoder)} encoder weights that its config.json asks for (the first: {encoder[0]}); "
-            "give a complete model."
-        )
+    missing = check_weights(name, model, head, info)
     return model, missing if head else []  # a pooler, which a bare model has and its checkpoint may not, is no head
-
-
-def _check_known(name: str, model: PreTrainedModel, unexpected: Iterable[str]) -> None:
-    """Refuse an encoder that was trained otherwise than its architecture runs it.
-
-    Further layers of the same kind may be left out: so one loads the lower layers of a model.
-    """
-    from bertpress.encoders import encoder_of
-
-    if getattr(model.config, "is_decoder", False):
-        raise RequestError(f"{name} is a decoder (is_decoder in its config.json); give an encoder.")
-    holder = encoder_of(model.config).layers.partition(".")[0]
-    places = {re.sub(r"\d+", "0", key) for key in model.base_model.state_dict()}
-    keys = sorted(key.removeprefix(f"{model.base_model_prefix}.") for key in unexpected)
-    unknown = [key for key in keys if key.startswith(f"{holder}.") and re.sub(r"\d+", "0", key) not in places]
-    if unknown:
-        raise RequestError(
-            f"{name} has {len(unknown)} encoder weights that a {model.config.model_type} has no place for (the first: "
-            f"{unknown[0]}), and would answer otherwise without them; bertpress import opens checkpoints of the "
-            "original programs."
-        )
 
 
 def _weights_remarks(folder: Path) -> list[str]:

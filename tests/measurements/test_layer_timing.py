@@ -15,6 +15,7 @@ from made_tables import PAIRS, SHAPES, pretending, table_of
 from bertpress.costs.latency_table import check_table
 from bertpress.encoders import encoder_of
 from bertpress.errors import RequestError
+from bertpress.measurements import measuring
 from bertpress.measurements.layer_timing import COPIES, batch_of, build, settings_of, stacks
 from bertpress.models import COMPACT
 
@@ -58,6 +59,13 @@ def test_rows_of_every_kind_can_be_cut_and_repeated(kind: str, tmp_path: Path) -
         assert batch["attention_mask"].sum(1).max() == tokens
         with torch.inference_mode():
             task.forward(model, batch)
+
+
+def test_weights_that_are_shared_have_one_size() -> None:
+    """The embeddings are the output table of a masked language model."""
+    model = make_model(head="masked-lm")
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    assert measuring._size(model) == 4 * sum(weights.numel() for weights in model.parameters())
 
 
 def test_the_batch_has_the_asked_length_and_padding(task: Any) -> None:

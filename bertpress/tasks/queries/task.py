@@ -113,6 +113,10 @@ class EntityReading(Entities):
         each = (f"span_f1.{kind}" for kind in self.queries)
         self.metrics, self._encoded = ("span_f1", "span_precision", "span_recall", *each, "surface_f1"), {}
 
+    def _require_questions(self) -> None:
+        if self._unasked is not None:
+            raise self._unasked
+
     @property
     def settings(self) -> dict[str, Any]:
         return {"queries": list(self.queries.items()), "overlap": self.options.overlap}
@@ -127,8 +131,7 @@ class EntityReading(Entities):
             yield f"{split}: {cut} of {sum(sentences)} entities stand whole in no window; try a longer --max-length"
 
     def configure(self, config: PretrainedConfig) -> PretrainedConfig:
-        if self._unasked is not None:
-            raise self._unasked
+        self._require_questions()
         name_outputs(config, self.labels)
         return self.noted(config)
 
@@ -164,6 +167,7 @@ class EntityReading(Entities):
         return result
 
     def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
+        self._require_questions()
         questions = questions_of(self.queries, self.tokenizer, self.max_length)
         for values in zip(*records.values(), strict=True):
             row = dict(zip(records, values, strict=True))

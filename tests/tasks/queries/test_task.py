@@ -265,7 +265,8 @@ def named(config: Any, queries: dict[str, str] | None = None) -> Any:
 def test_where_questions_come_from(tmp_path: Path) -> None:
     data = TextData("made", {"train": split_of(SENTENCES)}, ("text",), TYPES, (), "span_f1")
     unasked = EntityReading(data, make_tokenizer(), 32, QuerySettings())
-    for use in (unasked.configure, lambda config: unasked.aligned(named(config))):
+    uses = (unasked.configure, lambda config: unasked.aligned(named(config)), lambda config: unasked.encoded("train"))
+    for use in uses:
         with pytest.raises(RequestError, match="none is shipped for THING, PLACE, AREA of made"):
             use(make_config(num_labels=2))
     trained = named(make_config(num_labels=2), QUERIES)
