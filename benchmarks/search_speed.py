@@ -119,14 +119,14 @@ def main() -> None:
         search, seconds = both.ours(seed, parameters=BUDGET)
         limits = priced(both.method(parameters=BUDGET), both.trained, both.task, both.run).limits
         own = {
-            "forwards": search.evaluator.forwards,
+            "forwards": search.forwards,
             "seconds": seconds,
             "score": both.score(best(search, limits).network),
         }
         found, seconds, forwards = both.published(seed, options.iterations)
         other = {"forwards": forwards, "seconds": seconds, "score": both.score(found.network)}
         front, seconds = both.ours(seed)
-        whole = {"forwards": front.evaluator.forwards, "seconds": seconds, "score": "-"}
+        whole = {"forwards": front.forwards, "seconds": seconds, "score": "-"}
         sides = {"bertpress": own, "published": other, "bertpress, whole front": whole}
         rows += [{"side": side, "seed": seed, **values} for side, values in sides.items()]
         ratios.append((own, other, whole))

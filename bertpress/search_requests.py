@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 CARRIED = ("max_length", "limit", "precision", "head_labels")
 """Fields of the recipe that trained a super-network which a search of it goes on with."""
+LEARNING = ("learning", "learning_step", "exploit", "learn_from_explored")
+"""Fields of its step that the search's distribution learns by."""
 
 
 def recipe_values(run: str, task: Any = None, **fields: Any) -> dict[str, Any]:
-    """The plain values of the recipe that searches a run's super-network, with that run's settings of the search.
+    """The plain values of the recipe that searches a run's super-network, with that run's settings of space and search.
 
     Args:
         run: a run with a yoco step, or the folder of a super-network.
@@ -30,13 +32,16 @@ def recipe_values(run: str, task: Any = None, **fields: Any) -> dict[str, Any]:
     from bertpress.methods.yoco.super_network import find_super_network
 
     folder = find_super_network(run)
-    own = folder.parents[2] / "recipe.yaml"  # RUN/NN-yoco/supernet/model
-    if not own.is_file():
+    recipe = folder.parents[2] / "recipe.yaml"  # RUN/NN-yoco/supernet/model
+    if not recipe.is_file():
         return {"model": str(folder), "task": task, "steps": [{"yoco": {"super_network": run, **fields}}]}
-    trained = read_recipe(str(own))
+    trained = read_recipe(str(recipe))
     number = int(folder.parents[1].name[:2])
-    settings = {**trained["steps"][number]["yoco"]["search"], "rounds": None, **fields.pop("search", {})}
-    step = {"yoco": {"super_network": run, **fields, "search": settings}}
+    own = trained["steps"][number]["yoco"]
+    settings = {**own["search"], "rounds": None, **fields.pop("search", {})}
+    space = {**own["space"], **fields.pop("space", {})}
+    learning = {name: own[name] for name in LEARNING}
+    step = {"yoco": {"super_network": run, **learning, **fields, "space": space, "search": settings}}
     model = trained["model"]
     if number:
         (before,) = trained["steps"][number - 1]

@@ -302,6 +302,50 @@ def test_a_smaller_space_than_the_trained_one_can_be_searched(search: Callable[.
     assert len(found(tmp_path / "found")["chosen"]["network"]) == 3
 
 
+def test_what_a_narrower_space_does_not_name_stays_as_it_was_trained(
+    search: Callable[..., Any], tmp_path: Path
+) -> None:
+    outcome = search("--set", "space.depth=[3]", "--parameters", "70%", "--rounds", 1, "--out", tmp_path / "found")
+    assert outcome.code == 0, outcome.err
+    assert "searching 3 layers, 1, 2, 4 heads, widths 16, 32, 64, of the trained 2, 3, 4 layers" in outcome.err
+    assert len(found(tmp_path / "found")["chosen"]["network"]) == 3
+
+
+def test_a_search_learns_as_its_super_network_s_run_did_and_a_sweep_stands_for_its_best_cell(
+    yoco: Callable[..., Any], bertpress: Callable[..., Any], tmp_path: Path
+) -> None:
+    flags = ("--set", "learning=fixed", "--set", "exploit=upstream", "--set", "learn_from_explored=true")
+    assert yoco(*flags, "--seeds", 2, "--out", tmp_path / "sweep").code == 0
+    outcome = bertpress("search", tmp_path / "sweep", "--parameters", "60%", "--out", tmp_path / "found", "--quiet")
+    assert outcome.code == 0, outcome.err
+    step = yaml.safe_load((tmp_path / "found" / "recipe.yaml").read_text())["steps"][0]["yoco"]
+    assert (step["learning"], step["exploit"], step["learn_from_explored"]) == ("fixed", "upstream", True)
+
+
+@pytest.mark.parametrize("limit", ["macs=1%", "flops=1%", "parameters=1%"])
+def test_what_nothing_meets_is_said_before_anything_is_trained(
+    limit: str, yoco: Callable[..., Any], tmp_path: Path
+) -> None:
+    outcome = yoco("--set", limit, "--out", tmp_path / "run")
+    assert outcome.code == 3
+    assert "smallest reachable" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_without_labels_can_be_trained_on_after_the_search(
+    bertpress: Callable[..., Any], model: Path, data: Path, tmp_path: Path
+) -> None:
+    unlabelled = tmp_path / "data"
+    unlabelled.mkdir()
+    shutil.copy(data / "validation.csv", unlabelled)
+    header, *lines = (data / "train.csv").read_text().splitlines()
+    rows = [header.rpartition(",")[0], *(line.rpartition(",")[0] for line in lines)]
+    (unlabelled / "train.csv").write_text("\n".join(rows) + "\n")
+    flags = (*SPACE, *FEW, "--unlabelled", "--set", "parameters=60%", "--set", "export={max_steps: 3}")
+    outcome = bertpress("yoco", "--model", model, *files_task(unlabelled), *flags, "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+
+
 def test_a_super_network_alone_and_its_search_later(
     yoco: Callable[..., Any], bertpress: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -390,6 +390,28 @@ def test_the_better_network_of_a_step_becomes_more_probable(task: Any, networks:
     np.testing.assert_allclose(after.theta[3], before.theta[3], rtol=1e-12)  # a layer that one of the two does not have
 
 
+@pytest.mark.parametrize("learn", [False, True])
+def test_defect_15_evenly_drawn_networks_move_nothing_unless_asked(learn: bool, task: Any, networks: Any) -> None:
+    found = objective(task, learn_from_explored=learn)
+    found.impose(dataclasses.replace(drawn(found.drawer.space, networks), explored=True))
+    before = found.distribution().theta
+    found.training_loss(batch_of(task))
+    found.before_update()
+    assert np.array_equal(found.distribution().theta, before) != learn
+
+
+def test_how_often_to_exploit_is_computed_anew_when_it_is_due(task: Any, networks: Any) -> None:
+    found = objective(task)  # every second step
+    found.exploit.fill_(0.5)
+    for step in range(2):
+        found.step = step
+        found.impose(drawn(found.drawer.space, networks))
+        found.training_loss(batch_of(task))
+        found.before_update()
+        assert float(found.exploit) == (found.drawer.exploit(found.distribution()) if step else 0.5)
+    assert float(found.exploit) == pytest.approx(0.9)
+
+
 def test_losses_that_are_not_finite_are_counted_and_end_the_training_in_the_end(task: Any, networks: Any) -> None:
     found = objective(task)
     found.drawn = drawn(found.drawer.space, networks)
@@ -426,6 +448,40 @@ def test_micro_batches_of_a_step_draw_the_same_and_steps_do_not(task: Any) -> No
     first = found.drawer.draw(distribution, 0.9, 3, 100)
     assert found.drawer.draw(distribution, 0.9, 3, 100) == first
     assert len({found.drawer.draw(distribution, 0.9, step, 100).choices for step in range(20)}) > 10
+
+
+def test_what_was_learned_is_drawn_and_what_is_explored_is_not(task: Any) -> None:
+    found = objective(task, same_cost=False)
+    distribution = found.distribution()
+    distribution.theta[1:] = 0.0
+    distribution.theta[1:, 3] = 1.0  # the widest layer with all heads
+    for exploit, same in ((1.0, True), (0.0, False)):
+        shapes = {
+            (layer.heads, layer.intermediate_size)
+            for step in range(10)
+            for network in found.drawer.draw(distribution, exploit, step, 10).networks
+            for layer in network.layers
+        }
+        assert (shapes == {(2, 24)}) == same
+
+
+def test_a_progressive_training_draws_from_what_is_open_in_its_phase(task: Any) -> None:
+    found = objective(task, strategy="progressive", progression=("heads", "depth"), same_cost=False)
+
+    def seen(steps: range) -> tuple[set[int], set[int], set[int]]:
+        networks = [
+            network for step in steps for network in found.drawer.draw(found.distribution(), 0.5, step, 60).networks
+        ]
+        layers = [layer for network in networks for layer in network.layers]
+        return (
+            {len(network.layers) for network in networks},
+            {layer.heads for layer in layers},
+            {layer.intermediate_size for layer in layers},
+        )
+
+    assert len(found.drawer.parts) == 2
+    assert seen(range(30)) == ({4}, {1, 2}, {8, 24})
+    assert seen(range(30, 60)) == ({2, 4}, {1, 2}, {8, 24})
 
 
 def test_networks_that_are_compared_cost_about_the_same(task: Any) -> None:

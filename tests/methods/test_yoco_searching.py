@@ -13,13 +13,14 @@ from conftest import make_config
 
 from bertpress.errors import AnswerNo, RequestError
 from bertpress.methods.yoco import Options, Yoco
-from bertpress.methods.yoco.answering import answers_already, best, within
+from bertpress.methods.yoco.answering import answers_already, best, widest_within, within
 from bertpress.methods.yoco.archive import Archive, Entry, matching_entries
 from bertpress.methods.yoco.budget import Budget
 from bertpress.methods.yoco.cells import candidates_of_front, cells_of_front, cells_within
-from bertpress.methods.yoco.costs import parameter_costs
+from bertpress.methods.yoco.costs import Additive, parameter_costs
+from bertpress.methods.yoco.distribution import uniform
 from bertpress.methods.yoco.front import points_of, undominated
-from bertpress.methods.yoco.limits import limits
+from bertpress.methods.yoco.limits import Limit, check, limits
 from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.searching import Search
 from bertpress.methods.yoco.space import Space, SubNetwork
@@ -294,6 +295,74 @@ def test_what_was_found_for_a_small_budget_is_no_answer_to_a_larger_one(space: S
     search.look_at([space.largest])
     entries = list(search.archive.entries.values())
     assert answered(parameters=10**9, scope="encoder")
+
+
+@pytest.mark.parametrize("strategy", ["ee-sng", "random", "evolution"])
+@pytest.mark.parametrize("budget", [{"parameters": "90%"}, {}])
+def test_only_what_learns_begins_with_what_the_training_learned(
+    strategy: str, budget: dict[str, Any], space: Space
+) -> None:
+    theta = uniform(space.sizes)
+    theta[1:] = [0.01, 0.01, 0.01, 0.01, 0.95, 0.01]
+    method = Yoco(search={"strategy": strategy}, exploit="off", **budget)
+    limited, cost = limits(method, space, make_config(), HEAD, 16), parameter_costs(space, make_config(), HEAD)
+    cells, _ = cells_within(method, space, limited, theta) if budget else cells_of_front(method, space, cost, theta)
+    (cell,) = (cell for cell in cells if cell.depth == 2 and cell.group == (0 if budget else 5))
+    asked = cell.strategy.ask(2, 20, np.random.default_rng(0))
+    share = sum(choice.count(4) for choice in asked) / (4 * len(asked))
+    assert (share > 0.4) == (strategy == "ee-sng"), "evenly it is a sixth"
+    explored = cell.strategy.draws.many(200, np.random.default_rng(0), 2)
+    assert sum(choice.count(4) for choice in explored) / (4 * len(explored)) < 0.4
+
+
+def test_where_the_second_limit_binds_every_depth_is_looked_at() -> None:
+    """What no table holds is kept by rejection, which finds nothing near a limit that does not bind."""
+    space = resolve(Options(depth=(8, 10, 12)), bert_base())
+    generator = np.random.default_rng(0)
+    times = tuple(
+        tuple((heads / 12 + 2 * width / 3072) * generator.uniform(0.97, 1.03) for heads, width in space.options[0])
+        for _ in range(12)
+    )
+    parameters, latency = parameter_costs(space, bert_base(), HEAD), Additive("latency_ms", 1.0, times, False)
+    limited = [
+        Limit(cost, share * cost.of(space, space.choice_of(space.largest)), f"{share:.0%}")
+        for cost, share in ((parameters, 0.9), (latency, 0.5))
+    ]
+    assert check(limited, space) == []
+    cells, _ = cells_within(Yoco(), space, limited, None)
+    assert [cell.depth for cell in cells] == [0, 1, 2]
+    for cell in cells:
+        asked = cell.strategy.ask(cell.depth, 8, np.random.default_rng(1))
+        assert len(asked) == 8
+        assert all(within(space.sub_network(choice), space, limited) for choice in asked)
+
+
+def bert_base() -> Any:
+    from transformers import BertConfig
+
+    return BertConfig()
+
+
+def test_the_widest_network_that_fits_is_a_candidate(space: Space) -> None:
+    def widest(**budget: Any) -> list[SubNetwork]:
+        return widest_within(space, limits(Yoco(**budget), space, make_config(), HEAD, 16))
+
+    assert widest(parameters="100%") == widest(parameters="10G") == [space.largest]
+    assert [str(each) for each in widest(parameters="80%")] == ["0:2x24 1:2x24 2:2x24"]
+    assert widest(parameters="30%") == []
+
+
+def test_forwards_are_those_of_the_archive_whatever_stopped_the_search(space: Space, tmp_path: Path) -> None:
+    whole = searching(tmp_path / "whole", space, Yoco(parameters="55%"))
+    whole.run()
+    assert whole.forwards == whole.evaluator.forwards > 0
+    with pytest.raises(Killed):
+        searching(tmp_path / "parts", space, Yoco(parameters="55%"), Pretended(kill_at=13)).run()
+    parts = searching(tmp_path / "parts", space, Yoco(parameters="55%"))
+    parts.run()
+    assert parts.forwards == whole.forwards > parts.evaluator.forwards
+    later = searching(tmp_path / "whole", space, Yoco(parameters="55%"), known=list(whole.archive.entries.values()))
+    assert later.forwards == 0
 
 
 def test_budgets_are_the_only_thing_that_limits(space: Space) -> None:

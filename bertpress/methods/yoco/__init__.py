@@ -174,13 +174,16 @@ class Yoco(Method, Budget):
         Raises:
             RequestError: options that such a model does not have, or no super-network where one is named.
         """
-        if self.super_network is not None and self.space == Options():
+        if self.super_network is None:
+            space, stock = resolve(self.space, config), self.servable == "stock"
+        else:
             from bertpress.methods.yoco.super_network import About, find_super_network
 
-            space = About.read(find_super_network(self.super_network)).space
-        else:
-            space = resolve(self.space, config)
-        return space.stock() if self.servable == "stock" and not space.is_stock else space
+            about = About.read(find_super_network(self.super_network))
+            ranking = [int(layer) for layer in about.ordering["layers"]]
+            space = about.space if self.space == Options() else resolve(self.space, config, ranking)
+            stock = self.servable == "stock" or about.space.is_stock
+        return space.stock() if stock and not space.is_stock else space
 
     def plan(self, config: PretrainedConfig) -> PretrainedConfig:
         from bertpress.methods.yoco.extracting import sub_network_config
@@ -191,6 +194,11 @@ class Yoco(Method, Budget):
         from bertpress.methods.yoco.asking import check_request
 
         check_request(self, situation)
+
+    def check_rows(self, config: PretrainedConfig, task: Task) -> None:
+        from bertpress.methods.yoco.asking import check_limits
+
+        check_limits(self, config, task)
 
     def rows(self, task: Task) -> int:
         from bertpress.methods.yoco.held_out import held_out_rows

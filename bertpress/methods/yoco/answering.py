@@ -139,14 +139,28 @@ def searched(method: Yoco, trained: Trained, prices: Prices, folder: Path, run: 
     barrier()
     search = Search(
         space, *cells, prices.costs, evaluator, archive, run.seed, rounds, candidates,
-        lambda done, total: run.runtime.progress("search", done, total, {}),
+        lambda done, total: run.runtime.progress("search", done, total, {}), earlier,
     )  # fmt: skip
     if not method.given():
         search.look_at([space.smallest, space.largest])
+    elif rounds:
+        search.look_at(widest_within(space, prices.limits))
     search.run()
-    if earlier and not evaluator.forwards:
+    if earlier and not search.forwards:
         run.runtime.say(f"answered from the archive of {method.super_network}: no sub-network was run")
     return search
+
+
+def widest_within(space: Space, limited: Sequence[Limit]) -> list[SubNetwork]:
+    """The deepest sub-network within all limits that leaves out nothing but layers, as the full one does; or none.
+
+    No draw is likely to come upon it, and where nothing binds it is the answer.
+    """
+    for depth in reversed(range(len(space.layer_sets))):
+        network = space.sub_network(space.widest(depth))
+        if within(network, space, limited):
+            return [network]
+    return []
 
 
 def theta_for(trained: Trained) -> Any:
@@ -218,7 +232,7 @@ def summary(search: Search, prices: Prices, shown: Mapping[str, Any], trained: T
         "points": [shown[name] for name in shown if name != "chosen"],
         "largest": {"network": largest.to_list(), "costs": with_flops(costs_of(largest, search.space, search.costs))},
         "evaluated": len(search.archive.entries),
-        "forwards": search.evaluator.forwards,
+        "forwards": search.forwards,
         "rows": search.evaluator.ends[-1],
         "rungs": search.evaluator.ends,
         "sub_networks": trained.space.count(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bertpress.encoders import check_length, encoder_of
+from bertpress.engine.evaluation import mean_tokens
 from bertpress.engine.loading import load_config
 from bertpress.errors import RequestError
 from bertpress.methods.yoco.budget import Budget
@@ -13,9 +14,10 @@ from bertpress.methods.yoco.opening import check_lengths, phases
 from bertpress.methods.yoco.super_network import About, find_super_network
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from bertpress.methods.method import Situation
     from bertpress.methods.yoco import Yoco
-    from bertpress.methods.yoco.space import Space
     from bertpress.tasks.task import Task
 
 
@@ -24,7 +26,6 @@ def check_request(method: Yoco, situation: Situation) -> None:
 
     Raises:
         RequestError: says which setting does not fit.
-        AnswerNo: a limit on parameters that no sub-network meets.
     """
     space = method.space_of(situation.given)
     if method.strategy == "progressive":
@@ -37,7 +38,6 @@ def check_request(method: Yoco, situation: Situation) -> None:
             check_length(situation.task.max_length, encoder_of(config).positions(config))
     elif method.teacher not in ("start", "input", "none"):
         load_config(method.teacher, situation.trust_remote_code)
-    check_parameters(method, space, situation)
     if situation.task is not None and not situation.task.asks:
         raise RequestError("yoco needs a task that asks something; text of kind encoder asks nothing.")
     if situation.task is not None and method.super_network is None:
@@ -60,13 +60,17 @@ def check_judged(search: str, task: Task) -> None:
         )
 
 
-def check_parameters(method: Yoco, space: Space, situation: Situation) -> None:
-    """Refuse a limit on parameters that no sub-network meets; other costs depend on the texts' lengths.
+def check_limits(method: Yoco, config: PretrainedConfig, task: Task) -> None:
+    """Refuse limits that no sub-network meets together, before anything is trained; times are not known yet.
+
+    Args:
+        config: of the model that the step is given.
 
     Raises:
         AnswerNo: names the smallest that can be reached.
     """
-    if method.parameters is None or situation.task is None:
-        return
-    budget = Budget(parameters=method.parameters, scope=method.scope)
-    check(limits(budget, space, situation.given, situation.task.head, tokens=1), space)
+    given = {name: amount for name, amount in method.given().items() if name != "latency_ms"}
+    if given:
+        tokens, scope = mean_tokens(task), {"scope": method.scope} if "parameters" in given else {}
+        space, positions = method.space_of(config), task.positions(tokens)
+        check(limits(Budget(**given, **scope), space, config, task.head, tokens, positions), space)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NEAR = 0.85
 """The search of a budget looks at networks that use at least this share of it: with more, a network loses less."""
+ENOUGH = 0.01
+"""So many of the draws near a limit have to keep all others."""
 REACH = 0.6
 """Around a point of the front the search looks down so much of the way to the next one."""
 SHARE_OF_POINT = 3
@@ -30,21 +32,32 @@ Cells = tuple[list[Cell], set["Choice"]]
 
 
 def cells_within(method: Yoco, space: Space, limits: Sequence[Limit], theta: Floats | None) -> Cells:
-    """A cell for each depth that has networks within all limits; they compete with each other."""
+    """A cell for each depth that has networks within all limits; they compete with each other.
+
+    Args:
+        theta: what the training learned, from which strategies that learn begin; all others draw evenly.
+    """
     seen: set[Choice] = set()
-    found = []
-    for depth in range(len(space.layer_sets)):
-        for low in (NEAR, 0.0):
-            windows = [(limit.cost, Window(high=limit.most)) for limit in limits]
-            if low and limits:
-                most = min(limits[0].most, _dearest(space, limits[0].cost, depth))
-                windows[0] = (limits[0].cost, Window(low * most, limits[0].most))
-            draws = Draws(space, windows, theta)
-            if draws.mass(depth) > 0:
-                found.append((depth, draws))
-                break
+    depths = range(len(space.layer_sets))
+    found = [(depth, draws) for depth in depths if (draws := draws_within(space, limits, depth)) is not None]
     count = method.search.candidates // max(1, len(found))
     return [Cell(0, depth, strategy_of(method, draws, seen, theta, count)) for depth, draws in found], seen
+
+
+def draws_within(space: Space, limits: Sequence[Limit], depth: int) -> Draws | None:
+    """Networks of a depth within all limits, near that which binds first if enough are; None if there are none at all.
+
+    Of several limits only that one, which leaves the least of the depth's dearest network, can be nearly used up.
+    """
+    dearest = {limit.cost: _dearest(space, limit.cost, depth) for limit in limits}
+    first, *others = sorted(limits, key=lambda limit: limit.most / dearest[limit.cost])
+    rest = [(limit.cost, Window(high=limit.most)) for limit in others]
+    low = NEAR * min(first.most, dearest[first.cost])
+    near = Draws(space, [(first.cost, Window(low, first.most)), *rest])
+    if near.accepted(depth) >= ENOUGH:
+        return near
+    below = Draws(space, [(first.cost, Window(high=first.most)), *rest])
+    return below if below.mass(depth) > 0 else None
 
 
 def _dearest(space: Space, cost: Additive, depth: int) -> float:
@@ -60,7 +73,7 @@ def cells_of_front(method: Yoco, space: Space, cost: Additive, theta: Floats | N
     cells = []
     for point in range(1, method.search.points + 1):
         most = low + gap * point
-        draws = Draws(space, [(cost, Window(most - REACH * gap, most))], theta)
+        draws = Draws(space, [(cost, Window(most - REACH * gap, most))])
         depths = [depth for depth in range(len(space.layer_sets)) if draws.mass(depth) > 0]
         count = candidates_of_front(method) // max(1, len(depths))
         cells += [Cell(point, depth, strategy_of(method, draws, seen, theta, count)) for depth in depths]

@@ -6,6 +6,7 @@ be priced, and samplers can draw within a limit exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -169,6 +170,11 @@ def extreme(space: Space, cost: Additive, depth: int, pick: Callable[..., int]) 
 def exactly(cost: Additive, value: float) -> str:
     """A value of a cost without its unit: a count to the last digit, a time to the microsecond."""
     return f"{value:,.0f}" if cost.integral else f"{round(value, 3):,.10g}"
+
+
+def enough(cost: Additive, value: float) -> str:
+    """A limit that a value keeps, as `exactly` writes it: a time that it would shorten is rounded up."""
+    return exactly(cost, value if cost.integral else math.ceil(1000 * value) / 1000)
 
 
 def shown(name: str, value: float) -> str:

@@ -61,7 +61,7 @@ class Imitating(Objective):
         return self.means.take()
 
     def scores(self, split: str, device: torch.device) -> dict[str, float]:
-        """Those on the rows of the search."""
+        """Those on the rows by which checkpoints are chosen."""
         return super().scores(self.split, device)
 
 
@@ -82,15 +82,19 @@ def export(
 def trained_on(
     method: Yoco, result: PreTrainedModel, trained: Trained, model: PreTrainedModel, task: Task, run: StepRun
 ) -> PreTrainedModel:
-    """The sub-network after some training of its own, or as it was if that is better on the rows of the search."""
+    """The sub-network after some training of its own, or as it was if that is better on the rows of the search.
+
+    Where these have no labels, checkpoints are chosen on the development split, and the training is kept.
+    """
     assert method.export is not None
     if method.teacher == "none":
         teacher = sub_network(trained.model, trained.space.largest).eval().requires_grad_(False)
     else:
         teacher = find_teacher(method.teacher, model, task, run)
-    objective = Imitating(copy.deepcopy(result), trained.task, method, trained.split, teacher)
+    judged = trained.split if trained.task.has_labels(trained.split) else trained.task.dev_split
+    objective = Imitating(copy.deepcopy(result), trained.task, method, judged, teacher)
     run.train(objective, trained.task, method.export, "export")
-    if not trained.task.has_labels(trained.split):
+    if judged != trained.split:
         return objective.model
     before, after = (mean_loss(each, trained) for each in (result, objective.model))
     run.runtime.say(f"loss on the rows of the search: {before:.4f} before its own training, {after:.4f} after")

@@ -14,6 +14,7 @@ from bertpress.methods.yoco.budget import Budget, Scope
 from bertpress.methods.yoco.costs import (
     UNITS,
     Additive,
+    enough,
     exactly,
     extreme,
     extremes,
@@ -100,7 +101,7 @@ def check(limits: Sequence[Limit], space: Space) -> list[str]:
     """
     ends = [(limit, *extremes(space, limit.cost)) for limit in limits]
     least = "; ".join(
-        f"limit {limit}: smallest reachable {exactly(limit.cost, limit.cost.of(space, low))} "
+        f"limit {limit}: smallest reachable {enough(limit.cost, limit.cost.of(space, low))} "
         f"({described(space.sub_network(low))})"
         for limit, low, _ in ends
     )

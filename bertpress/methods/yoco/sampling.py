@@ -171,6 +171,12 @@ class Draws:
         """
         return float(self._ends(depth).sum())
 
+    def accepted(self, depth: int) -> float:
+        """Of `TRIES` draws of a depth by the table the share that keep all limits; 1 where the table has them all."""
+        mass = self.mass(depth)
+        generator = np.random.default_rng(0)
+        return len(self._tried(np.array([depth]), np.array([mass]), TRIES, generator)) / TRIES if mass > 0 else 0.0
+
     def count(self, depth: int | None = None) -> int:
         """Number of sub-networks, of one depth or of all, that keep the limits of the table."""
         if depth is None:

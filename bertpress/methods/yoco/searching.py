@@ -12,7 +12,7 @@ Identification and Hyperparameter Optimization", arXiv 1502.07943.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ class Search:
         rounds: how many there will be.
         candidates: of each group in each round.
         progress: told (finished rounds, rounds).
+        known: what an earlier search has put into the archive.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Search:
         rounds: int,
         candidates: int,
         progress: Callable[[int, int], None] = lambda *_: None,
+        known: Sequence[Entry] = (),
     ) -> None:
         self.space, self.cells, self.seen, self.costs = space, cells, seen, costs
         self.evaluator, self.archive = evaluator, archive
         self.seed, self.rounds, self.candidates, self.progress = seed, rounds, candidates, progress
+        self.known = rows_seen(known)
         self.alive = list(range(len(cells)))
         self.done = 0
         self.state = archive.file.with_name("state.json")
@@ -163,6 +166,11 @@ class Search:
         return self.archive.entries[network].loss(rung)
 
     @property
+    def forwards(self) -> int:
+        """Rows that this search has run sub-networks on, whether or not it was stopped meanwhile."""
+        return rows_seen(self.archive.entries.values()) - self.known
+
+    @property
     def judged(self) -> list[Entry]:
         """Entries that have seen all rows, the least loss first."""
         last = len(self.evaluator.ends) - 1
@@ -172,17 +180,18 @@ class Search:
     def _save(self) -> None:
         if is_first_process():
             strategies = [cell.strategy.state() for cell in self.cells]
-            forwards = self.evaluator.forwards
-            write_json(
-                self.state, {"done": self.done, "alive": self.alive, "strategies": strategies, "forwards": forwards}
-            )
+            write_json(self.state, {"done": self.done, "alive": self.alive, "strategies": strategies})
         barrier()
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self.done, self.alive = state["done"], list(state["alive"])
-        self.evaluator.forwards = state["forwards"]
         for cell, own in zip(self.cells, state["strategies"], strict=True):
             cell.strategy.load(own)
+
+
+def rows_seen(entries: Iterable[Entry]) -> int:
+    """On how many rows sub-networks were run for the losses of these entries."""
+    return sum(entry.rows[-1] for entry in entries if entry.rows)
 
 
 def costs_of(network: SubNetwork, space: Space, costs: Mapping[str, Additive]) -> dict[str, float]:

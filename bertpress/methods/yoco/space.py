@@ -144,18 +144,17 @@ class Space:
     @property
     def largest(self) -> SubNetwork:
         """The deepest and widest sub-network."""
-        return self.sub_network(self._extreme(-1))
+        return self.sub_network(self.widest(len(self.layer_sets) - 1))
 
     @property
     def smallest(self) -> SubNetwork:
         """The shallowest and narrowest sub-network."""
-        return self.sub_network(self._extreme(0))
+        return self.sub_network((0, *(0 if slot in self.slots(0) else UNUSED for slot in range(len(self.options)))))
 
-    def _extreme(self, end: int) -> Choice:
-        depth = len(self.layer_sets) - 1 if end else 0
+    def widest(self, depth: int) -> Choice:
+        """The sub-network of a depth option with the most heads and the largest widths."""
         active = self.slots(depth)
-        picks = [len(options) - 1 if end else 0 for options in self.options]
-        return (depth, *(pick if slot in active else UNUSED for slot, pick in enumerate(picks)))
+        return (depth, *(len(pairs) - 1 if slot in active else UNUSED for slot, pairs in enumerate(self.options)))
 
     @property
     def whole(self) -> SubNetwork:

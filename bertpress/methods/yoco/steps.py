@@ -15,7 +15,7 @@ from bertpress.methods.yoco.drawing import Drawer
 from bertpress.methods.yoco.elastic import elastic
 from bertpress.methods.yoco.extracting import sub_network
 from bertpress.methods.yoco.held_out import divide
-from bertpress.methods.yoco.options import Options, resolve
+from bertpress.methods.yoco.options import resolve
 from bertpress.methods.yoco.ordering import (
     Ordering,
     calibration_batches,
@@ -196,22 +196,11 @@ def opened(method: Yoco, task: Task, run: StepRun) -> Trained:
     if split_digest(own, split) != held["rows"]:
         run.runtime.say("warning: the search looks at other rows than its super-network was told to leave out.")
     model = load_beside(str(folder), task, run, new_head=False)
-    return Trained(elastic(model), about, space_within(method, about, model), own, split)
-
-
-def space_within(method: Yoco, about: About, model: PreTrainedModel) -> Space:
-    """The space that is searched, which has to be a part of the trained one.
-
-    Raises:
-        RequestError: it has what was not trained.
-    """
-    space = about.space
-    if method.space != Options():
-        ranking = [int(layer) for layer in about.ordering["layers"]]
-        space = resolve(method.space, model.config, ranking)
-    space = space.stock() if method.servable == "stock" and not space.is_stock else space
+    space = method.space_of(model.config)
     if missing := space.missing_from(about.space):
         raise RequestError(
             f"The super-network was not trained for {', '.join(missing[:4])}; it has {about.space.described()}."
         )
-    return space
+    if space != about.space:
+        run.runtime.say(f"searching {space.described()}, of the trained {about.space.described()}")
+    return Trained(elastic(model), about, space, own, split)

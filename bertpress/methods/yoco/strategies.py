@@ -41,7 +41,7 @@ class Strategy(ABC):
     """What is evaluated next.
 
     Args:
-        draws: the space, and the limits that are kept.
+        draws: even ones from the space, within the limits that are kept.
         seen: what need not be asked for again; the caller's, which it may add to meanwhile.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertpress.errors import RequestError
-from bertpress.files import read_json, reading, write_json
+from bertpress.files import best_cell, is_sweep, read_json, reading, write_json
 from bertpress.methods.yoco.distribution import Distribution
 from bertpress.methods.yoco.space import Space, SubNetwork
 
@@ -69,7 +69,7 @@ def distribution_over(space: Space, arrays: Mapping[str, Any] | None = None, **s
 
 
 def find_super_network(name: str) -> Path:
-    """The folder of a super-network: itself, or that of a run's last yoco step that has one.
+    """The folder of a super-network: itself, or that of a run's last yoco step that has one; a sweep's best cell's.
 
     Raises:
         RequestError: there is none; says what was found.
@@ -77,6 +77,8 @@ def find_super_network(name: str) -> Path:
     path = Path(name)
     if (path / FILE).is_file():
         return path
+    if is_sweep(path):
+        return find_super_network(str(best_cell(path)))
     found = sorted(path.glob(f"*/supernet/model/{FILE}")) or sorted(path.glob(f"supernet/model/{FILE}"))
     if found:
         return found[-1].parent
