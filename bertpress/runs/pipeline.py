@@ -86,7 +86,7 @@ def prepare(recipe: Recipe, runtime: Runtime) -> Job:
     tokenizer = load_tokenizer(recipe.model, runtime.trust_remote_code)
     if positions > encoder_of(config).positions(config):
         tokenizer.model_max_length = positions
-    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say)
+    task = load_task(recipe.task, tokenizer, recipe.max_length, recipe.limit, runtime.say).completed(config)
     check_head(config, task.head)
     check_splits(task)
     check_end(recipe, check_steps(recipe, config, task, runtime), task)

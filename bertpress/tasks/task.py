@@ -83,6 +83,10 @@ class Task(ABC):
         """Remarks on the data as they were read; one on a single split begins with its name and a colon."""
         return ()
 
+    def completed(self, config: PretrainedConfig) -> Task:
+        """This task with what it cannot know but from a trained head's configuration; the same by default."""
+        return self
+
     def notes_on(self, split: str) -> Iterable[str]:
         """Remarks on what a model sees of a split."""
         return ()

@@ -160,11 +160,12 @@ class Windowed(Task):
 
     def divided(self, splits: Mapping[str, Sequence[int]]) -> Self:
         train, encoded = self.splits["train"], self.encoded("train")
-        numbers = np.asarray(encoded["record"][:])
         result = copy.copy(self)
         result.splits = {**self.splits, **{name: train.select(records) for name, records in splits.items()}}
-        windows = {name: np.flatnonzero(np.isin(numbers, records)) for name, records in splits.items()}
-        result._encoded = {**self._encoded, **{name: encoded.select(rows) for name, rows in windows.items()}}
+        # Only these keep the windows of training records, which may be placed by what is true of them.
+        rows = np.flatnonzero(np.isin(np.asarray(encoded["record"][:]), splits["train"]))
+        others = {name: rows for name, rows in self._encoded.items() if name not in splits}
+        result._encoded = {**others, "train": encoded.select(rows)}
         return result
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Self:

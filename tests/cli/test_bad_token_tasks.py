@@ -42,7 +42,7 @@ def test_a_model_with_the_tags_of_other_types(ask: Ask, tmp_path: Path) -> None:
 
 QUERIES: dict[str, tuple[str, str | bytes, list[str]]] = {
     "one missing": ("q.yaml", "bad: dull house\n", ["none for good", "add it"]),
-    "one too many": ("q.yaml", "bad: a\ngood: b\nodd: c\n", ["found 'odd'", "correct it"]),
+    "misspelled": ("q.yaml", "bad: a\ngoood: b\n", ["none for good", "did you mean 'goood'"]),
     "empty": ("q.yaml", "", ["found None"]),
     "a list": ("q.yaml", "- bad\n", ["lines such as 'PER: what to look for'"]),
     "other bytes": ("q.yaml", b"bad: caf\xe9\n", ["no text in UTF-8"]),

@@ -80,11 +80,11 @@ def queries_for(
         asked: what the data themselves ask, in place of what is shipped.
 
     Raises:
-        RequestError: a file that cannot be read, that lacks a type, names one that there is not, or has no text for
-            one; no file where none is shipped for these types.
+        RequestError: a file that cannot be read, that lacks a type, names one that a named data set does not have, or
+            has no text for one; no file where none is shipped for these types.
     """
     if file is not None:
-        return _checked(_read(Path(file)), types, file)
+        return _checked(_read(Path(file)), types, file, closed=name in SHIPPED)
     shipped = {**SHIPPED.get(name, {}), **(asked or {})}
     missing = [kind for kind in types if kind not in shipped]
     if missing or not types:
@@ -112,15 +112,23 @@ def _read(path: Path) -> Any:
         raise RequestError(f"Expected YAML or JSON in {path}, but it cannot be read ({reason}): correct it.") from None
 
 
-def _checked(found: Any, types: Sequence[str], file: str) -> dict[str, str]:
+def _checked(found: Any, types: Sequence[str], file: str, closed: bool) -> dict[str, str]:
+    """The questions of a file.
+
+    Args:
+        closed: there are no other types, whereas own sentences may lack one.
+    """
     if not isinstance(found, Mapping):
         raise RequestError(f"Expected lines such as 'PER: what to look for' in {file}, found {found!r}: correct it.")
     for kind, query in found.items():
-        if types and kind not in types:
+        if closed and types and kind not in types:
             hint = nearest(str(kind), [*types])
             raise RequestError(f"Expected types of entities in {file}, found {kind!r}{hint}: correct it.")
         if not isinstance(query, str) or is_invisible(query) or without_halves(query)[1]:
             raise RequestError(f"Expected a question for {kind} in {file}, found {query!r}: write one.")
     if missing := [kind for kind in types if kind not in found]:
-        raise RequestError(f"Expected a question for each type in {file}, found none for {', '.join(missing)}: add it.")
+        hint = nearest(missing[0], [*map(str, found)])
+        raise RequestError(
+            f"Expected a question for each type in {file}, found none for {', '.join(missing)}{hint}: add it."
+        )
     return {str(kind): str(query) for kind, query in found.items()}

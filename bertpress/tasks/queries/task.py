@@ -118,6 +118,12 @@ class EntityReading(Entities):
             raise self._unasked
 
     @property
+    def data_notes(self) -> tuple[str, ...]:
+        unseen = [kind for kind in self.queries if self.data.labels and kind not in self.data.labels]
+        remark = f"no entity is of type {', '.join(unseen)}, which is asked for all the same"
+        return (*super().data_notes, *([remark] if unseen else ()))
+
+    @property
     def settings(self) -> dict[str, Any]:
         return {"queries": list(self.queries.items()), "overlap": self.options.overlap}
 
@@ -142,8 +148,14 @@ class EntityReading(Entities):
         keep_settings(config, self.kind, own)
         return super().noted(config)
 
+    def completed(self, config: PretrainedConfig) -> Self:
+        known = kept_settings(config, self.kind).get("queries")
+        return self.aligned(config) if known and self._unasked is not None else self
+
     def aligned(self, config: PretrainedConfig) -> Self:
         """This task for a trained head, with the questions it was trained with where the user's file names no others.
+
+        Data without a training split are asked all of them, as what is found of other types is wrong.
 
         Raises:
             RequestError: the head has other outputs.
@@ -159,9 +171,10 @@ class EntityReading(Entities):
         if self._unasked is not None:
             if not set(self.data.labels or ()) <= set(known):
                 raise self._unasked
-            known = {kind: known[kind] for kind in self.data.labels or known}
-        elif self.options.queries is not None or set(known) != set(self.queries) or known == self.queries:
+        elif self.options.queries is not None or not set(self.queries) <= set(known) or known == self.queries:
             return self
+        if "train" in self.splits:  # else the types are those of what is scored, not of what was learned
+            known = {kind: known[kind] for kind in known if kind in (self.queries or self.data.labels or known)}
         result = copy.copy(self)
         result._ask(known)
         return result

@@ -101,6 +101,19 @@ class SpanReading(Windowed):
         if longer := self.reader.too_long(self.splits[split]["question"][:]):
             most = self.reader.question_length
             yield f"{split}: {longer} questions have more than {most} tokens and are cut there"
+        if self.has_labels(split) and (lost := self._lost(split)):
+            yield (
+                f"{split}: {lost} answers stand whole in no window, so that these texts seem not to say them; try a "
+                "longer --max-length, or a shorter task.qa.step"
+            )
+
+    def _lost(self, split: str) -> int:
+        """How many questions have answers, but none that a window shows."""
+        rows = self.encoded(split)
+        answered = np.array([len(starts) > 0 for starts in self.splits[split]["answer_starts"]], dtype=bool)
+        shown = np.array([ends != [0] for ends in rows["ends"]], dtype=bool)
+        answered[np.asarray(rows["record"][:])[shown]] = False
+        return int(answered.sum())
 
     def windows_of(self, records: Mapping[str, list[Any]], split: str) -> Iterator[list[dict[str, Any]]]:
         return self.reader.windows_of(records, training=split == "train")

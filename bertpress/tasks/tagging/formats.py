@@ -55,7 +55,8 @@ def load_sentences(
 
     Returns:
         `labels` are the types of entities: of a named data set in its order, else in the order of declared tags, else
-        sorted. `notes` say what had to be mended.
+        sorted; none of sentences without tags, which a trained model can be asked about. `notes` say what had to be
+        mended.
 
     Raises:
         RequestError: no such data, or something in them that cannot be read; says where.
@@ -74,7 +75,7 @@ def load_sentences(
     notes: list[str] = []
     splits = {split: records_of(part.sentences, split, reading, notes) for split, part in found.items()}
     seen = {kind for rows in splits.values() if TRUTH in rows.column_names for kinds in rows[TRUTH] for kind in kinds}
-    if not seen:
+    if not seen and any(TRUTH in rows.column_names for rows in splits.values()):
         raise RequestError(f"Expected entities in the data of {name}, found none: add tags or spans.")
     types = task.types if task else _order(found, seen)
     return TextData(

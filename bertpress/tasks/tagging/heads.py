@@ -32,12 +32,19 @@ class Tags:
             for tag in tag_names(self.types, self.scheme)
         }
 
-    def named(self, types: Sequence[str]) -> Tags | None:
-        """The same outputs with another spelling of their types; None if these are not the same but for case."""
-        spelled = {kind.casefold(): kind for kind in types}
-        if sorted(kind.casefold() for kind in self.types) != sorted(spelled):
+    def named(self, types: Sequence[str], more: bool = False) -> Tags | None:
+        """The same outputs with another spelling of their types; None if these are not the same but for case.
+
+        Args:
+            more: the outputs may have further types.
+        """
+        spelled, own = {kind.casefold(): kind for kind in types}, sorted(kind.casefold() for kind in self.types)
+        if not set(spelled) <= set(own) or (own != sorted(spelled) and not more):
             return None
-        names = (name if name == OUTSIDE else f"{name[:2]}{spelled[name[2:].casefold()]}" for name in self.names)
+        names = (
+            name if name == OUTSIDE else f"{name[:2]}{spelled.get(name[2:].casefold(), name[2:])}"
+            for name in self.names
+        )
         return Tags(tuple(names), self.scheme)
 
 

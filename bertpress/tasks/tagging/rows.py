@@ -68,7 +68,7 @@ def table_rows(table: Dataset, where: str) -> Iterator[Row]:
     names = {column: found for column, feature in table.features.items() if (found := _names(feature))}
     for number, row in enumerate(table, start=1):
         named = {
-            column: [known[value] if 0 <= value < len(known) else value for value in row[column]]
+            column: [known[value] if _is_place(value) and 0 <= value < len(known) else value for value in row[column]]
             for column, known in names.items()
             if row[column] is not None
         }

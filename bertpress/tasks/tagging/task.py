@@ -81,16 +81,18 @@ class Tagging(Entities):
         self.entities = data.labels or ()
         self.tags = Tags(tag_names(self.entities, options.scheme), options.scheme)
         self.labels: tuple[str, ...] = self.tags.names
-        each = (f"span_f1.{kind}" for kind in self.entities)
-        self.metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy", *each)
+        self.metrics = metrics_of(self.entities)
 
     def about(self, data: TextData) -> Self:
         return type(self)(data, self.tokenizer, self.max_length, self.options).tagged(self.tags)
 
     def tagged(self, tags: Tags) -> Self:
-        """This task with other tags of the same types, or with the same in another order."""
+        """This task with other tags of the same types, with the same in another order, or with those of more types."""
         result = copy.copy(self)
         result.tags, result.labels, result._encoded = tags, tags.names, {}
+        if more := [kind for kind in tags.types if kind not in self.entities]:
+            result.entities = (*self.entities, *more)
+            result.metrics = metrics_of(result.entities)
         return result
 
     @property
@@ -104,13 +106,15 @@ class Tagging(Entities):
     def aligned(self, config: PretrainedConfig) -> Self:
         """This task with the tags of a trained head, in its scheme and order.
 
+        Data without a training split may lack some of its types, which are then wrong wherever they are found.
+
         Raises:
             RequestError: the head has other types of entities.
         """
         head = head_names(config.id2label)
         if head == self.labels:
             return self
-        tags = read_head(head).named(self.entities)
+        tags = read_head(head).named(self.entities, more="train" not in self.splits)
         if tags is None:
             came, own = ", ".join(read_head(head).types), ", ".join(self.entities)
             raise RequestError(
@@ -228,6 +232,11 @@ class Tagging(Entities):
         mine, theirs = (np.split(condensed, 2, axis=1)[0] for condensed in (own, other))
         asked = mine >= 0
         return float((mine == theirs)[asked].mean()) if asked.any() else 1.0
+
+
+def metrics_of(types: Sequence[str]) -> tuple[str, ...]:
+    """Names of what is scored."""
+    return ("span_f1", "span_precision", "span_recall", "tag_accuracy", *(f"span_f1.{kind}" for kind in types))
 
 
 def without_overlaps(data: TextData) -> TextData:

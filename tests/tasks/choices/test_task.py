@@ -163,6 +163,7 @@ def test_another_tokenizer_gives_the_same_rows_other_ids(ragged):
 
 def test_divided_by_questions(ragged):
     parts = ragged.divided({"search": [1], "train": [0, 2]})
-    assert parts.encoded("search")["row"] == [2, 3, 4, 5, 6]
+    assert parts.encoded("search")["row"] == [0, 1, 2, 3, 4]
+    assert parts.encoded("train")["row"] == [0, 1, 7, 8, 9]
     assert [record["id"] for record, *_ in parts.by_record(np.zeros((5, 1)), "train")] == ["row-1", "row-3"]
     assert parts.mean_options == 2.5

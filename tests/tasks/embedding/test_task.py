@@ -174,7 +174,8 @@ def test_layers_behind_the_pooling_are_refused_also_where_a_head_would_be_made_a
 
 def test_divided_limited_and_augmented_rows_stay_pairs(scored: Embedding, tmp_path: Path) -> None:
     part = scored.divided({"train": [0, 2, 5], "search": [1, 7]})
-    assert part.encoded("search")["record"][:] == [1, 1, 7, 7]
+    assert part.encoded("search")["record"][:] == [0, 0, 1, 1]
+    assert part.encoded("train")["record"][:] == [0, 0, 2, 2, 5, 5]
     assert part.score(np.eye(4, 8), "search").keys() == {"spearmanr", "pearson"}
     spec = TaskSpec(name="files", data_dir=str(write_pairs(tmp_path)), columns=PAIR, kind="embedding")
     limited = load_task(spec, make_tokenizer(), 32, {"train": 5})

@@ -248,10 +248,10 @@ def test_rows_shortened_for_a_measurement_lose_what_lies_behind(tmp_path: Path) 
     assert int(batch["spans"][0].max()) < 20
 
 
-def test_records_that_become_another_split_keep_their_rows(tmp_path: Path) -> None:
+def test_training_records_keep_their_rows_where_others_become_another_split(tmp_path: Path) -> None:
     task = make_task(tmp_path)
     divided = task.divided({"train": [0, 2], "held": [1, 3]})
-    assert [row["row"] for row in divided.encoded("held")] == [1, 3]
+    assert [row["row"] for row in divided.encoded("train")] == [0, 2]
     assert divided.splits["held"]["id"][:] == ["h2", "h4"]
 
 

@@ -90,11 +90,19 @@ def test_a_file_names_the_types_of_data_that_have_none(tmp_path: Path) -> None:
     assert list(queries_for("files", (), str(tmp_path / "own.yaml"))) == ["B", "A"]
 
 
+def test_own_sentences_may_lack_a_type_and_those_of_a_named_data_set_may_not(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("PER: who?\nDATE: when?\nORG: what?\nLOC: where?\nMISC: else?\n")
+    assert list(queries_for("files", ("PER", "ORG"), str(file))) == ["PER", "DATE", "ORG", "LOC", "MISC"]
+    with pytest.raises(RequestError, match=r"Expected types of entities in .*found 'DATE'"):
+        queries_for("conll2003", ("PER", "ORG", "LOC", "MISC"), str(file))
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("PER: who?", "none for ORG"),
-        ("PER: who?\nORG: what?\nPRE: which?", "found 'PRE' .did you mean 'PER'"),
+        ("PER: who?\nOGR: what?", "none for ORG .did you mean 'OGR'"),
         ("PER: who?\nORG: '  '", "question for ORG"),
         ("PER: who?\nORG:", "question for ORG"),
         ("PER: who?\nORG: [a, b]", "question for ORG"),

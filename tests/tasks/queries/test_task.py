@@ -281,6 +281,24 @@ def test_where_questions_come_from(tmp_path: Path) -> None:
         EntityReading(data, make_tokenizer(), 5, QuerySettings(), QUERIES)
 
 
+def test_without_training_sentences_a_trained_head_is_asked_everything() -> None:
+    """What it finds of a type that these sentences lack is wrong, and has to count."""
+    trained = named(make_config(num_labels=2), {"DATE": "day", **QUERIES})
+    few = [(text, [span for span in spans if span[-1] == "PLACE"]) for text, spans in SENTENCES]
+    for splits, expected in ((("validation",), ["DATE", *QUERIES]), (("train", "validation"), ["PLACE"])):
+        data = TextData("files", {split: split_of(few) for split in splits}, ("text",), ("PLACE",), (), "span_f1")
+        unasked = EntityReading(data, make_tokenizer(), 32, QuerySettings())
+        for asked in (unasked, dataclasses.replace(data, queries={"PLACE": "a house is"})):
+            task = asked if asked is unasked else EntityReading(asked, make_tokenizer(), 32, QuerySettings())
+            aligned = task.aligned(trained)
+            assert list(aligned.queries) == expected
+    found = unasked.completed(trained)
+    assert list(found.queries) == ["PLACE"]
+    assert unasked.completed(named(make_config(num_labels=2))) is unasked
+    task = EntityReading(dataclasses.replace(data, labels=("PLACE",)), make_tokenizer(), 32, None, QUERIES)
+    assert "no entity is of type THING, AREA, which is asked for all the same" in task.notes
+
+
 def test_notes() -> None:
     long = ("a b c d e f g h", [(0, 8, "PLACE"), (1, 2, "THING")])
     task = task_of([*SENTENCES, long], SENTENCES[2:3], max_length=12)

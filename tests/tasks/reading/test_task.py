@@ -364,7 +364,21 @@ def test_splits_made_of_training_rows_and_another_tokenizer():
     assert other.score(condensed, "half")["exact_match"] == 1
 
 
-@pytest.mark.data
+def test_rows_that_are_held_out_show_windows_without_the_answer():
+    task = make_task(step=12, drop_windows_without_answer=True)
+    divided = task.divided({"train": [0, 1, 3, 4], "half": [2]})
+    windows = [make_task(step=12).encoded("validation")["record"][:].count(2), divided.encoded("half").num_rows]
+    assert windows[0] == windows[1] > task.encoded("train")["record"][:].count(2)
+    assert divided.encoded("train")["row"][:] != list(range(len(divided.encoded("train")))), "rows keep their numbers"
+
+
+def test_answers_that_no_window_shows_are_told():
+    long = ("q6", "a", "the house " * 8, ["the house " * 7], [0])
+    task = make_task(rows=[*ROWS, long], max_length=16)
+    assert "train: 1 answers stand whole in no window" in " ".join(task.notes)
+    assert "no window" not in " ".join(make_task().notes)
+
+
 @pytest.mark.slow
 @pytest.mark.data
 def test_the_whole_of_squad():

@@ -316,6 +316,15 @@ def test_tables_with_names_of_tags(tmp_path):
     assert data.labels == ("X", "Y")
 
 
+def test_a_tag_that_is_nothing_is_named(tmp_path):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-X"]))})
+    Dataset.from_dict({"tokens": [["a", "b"]], "ner_tags": [[0, None]]}, features).to_parquet(
+        str(tmp_path / "train.parquet")
+    )
+    with pytest.raises(RequestError, match=r"row 1 of .*train\.parquet has numbers without names"):
+        load_sentences("files", tmp_path)
+
+
 def test_a_test_table_without_tags(tmp_path):
     write_lines(tmp_path / "train.jsonl", [{"tokens": ["a", "b"], "tags": ["B-X", "O"]}])
     write_lines(tmp_path / "test.jsonl", [{"tokens": ["a"]}, {"tokens": ["b"], "tags": None}])

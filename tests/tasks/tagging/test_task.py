@@ -411,6 +411,31 @@ def test_a_head_for_other_types_is_refused():
         make().aligned(config_with([f"LABEL_{number}" for number in range(5)]))
 
 
+def test_without_training_sentences_types_may_be_missing_and_finding_them_is_wrong():
+    names = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG")
+    task = make()
+    with pytest.raises(RequestError, match="head finds PER, LOC, ORG, but files has PER, LOC"):
+        task.aligned(config_with(names))
+    splits = {"validation": task.splits["validation"]}
+    scored = task.about(dataclasses.replace(task.data, splits=splits)).aligned(config_with(names))
+    assert scored.labels == names
+    assert scored.metrics[-1] == "span_f1.ORG"
+    condensed = gold(scored)
+    assert scored.score(condensed, "validation")["span_f1"] == 1.0
+    tags = condensed[:, : scored.max_length]
+    tags[tags == names.index("O")] = names.index("B-ORG")
+    assert scored.score(condensed, "validation")["span_f1"] < 1.0
+
+
+def test_sentences_without_any_tag_are_asked_of_a_trained_head(tmp_path):
+    (tmp_path / "test.conll").write_text("Anna\nsleeps\n\nzoo\n")
+    data = load_sentences("files", tmp_path)
+    assert data.labels == ()
+    task = Tagging(data, make_tokenizer(), 24).aligned(config_with(("O", "B-PER", "I-PER")))
+    condensed = logits_of(model_of(task), task, task.encoded("test"))
+    assert [len(answer["tags"]) for answer in task.decode(condensed, "test")] == [2, 1]
+
+
 TEXTS = [("Anna, the zoo!",), ("",), ("北京 day",)]
 
 
