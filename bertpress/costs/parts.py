@@ -138,6 +138,8 @@ class Shape:
     tops: Tops  # what stands on the layers, a pooler included, as applied to one token
     decisions: tuple[Decision, ...] = ()
     least_tokens: int = 0  # shorter sequences keep all their tokens, and nothing is decided
+    least_kept: int = 1  # tokens that a sequence keeps at least
+    most_kept: int | None = None  # and at most
 
     def kept(self, tokens: int, kept: Sequence[int] | None = None) -> tuple[int, ...]:
         """Tokens of a sequence of `tokens` that go on at each decision: those given, the fixed shares, or all."""
@@ -146,7 +148,8 @@ class Shape:
         if kept is not None:
             return tuple(kept)
         shares = [1.0 if decision.share is None else decision.share for decision in self.decisions]
-        return tuple(accumulate((max(1, ceil(share * tokens - 1e-9)) for share in shares), min))
+        asked = (max(self.least_kept, ceil(share * tokens - 1e-9)) for share in shares)
+        return tuple(accumulate((min(count, self.most_kept or tokens, tokens) for count in asked), min))
 
     def alive(self, tokens: int, kept: Sequence[int]) -> list[int]:
         """Tokens of a sequence of `tokens` in each layer, where so many go on at each decision."""

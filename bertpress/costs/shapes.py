@@ -48,7 +48,8 @@ def _compact(config: PreTrainedConfig, shape: Shape) -> Shape:
     decisions = [
         Decision(layer, policy, selector == "attention", share) for layer, share in zip(layers, shares, strict=True)
     ]
-    return replace(shape, decisions=tuple(decisions), least_tokens=reduction.get("min_tokens", 0))
+    kept = {"least_kept": reduction.get("min_keep", 1), "most_kept": reduction.get("max_keep")}
+    return replace(shape, decisions=tuple(decisions), least_tokens=reduction.get("min_tokens", 0), **kept)
 
 
 def _only(config: PreTrainedConfig, **covered: Any) -> None:

@@ -212,6 +212,10 @@ class CompactEncoder:
             )
         depth = len(self.get_submodule(self.places.layers))  # type: ignore[attr-defined]
         wanted = self.token_outputs if token_outputs is None else token_outputs
+        if wanted and not self.token_outputs and not bool(valid[:, 0].all()):
+            raise ValueError(
+                "with token_outputs the head reads each row's first place, which is padding here: pad on the right"
+            )
         options["additive"] = attention == "eager"
         return BACKENDS[backend](valid, depth, self.settings.layers, decide, wanted, needs_received, **options)
 

@@ -50,6 +50,8 @@ class Decide:
             keep = self._chosen(scores, question)
             if self.shared is not None:  # nothing was asked about what is a single option's
                 scores = scores.masked_fill(~self.shared.is_common(tokens.place), math.nan)
+            if settings.min_tokens:  # nor about short rows next to long ones
+                scores = scores.masked_fill(self._is_short(tokens), math.nan)
         return self.held(keep, tokens), scores
 
     def held(self, keep: Tensor, tokens: Tokens) -> Tensor:
@@ -57,10 +59,14 @@ class Decide:
         if self.force_keep is not None:
             keep = keep | self.force_keep[tokens.place]
         if self.settings.min_tokens:
-            keep = keep | (tokens.per_token(self.lengths(tokens)) < self.settings.min_tokens)
+            keep = keep | self._is_short(tokens)
         if self.shared is not None:
             keep = keep | ~self.shared.is_common(tokens.place)
         return keep.index_fill(0, tokens.starts, True)
+
+    def _is_short(self, tokens: Tokens) -> Tensor:
+        """(tokens,) True for those of rows that keep all."""
+        return tokens.per_token(self.lengths(tokens)) < self.settings.min_tokens
 
     def limited(self, keep: Tensor, scores: Tensor, tokens: Tokens, ranks: Tensor | None = None) -> Tensor:
         """`keep` with the least and the most tokens of a row, by falling score."""

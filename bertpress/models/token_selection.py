@@ -84,6 +84,15 @@ class Settings:
         needs = {"random": "shares", "first": "shares", "attention": "shares or thresholds"}.get(self.selector, "")
         if needs and layers and self.shares is None and (needs == "shares" or self.thresholds is None):
             raise ValueError(f"the selector {self.selector} needs {needs}")
+        if not all(0 < share <= 1 for share in self.shares or ()):
+            raise ValueError(f"token_reduction.shares must be above 0 and at most 1, got {list(self.shares or ())}")
+        if any(threshold != threshold for threshold in self.thresholds or ()):  # it is no number
+            raise ValueError(f"token_reduction.thresholds must be numbers, got {list(self.thresholds or ())}")
+        if self.min_keep < 1 or self.policy_hidden < 1:
+            raise ValueError(
+                f"token_reduction.min_keep and policy_hidden must be at least 1, got {self.min_keep} and "
+                f"{self.policy_hidden}"
+            )
         if self.max_keep is not None and self.max_keep < max(1, self.min_keep):
             raise ValueError(f"max_keep must be at least 1 and min_keep ({self.min_keep}), got {self.max_keep}")
 

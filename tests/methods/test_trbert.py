@@ -19,7 +19,7 @@ from bertpress.budget import _asked, change_settings, fit, least_kept, settings_
 from bertpress.costs.row_costs import RowCosts
 from bertpress.encoders.compact import compact
 from bertpress.errors import RequestError
-from bertpress.methods.method import Situation
+from bertpress.methods.method import Situation, Training
 from bertpress.methods.trbert import TrBert
 from bertpress.methods.trbert.artefacts import PerRow
 from bertpress.methods.trbert.initialising import Initialising
@@ -254,7 +254,7 @@ def test_policies_learn_the_rank_of_each_token(task: Any, batch: Mapping[str, Te
 
 def test_the_joint_phase_imitates_the_teacher(task: Any, batch: Mapping[str, Tensor]) -> None:
     answers = Numbers(lambda row: torch.tensor([0.3 * row, -1.0]))
-    fields = {"selector": "first", "kd_temperature": 2.0, "soft_weight": 0.6, "hard_weight": 0.4}
+    fields = {"selector": "first", "alpha": None, "kd_temperature": 2.0, "soft_weight": 0.6, "hard_weight": 0.4}
     reduced, method = made(task, **fields)
     objective = Reducing(reduced, task, method, 1, answers=answers).train()
     found = float(objective(**batch)["loss"].detach())
@@ -343,7 +343,40 @@ def test_a_collapse_is_told_after_two_hundred_steps(task: Any, bias: float, perc
         objective.spent.add(macs=torch.tensor(kept), kept=torch.tensor(kept), reward=torch.tensor(0.0))
         objective.before_update()
         assert len(said) == (step >= 199)
-    assert f"for 200 steps {100 * kept:.0f} % of the tokens were kept: a collapse" in said[0]
+    assert f"for 200 steps {100 * kept:.0f} % of the tokens that may be skipped were kept: a collapse" in said[0]
+    assert "collapsed" in objective.state_dict()
+
+
+@pytest.mark.parametrize(("min_keep", "extra", "expected"), [(1, 0, 0.0), (3, 0, 0.0), (1, 1, None)])
+def test_first_tokens_alone_are_a_collapse_however_short_a_text(
+    min_keep: int, extra: int, expected: float | None, task: Any, batch: Mapping[str, Tensor]
+) -> None:
+    objective = reinforced(task, rollouts=1, min_keep=min_keep)
+    lengths = batch["attention_mask"].sum(1).float()
+    kept = torch.minimum(lengths, torch.tensor(float(min_keep + extra)))
+    objective.priced(batch, [kept, kept])
+    found = objective.spent.take()["kept"]
+    assert found == pytest.approx(float((kept - 1).sum() / (lengths - 1).sum()) if expected is None else expected)
+
+
+def test_the_labels_have_their_weight_where_the_teacher_s_is_set_to_nothing(
+    task: Any, batch: Mapping[str, Tensor]
+) -> None:
+    found = {}
+    for weight in (1.0, 0.5):
+        objective = reinforced(task, "joint", rollouts=1, soft_weight=0.0, hard_weight=weight)
+        outputs = task.forward(objective.model.eval(), batch)
+        found[weight] = objective.answer_losses(outputs, batch, None)
+    torch.testing.assert_close(found[0.5], 0.5 * found[1.0])
+
+
+def test_settings_that_a_selector_does_not_read_are_told_or_refused() -> None:
+    config = make_config()
+    method = TrBert(selector="gumbel", rollouts=3, init=Training(epochs=3))
+    assert "the selector gumbel does not read init, rollouts." in method.warnings(config, {})
+    assert not any("does not read" in line for line in TrBert(rollouts=3).warnings(config, {}))
+    with pytest.raises(ValueError, match="selector first keeps fixed shares, which no price moves"):
+        TrBert(selector="first", alpha=2.0)
 
 
 def test_a_single_step_inside_ends_a_collapse(task: Any) -> None:
@@ -450,7 +483,7 @@ def test_each_selector_is_trained_in_its_way(task: Any, selector: str, phase: An
 def test_selectors_without_training_train_the_model_around_them(
     task: Any, batch: Mapping[str, Tensor], selector: str
 ) -> None:
-    reduced, method = made(task, selector=selector, teacher="none")
+    reduced, method = made(task, selector=selector, teacher="none", alpha=None)
     reduced.requires_grad_(True)
     objective = Reducing(reduced, task, method, 1).train()
     loss = objective(**batch)["loss"]

@@ -102,6 +102,38 @@ def test_dearer_tokens_lower_the_policies(task: Any, batch: Any) -> None:
     assert float(bias.grad) > 0, "a smaller bias keeps fewer tokens"
 
 
+@pytest.mark.parametrize("cost", ["tokens", "macs"])
+def test_an_earlier_decision_pays_for_what_a_later_one_keeps(cost: str, task: Any, batch: Any) -> None:
+    """A token that the first decision skips costs nothing at the second, so the price's gradient has both."""
+    objective = smooth(task, reduction_layers=(1, 2), alpha=1.0, cost=cost, policy_init_bias=1.0)
+    objective.answer_losses = lambda outputs, *_: outputs.logits.sum(1) * 0.0  # type: ignore[method-assign]
+    torch.nn.init.zeros_(objective.model.bert.policies[1].inner.weight)  # which the first decision would change
+    decisions: list[tuple[Tensor, Tensor, Tensor]] = []
+    counts: list[Tensor] = []
+    original = RelaxedPolicy.__call__
+
+    def watched(self: Any, question: Any) -> Any:
+        keep, share = original(self, question)
+        share.retain_grad()
+        decisions.append((question.tokens.place, keep, share))
+        counts.append(self.kept[-1].detach().requires_grad_())
+        return keep, share
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RelaxedPolicy, "__call__", watched)
+        objective(**batch)["loss"].backward()
+    objective.priced(batch, counts).mean().backward()
+    (place, _, share), (later, kept, _) = decisions
+    first, second = (count.grad for count in counts)
+    assert share.grad is not None
+    assert first is not None
+    assert second is not None
+    goes_on = torch.zeros(batch["input_ids"].numel()).index_put((later,), kept.float())[place]
+    assert 0 < goes_on.sum() < len(later), "some are skipped by the second decision"
+    row = place // batch["input_ids"].shape[1]
+    torch.testing.assert_close(share.grad, first[row] + goes_on * second[row], rtol=1e-4, atol=1e-7)
+
+
 def test_forward_a_relaxed_pass_is_the_pass_of_its_actions(task: Any, batch: Any) -> None:
     objective = smooth(task)
     actions = torch.rand(8, 64, 2, generator=torch.Generator().manual_seed(2)) < 0.5

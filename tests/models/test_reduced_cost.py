@@ -27,6 +27,8 @@ SELECTORS: list[dict[str, Any]] = [
     {"layers": [1, 3], "selector": "attention", "shares": [0.6, 0.3]},
     {"layers": [1, 3], "selector": "first", "shares": [0.6, 0.3]},
     {"layers": [1, 2], "min_tokens": 8},
+    {"layers": [1, 2], "selector": "first", "shares": [0.2, 0.1], "min_keep": 5},
+    {"layers": [1, 2], "selector": "first", "shares": [0.9, 0.8], "max_keep": 4},
     {"layers": [1, 2], "min_tokens": 99},
     {"layers": [1, 2], "selector": "attention", "shares": [0.6, 0.3], "min_tokens": 99},
     {"layers": []},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -53,6 +54,11 @@ def test_settings_survive_a_configuration() -> None:
         ({"layers": [1], "selector": "first"}, "the selector first needs shares$"),
         ({"layers": [1], "selector": "attention"}, "the selector attention needs shares or thresholds"),
         ({"layers": [1], "max_keep": 0}, "max_keep must be at least 1"),
+        ({"layers": [1], "min_keep": -3}, "min_keep and policy_hidden must be at least 1, got -3 and 32"),
+        ({"layers": [1], "policy_hidden": 0}, "must be at least 1, got 1 and 0"),
+        ({"layers": [1], "shares": [math.nan]}, "shares must be above 0 and at most 1, got .nan."),
+        ({"layers": [1], "shares": [-1.0]}, "shares must be above 0"),
+        ({"layers": [1], "thresholds": [math.nan]}, "thresholds must be numbers, got .nan."),
         ({"layers": [1], "min_keep": 3, "max_keep": 2}, r"at least 1 and min_keep \(3\), got 2"),
         ({"layers": [1], "profiles": {"fast": {"thresholds": []}}}, "thresholds must have a number for each of 1"),
     ],
@@ -169,6 +175,10 @@ def test_short_rows_keep_all_next_to_long_ones(batch: Batch, backend: str, selec
     torch.testing.assert_close(found[[1]], run(plain, row_of(batch, 1))[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(short[0], found[[1]], atol=1e-5, rtol=1e-5)
     assert short[1].decisions[0].scores is None, "nobody was asked"
+    asked = ~trace.scores().isnan()
+    assert asked[[1, 2, 4, 5]].sum() == 0, "nor next to long ones"
+    assert asked[0].any()
+    assert asked[3].any()
 
 
 @each_backend

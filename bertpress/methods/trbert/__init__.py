@@ -48,6 +48,15 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "first": ("joint",),
 }
 """Phases in which something is trained, by the selector."""
+READ_BY: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("policy",): ("init", "rollouts", "baseline", "advantage_norm", "beta", "logprob_eps", "guide_rate", "importance",
+                  "importance_layer"),
+    ("policy", "gumbel"): ("policy_hidden", "policy_init_bias", "entropy_weight", "policy_dropout",
+                           "detach_policy_input"),
+    ("gumbel", "threshold"): ("temperature",),
+    ("policy", "gumbel", "threshold"): ("policy", "control_rate"),
+}  # fmt: skip
+"""Selectors that read some fields alone."""
 
 
 class TrBert(Method):
@@ -145,6 +154,10 @@ class TrBert(Method):
             raise ValueError("the share in macs is reached by pricing multiply-adds; give alpha to price tokens")
         if self.max_keep is not None and self.max_keep < self.min_keep:
             raise ValueError(f"max_keep {self.max_keep} is less than min_keep {self.min_keep}")
+        if self.alpha is not None and TRAINED[self.selector] == ("joint",):
+            raise ValueError(
+                f"the selector {self.selector} keeps fixed shares, which no price moves; give macs, not alpha"
+            )
         if min(self.temperature) <= 0:
             raise ValueError(f"temperatures must be above 0, got {self.temperature}")
         return self
@@ -157,6 +170,11 @@ class TrBert(Method):
     def teaches(self) -> bool:
         """True if there is a teacher, whose answers take the place of labels."""
         return self.teacher != "none" and self.soft_weight > 0
+
+    @property
+    def learns_labels_alone(self) -> bool:
+        """True if the weight of a teacher that there is was set to 0, so that the labels have theirs."""
+        return self.teacher != "none" and self.soft_weight == 0
 
     @property
     def prices_tokens(self) -> bool:
@@ -289,9 +307,21 @@ class TrBert(Method):
         where = f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"
         reached = self.alpha is None and (self.calibrate or self.selector in ("policy", "gumbel"))
         remarks = [f"{where}, so that about {100 * self.macs:g} % of the multiply-adds are kept" if reached else where]
+        if unread := self._unread():
+            remarks.append(f"the selector {self.selector} does not read {', '.join(unread)}.")
         if self.rollouts == 1 and self.selector == "policy":
             remarks.append("one rollout has no others to compare with: its reward is compared with a running mean.")
         return remarks
+
+    def _unread(self) -> list[str]:
+        """Fields that were changed though the selector does not read them."""
+        readers = {name: names for names, fields in READ_BY.items() for name in fields}
+        defaults = {name: type(self).model_fields[name].default for name in readers}
+        return [
+            name
+            for name, selectors in readers.items()
+            if self.selector not in selectors and getattr(self, name) != defaults[name]
+        ]
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         from bertpress.methods.trbert.steps import reduce_tokens

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Phase = Literal["init", "policy", "joint"]
 COLLAPSED, PATIENCE = (0.02, 0.98), 200
+"""Shares of the tokens that may be skipped, and steps outside of them that are a collapse."""
 FITTED_ROWS = 128
 """By these, thresholds are moved before a checkpoint is scored."""
 
@@ -48,6 +49,7 @@ class Reducing(Objective):
     """
 
     price: Tensor
+    collapsed: Tensor
     draws = False
     """decisions are drawn in training, so that thresholds are no matter before the model is deployed"""
 
@@ -69,8 +71,8 @@ class Reducing(Objective):
         self.decisions = len(self.costs.layers)
         self.register_buffer("price", torch.tensor(method.fixed_price(phase) or 0.0, dtype=torch.float64))
         self.means, self.spent = Means(), Means()
+        self.register_buffer("collapsed", torch.tensor(0))
         self.judged: list[Tensor] = []
-        self.collapsed = 0
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         if self.training:
@@ -102,7 +104,8 @@ class Reducing(Objective):
         """(rows,) distance from the expected logits, or from the labels where there are none."""
         method = self.method
         if expected is None:
-            found = self.task.example_losses(outputs, batch)
+            weight = method.hard_weight if self.phase == "joint" and method.learns_labels_alone else 1.0
+            found = weight * self.task.example_losses(outputs, batch)
         else:
             found = method.soft_weight * self.task.distillation_losses(outputs.logits, expected, batch, self._soft)
             if method.hard_weight:
@@ -126,7 +129,9 @@ class Reducing(Objective):
         macs = self.costs.share(lengths, after)
         shares = (after / lengths[:, None]).mean(0)
         self.means.add(macs_share=macs.mean(), **{f"kept_{step}": share for step, share in enumerate(shares)})
-        self.spent.add(macs=macs.mean(), kept=shares.mean())
+        least = lengths.clamp(max=self.method.min_keep)[:, None]
+        kept_of_free = (after - least).sum() / (lengths[:, None] - least).expand_as(after).sum().clamp(min=1)
+        self.spent.add(macs=macs.mean(), kept=kept_of_free)
         if not self.method.prices_tokens:
             return macs
         return mean_shares(lengths, after, self.method.length_norm, self.task.max_length)
@@ -141,9 +146,10 @@ class Reducing(Objective):
             macs = mean_over_processes(spent["macs"])
             self.price.fill_(moved_price(float(self.price), macs, self.method.macs, self.method.control_rate))
         outside = not COLLAPSED[0] <= spent["kept"] <= COLLAPSED[1]
-        self.collapsed = self.collapsed + 1 if outside else 0
-        if self.collapsed == PATIENCE:
-            self.say(f"warning: for {PATIENCE} steps {100 * spent['kept']:.0f} % of the tokens were kept: a collapse.")
+        self.collapsed.copy_(self.collapsed + 1 if outside else self.collapsed * 0)
+        if int(self.collapsed) == PATIENCE:
+            kept = f"{100 * spent['kept']:.0f} % of the tokens that may be skipped"
+            self.say(f"warning: for {PATIENCE} steps {kept} were kept: a collapse.")
 
     def progress(self) -> dict[str, float]:
         return {"price": float(self.price), **self.means.take()}

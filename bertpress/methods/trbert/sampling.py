@@ -165,8 +165,10 @@ class RelaxedPolicy:
     temperature: float
     actions: Tensor | None = None
     kept: list[Tensor] = field(default_factory=list)
-    """of each decision, (examples,), with a gradient"""
+    """of each decision, (examples,), with a gradient also to the decisions before it"""
     entropy: list[Tensor] = field(default_factory=list)
+    left: Tensor | None = None
+    """(examples * width,) what all decisions so far have left of each token"""
 
     def __call__(self, question: Question) -> tuple[Tensor, Tensor | None]:
         tokens = question.tokens
@@ -177,7 +179,10 @@ class RelaxedPolicy:
         keep = self.rules.limited(keep, logits.detach(), tokens)
         stays = self.rules.held(torch.zeros_like(keep), tokens)
         share = (keep.to(soft.dtype) + (soft - soft.detach())).masked_fill(stays, 1.0)
-        self.kept.append(sum_of_examples(share, tokens))
+        before = torch.ones_like(self.uniform(question.step), dtype=share.dtype) if self.left is None else self.left
+        left = before[tokens.place] * share
+        self.left = before.index_put((tokens.place,), left)
+        self.kept.append(sum_of_examples(left, tokens))
         self.entropy.append(entropies(logits).mean())
         return keep | stays, share
 
