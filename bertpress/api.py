@@ -113,6 +113,7 @@ def dry_run(recipe: Recipe, runtime: Runtime | None = None) -> list[dict[str, An
     tokens = mean_tokens(task)
     rows = planning.rows(job.plans, tokens, task.positions(tokens), seconds)
     for row, step in zip(rows, job.plans, strict=True):
+        row["seconds"] = round(row["seconds"] + step.method.seconds_before(task, job.runtime), 1)
         row["notes"] = [*(task.notes if step is job.plans[0] else ()), *step.method.warnings(step.before, step.steps)]
     return rows
 

@@ -291,10 +291,12 @@ def carry_out(tiny_recipe: dict[str, Any]) -> Callable[..., Path]:
         say: Any = None,
         phases: Any = None,
         loads: bool = False,
+        signals: Path | None = None,
+        then: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Path:
-        values = {**tiny_recipe, "steps": [step], **fields}
-        told = {"progress": progress, "say": say, "phases": phases}
+        values = {**tiny_recipe, "steps": [step, then] if then else [step], **fields}
+        told = {"progress": progress, "say": say, "phases": phases, "signals": signals}
         runtime = Runtime(device="cpu", **{name: value for name, value in told.items() if value})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(latency, "measure", briefly(latency.measure))

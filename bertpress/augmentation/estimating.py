@@ -11,6 +11,17 @@ from bertpress.augmentation.job import Job
 TIMED = 64  # texts on which the time is measured
 
 
+def candidate_seconds(job: Job) -> float:
+    """Measured on some texts, the seconds in which the masked-language model proposes candidates for all."""
+    if job.settings.masked_lm is None:
+        return 0.0
+    _ = job.proposer
+    timed = job.texts[:: max(1, len(job.texts) // TIMED)]
+    began = time.perf_counter()
+    job.slots_of(timed)
+    return (time.perf_counter() - began) / len(timed) * len(job.texts)
+
+
 def estimate(job: Job) -> dict[str, Any]:
     """Largest number of rows, words by who proposes for them, seconds for the candidates, and a sample of rows."""
     rules = {"masked-lm": 0, "vectors": 0, "keep": 0}
@@ -21,10 +32,6 @@ def estimate(job: Job) -> dict[str, Any]:
     fields = len(job.task.columns) if job.settings.pair_mode == "independent" else 1
     rows = len(job.task.splits["train"])
     shown = sample(job)
-    timed = job.texts[:: max(1, len(job.texts) // TIMED)]
-    began = time.perf_counter()
-    job.slots_of(timed)
-    seconds = (time.perf_counter() - began) / len(timed) * len(job.texts)
     return {
         "rows": rows,
         "rows_at_most": rows * (fields * job.samples + 1),
@@ -32,6 +39,6 @@ def estimate(job: Job) -> dict[str, Any]:
         "words_by_masked_lm": rules["masked-lm"],
         "words_by_vectors": rules["vectors"],
         "words_kept": rules["keep"],
-        "seconds": seconds,
+        "seconds": candidate_seconds(job),
         "sample": [{"original": list(original), "augmented": list(new)} for original, new in shown],
     }

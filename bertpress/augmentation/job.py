@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ADDED = {"source_row": "int64", "field": "string", "sample_index": "int32", MARK: "bool"}
 """Columns of the augmented split beside those of the task."""
 
+FIRST_ROWS = 1000
 SHOWN = 16
 """digits of a digest, which messages show"""
 
@@ -91,25 +92,10 @@ class Job:
         Raises:
             RequestError: no training split, or a file or model that cannot be used.
         """
-        if "train" not in task.splits:
-            raise RequestError(f"{task.name} has no training split to augment; it has {', '.join(task.splits)}.")
-        if not task.columns:
-            raise RequestError(f"{task.name} has no texts whose words could be replaced; name a task of texts.")
-        if not task.augmentable:
-            raise RequestError(
-                f"The answers to {task.name} are in its texts, which other words would change; leave augmentation out, "
-                "as the paper does for such tasks."
-            )
-        splits = cast("Mapping[str, Dataset]", task.splits)
-        if clash := [name for name in ADDED if name in splits["train"].column_names]:
-            raise RequestError(
-                f"The column {clash[0]} is one that augmentation adds: give the rows before they were augmented, or "
-                "rename it."
-            )
+        check_rows(task)
         vectors = None if settings.vectors is None else read_glove(settings.vectors, settings.vector_limit)
         source = teacher if settings.masked_lm is None else source_of(settings.masked_lm, runtime)
-        if settings.masked_lm is not None and source.tokenizer.mask_token_id is None:
-            raise RequestError(f"{settings.masked_lm} has no mask token, so it is no masked-language model; give one.")
+        check_mask(settings, source.tokenizer)
         columns = (task.splits["train"][column][:] for column in task.columns)
         texts = list(dict.fromkeys(text for row in zip(*columns, strict=True) for text in row))
         analyser = Analyser.of(settings, source.tokenizer)
@@ -212,6 +198,53 @@ class Job:
         device = self.runtime.device or default_device()
         found = self.vectors.nearest(words, self.settings.candidates, self.settings.exclude_original, device)
         return {word: finished(word, candidates) for word, candidates in found.items()}
+
+
+def check_rows(task: Task) -> None:
+    """Refuse a task whose training rows cannot be augmented.
+
+    Raises:
+        RequestError: says why.
+    """
+    if "train" not in task.splits:
+        raise RequestError(f"{task.name} has no training split to augment; it has {', '.join(task.splits)}.")
+    if not task.columns:
+        raise RequestError(f"{task.name} has no texts whose words could be replaced; name a task of texts.")
+    if not task.augmentable:
+        raise RequestError(
+            f"The answers to {task.name} are in its texts, which other words would change; leave augmentation out, "
+            "as the paper does for such tasks."
+        )
+    splits = cast("Mapping[str, Dataset]", task.splits)
+    if clash := [name for name in ADDED if name in splits["train"].column_names]:
+        raise RequestError(
+            f"The column {clash[0]} is one that augmentation adds: give the rows before they were augmented, or rename "
+            "it."
+        )
+
+
+def check_mask(settings: Augmentation, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a model to propose words whose tokenizer has no mask token."""
+    if settings.masked_lm is not None and tokenizer.mask_token_id is None:
+        raise RequestError(f"{settings.masked_lm} has no mask token, so it is no masked-language model; give one.")
+
+
+def check_files(settings: Augmentation, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> None:
+    """Open what an augmentation needs, of word vectors the first rows, long before it begins.
+
+    Args:
+        tokenizer: splits words where no masked-language model is given.
+
+    Raises:
+        RequestError: a file or a model that cannot be used.
+    """
+    if settings.masked_lm is not None:
+        tokenizer = load_tokenizer(settings.masked_lm, trust_remote_code)
+        load_masked_lm(settings.masked_lm, trust_remote_code)
+    check_mask(settings, tokenizer)
+    Analyser.of(settings, tokenizer)
+    if settings.vectors is not None:
+        read_glove(settings.vectors, FIRST_ROWS)
 
 
 def open_job(

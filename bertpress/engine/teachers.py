@@ -11,7 +11,7 @@ from bertpress.engine.loading import load_config, load_for_task, load_tokenizer
 from bertpress.errors import RequestError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from bertpress.engine.run import StepRun
     from bertpress.tasks.task import Task
@@ -70,11 +70,15 @@ def load_beside(name: str, task: Task, run: StepRun, new_head: bool) -> PreTrain
     return model.to(run.device)
 
 
+def takes_labels_of(task: Task, config: PretrainedConfig) -> bool:
+    """True for a head that names no labels (LABEL_0 and so on) and has as many outputs as the task has."""
+    unnamed = all(label == f"LABEL_{index}" for index, label in config.id2label.items())
+    return unnamed and bool(task.labels) and config.num_labels == len(task.labels or ())
+
+
 def _assumed_labels(name: str, task: Task, run: StepRun) -> tuple[str, ...] | None:
     """The task's labels for a head that names none (LABEL_0 and so on); the check of the teacher guards the guess."""
-    config = load_config(name, run.runtime.trust_remote_code)
-    unnamed = all(label == f"LABEL_{index}" for index, label in config.id2label.items())
-    if not task.labels or not unnamed or config.num_labels != len(task.labels):
+    if task.labels is None or not takes_labels_of(task, load_config(name, run.runtime.trust_remote_code)):
         return None
     run.runtime.say(f"{name} does not name its labels; they are taken to be {', '.join(task.labels)}, in this order.")
     return task.labels

@@ -15,7 +15,7 @@ from bertpress.config import Config
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.engine.run import StepRun
+    from bertpress.engine.run import Runtime, StepRun
     from bertpress.tasks.task import Task
 
 
@@ -181,6 +181,10 @@ class Method(Config, ABC):
 
         Predicts time before anything trains; it need not be exact.
         """
+
+    def seconds_before(self, task: Task, runtime: Runtime) -> float:
+        """Measured seconds of what a step does before its trainings, where that takes long."""
+        return 0.0
 
     def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
         """Remarks a user should read before training starts, given each phase's number of steps."""

@@ -91,7 +91,7 @@ def _baseline(recipe: Recipe, plans: Sequence[StepPlan], task: Task, processes: 
         plan
         for plan in plans
         if not isinstance(plan.method, Finetune)
-        and plan.method.truncated_layers(plan.before) != encoder_of(plan.before).depth(plan.before)
+        and plan.method.truncated_layers(plan.before) < encoder_of(plan.before).depth(plan.before)
     ]
     if not recipe.baseline or not changing or not task.has_labels("train"):
         return None

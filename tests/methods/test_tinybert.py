@@ -25,7 +25,7 @@ from bertpress.methods.tinybert.checks import check_teacher, task_of_teacher
 from bertpress.methods.tinybert.intermediate import Comparison, Intermediate
 from bertpress.methods.tinybert.mapping import describe, layer_pairs, rises, weights
 from bertpress.methods.tinybert.observing import Wanted, observe
-from bertpress.methods.tinybert.prediction import Prediction
+from bertpress.methods.tinybert.prediction import Prediction, loss_of
 from bertpress.methods.tinybert.signals import bytes_needed, store
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
@@ -202,6 +202,44 @@ def test_step_1_is_the_sum_of_the_formulas(task: Any, batch: Any) -> None:
     assert loss == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("reduction", ["example", "tokens", "upstream"])
+@pytest.mark.parametrize("norm", ["none", "l2", "layernorm"])
+def test_step_1_takes_means_and_lengths_as_it_is_told(task: Any, batch: Any, reduction: str, norm: str) -> None:
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+    objective = intermediate(task, student, teacher, reduction=reduction, hidden_norm=norm)
+    found = distances(objective, batch)
+    mask = batch["attention_mask"]
+    with torch.no_grad():
+        own = observe(student, task, batch, Wanted(hidden=(0, 1, 2), attention=(1, 2)))
+        other = observe(teacher, task, batch, Wanted(hidden=(0, 2, 4), attention=(2, 4)))
+        hidden = [
+            losses.hidden_loss(
+                *(losses.normalised(state, norm) for state in (own.hidden[number], other.hidden[target])),
+                mask,
+                reduction,
+            )
+            for number, target in ((0, 0), (1, 2), (2, 4))
+        ]
+        attention = [
+            losses.attention_loss(
+                own.attention[layer].projections(), other.attention[target].projections(), mask, reduction, "auto"
+            )
+            for layer, target in ((1, 2), (2, 4))
+        ]
+    assert found == pytest.approx((float(sum(hidden)), float(sum(attention))), rel=1e-5)
+    if (reduction, norm) != ("example", "none"):
+        assert found != pytest.approx(distances(intermediate(task, student, teacher), batch), rel=1e-3)
+
+
+def test_the_student_has_no_dropout_in_step_1_where_that_is_asked(task: Any, batch: Any) -> None:
+    teacher = make_model(**without_dropout())
+    student = make_model(seed=3, num_hidden_layers=2)
+    for dropout in (True, False):
+        objective = intermediate(task, student, teacher, student_dropout=dropout).train()
+        found = {distances(objective, batch) for _ in range(3)}
+        assert (len(found) == 1) != dropout
+
+
 def test_head_and_pooler_are_not_trained_in_step_1(task: Any, batch: Any) -> None:
     teacher = make_model(**without_dropout())
     objective = intermediate(task, keep_layers(teacher, [1, 3]), teacher).train()
@@ -303,6 +341,52 @@ def test_step_2_is_cross_entropy_against_the_teacher(task: Any, batch: Any) -> N
         own, other = student(**inputs).logits / 2, teacher(**inputs).logits / 2
     expected = -(other.softmax(-1) * own.log_softmax(-1)).sum(-1).mean() * 4
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("soft_cross_entropy", lambda own, other: losses.soft_cross_entropy(own, other, 3.0)),
+        ("kl", lambda own, other: losses.kl_divergence(own, other, 3.0)),
+        ("mse", losses.logits_mse),
+        ("upstream", lambda own, other: losses.upstream_cross_entropy(own, other, 3.0)),
+    ],
+)
+def test_step_2_compares_what_it_is_told_to(name: Any, formula: Any) -> None:
+    own, other = torch.randn(4, 3), torch.randn(4, 3)
+    found = loss_of(TinyBert(prediction_loss=name, temperature=3.0))(own, other)
+    torch.testing.assert_close(found, formula(own, other))
+
+
+def test_parts_of_step_2_have_their_weights(task: Any, batch: Any) -> None:
+    teacher, student = make_model(**without_dropout()), make_model(seed=3, **without_dropout(num_hidden_layers=2))
+
+    def loss(**weights: float) -> float:
+        with torch.no_grad():
+            return float(Prediction(student, task, TinyBert(**weights), teacher).train()(**batch)["loss"])
+
+    soft, angle = loss(), loss(soft_weight=0, cosine_weight=1)
+    assert loss(soft_weight=5, cosine_weight=3) == pytest.approx(5 * soft + 3 * angle, rel=1e-5)
+
+
+def test_scores_are_the_true_ones_but_of_rows_that_augmentation_made() -> None:
+    rows = {"text": ["the house", "a road", "a day", "the tree"], "label": [0.5, 2.0, 1.0, 4.0]}
+    splits = {name: Dataset.from_dict(rows) for name in ("train", "validation")}
+    data = TextData("files", splits, ("text",), None, ("spearmanr",), "spearmanr")
+    scored = Classification(data, make_tokenizer(), 16)
+    names = {"id2label": {0: "score"}, "label2id": {"score": 0}}
+    teacher, student = (make_model(seed=seed, **without_dropout(**names)) for seed in (1, 3))
+    encoded = scored.encoded("train")
+    batch = scored.collate([encoded[row] for row in range(4)])
+    with torch.no_grad():
+        own, other = (
+            model(**{name: batch[name] for name in scored.inputs}).logits[:, 0] for model in (student, teacher)
+        )
+    marks = torch.tensor([0, 1, 0, 1])
+    for target, expected in (("auto", torch.where(marks.bool(), other, batch["labels"].to(other))), ("teacher", other)):
+        objective = Prediction(student, scored, TinyBert(prediction_loss="mse", regression_target=target), teacher)
+        found = objective.train()(**batch, augmented=marks)["loss"]
+        assert float(found.detach()) == pytest.approx(float((own - expected).square().mean()), rel=1e-5)
 
 
 def test_labels_are_believed_on_original_rows_only(task: Any, batch: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, ROWS
+from conftest import LABELS, ROWS, make_model, make_tokenizer
 
 from bertpress.engine.run import Stopped
 from bertpress.errors import RequestError
@@ -203,6 +203,45 @@ def test_predictions_of_another_vocabulary(
     with pytest.raises(RequestError, match="have different vocabularies"):
         carry_out({"tinybert": {**fields, "intermediate": STEPS}}, tmp_path / "inside")
     assert not (tmp_path / "inside").exists()
+
+
+def test_a_student_that_is_deeper_has_no_truncated_baseline(carry_out: Callable[..., Path], tmp_path: Path) -> None:
+    shape = {"layers": 6, "hidden_size": 16, "heads": 2, "intermediate_size": 24}
+    fields = {**FIELDS, "layers": None, "shape": shape, "layer_map": [[3, 2], [6, 4]], "attention_loss": "none"}
+    run = carry_out({"tinybert": fields}, tmp_path / "run", baseline=True)
+    assert json.loads((run / "00-tinybert" / "result.json").read_text())["layers"] == 6
+    assert not (run / "baseline").exists()
+
+
+@pytest.mark.parametrize(("signals", "kept"), [("auto", True), ("none", False)])
+def test_signals_are_stored_for_others_where_a_folder_is_named(
+    signals: str, kept: bool, carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    few = {"max_steps": 1, "batch_size": 8, "learning_rate": 1e-3}
+    fields = {**FIELDS, "intermediate": few, "prediction": few, "signals": signals}
+    carry_out({"tinybert": fields}, tmp_path / "run", signals=tmp_path / "signals")
+    assert (tmp_path / "signals").is_dir() == kept
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"augmentation": {"vectors": "/nowhere/glove.txt"}}, "word vectors at /nowhere/glove.txt, found none"),
+        ({"augmentation": {"stopwords": "/nowhere/words.txt"}}, "/nowhere/words.txt"),
+        ({"augmentation": {"masked_lm": "TEACHER"}}, "is not a masked-language model"),
+        ({"teacher": "TEACHER"}, "head has 3 labels"),
+    ],
+)
+def test_what_a_later_step_cannot_use_is_refused_before_anything_is_trained(
+    fields: dict[str, Any], words: str, carry_out: Callable[..., Path], tmp_path: Path
+) -> None:
+    teacher = make_model(id2label=dict(enumerate("abc")), label2id={"a": 0, "b": 1, "c": 2})
+    teacher.save_pretrained(tmp_path / "teacher")
+    make_tokenizer().save_pretrained(tmp_path / "teacher")
+    named = json.loads(json.dumps(fields).replace("TEACHER", str(tmp_path / "teacher")))
+    with pytest.raises(RequestError, match=words):
+        carry_out({"finetune": {"training": STEPS}}, tmp_path / "run", then={"tinybert": {**FIELDS, **named}})
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_original_s_means_are_the_same_with_stored_signals(carry_out: Callable[..., Path], tmp_path: Path) -> None:

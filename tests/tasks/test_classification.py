@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from bertpress.tasks.classification import Classification
 from bertpress.tasks.data import TextData
+from bertpress.tasks.encoding import encode
 from bertpress.tasks.task import OWN_TEXTS
 
 
@@ -20,6 +21,15 @@ def make(tokenizer: Any, labels: tuple[str, ...] | None, train: list[Any]) -> Cl
 
 
 LOGITS = np.array([[3.0, 0.0, 0.0]] * 3)
+
+
+def test_rows_do_not_depend_on_where_a_thousand_end(tokenizer: Any) -> None:
+    texts = [(" ".join(["house"] * (1 + number % 5)),) for number in range(2_500)]
+    rows = encode(tokenizer, texts, 16)
+    assert rows["row"][:] == list(range(2_500))
+    assert rows["length"][:] == [3 + number % 5 for number in range(2_500)]
+    few = encode(tokenizer, texts[995:1005], 16)
+    assert few["input_ids"][:] == rows["input_ids"][995:1005]
 
 
 def test_a_row_without_any_text_gets_the_commonest_label_of_the_training_data(tokenizer: Any) -> None:

@@ -98,6 +98,8 @@ def test_a_bare_encoder_is_asked_nothing(tmp_path: Path) -> None:
     assert "labels" not in batch
     assert task.repeats
     assert (batch["input_ids"] == task.collate(rows)["input_ids"]).all()
+    for row, ids in zip(rows, batch["input_ids"].tolist(), strict=True):
+        assert ids[: len(row["input_ids"])] == row["input_ids"], "no token is hidden or replaced"
     masked = load_task(spec.model_copy(update={"masking": Masking(probability=0.5)}), make_tokenizer(), 32)
     assert not masked.repeats
     assert (masked.collate(rows, draw=(1, 2))["input_ids"] != batch["input_ids"]).any()

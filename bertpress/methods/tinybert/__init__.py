@@ -33,7 +33,7 @@ from bertpress.methods.tinybert.mapping import Pairs, Strategy, layer_pairs
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from bertpress.engine.run import StepRun
+    from bertpress.engine.run import Runtime, StepRun
     from bertpress.tasks.task import Task
 
 __all__ = ["Shape", "TinyBert"]
@@ -250,10 +250,24 @@ class TinyBert(Method):
     def layer_passes(self, config: PretrainedConfig, phase: str, steps: int) -> float:
         from bertpress.costs import cost
         from bertpress.encoders import encoder_of
+        from bertpress.engine.loading import load_config
 
-        result, teacher = self.plan(config), encoder_of(config).depth(config)
-        ratio = cost.layer_macs(result, 64) / cost.layer_macs(config, 64)
-        return teacher + 3.0 * ratio * encoder_of(result).depth(result)
+        def passes(other: PretrainedConfig) -> float:
+            ratio: float = cost.layer_macs(other, 64) / cost.layer_macs(config, 64)
+            return ratio * encoder_of(other).depth(other)
+
+        from_folder = self.teacher not in ("start", "input")
+        return passes(load_config(self.teacher) if from_folder else config) + 3.0 * passes(self.plan(config))
+
+    def seconds_before(self, task: Task, runtime: Runtime) -> float:
+        """Of augmentation by a masked-language model, measured on some texts; word vectors take next to no time."""
+        from bertpress.augmentation.estimating import candidate_seconds
+        from bertpress.augmentation.job import Job, source_of
+
+        if self.augmentation is None or self.augmentation.masked_lm is None:
+            return 0.0
+        source = source_of(self.augmentation.masked_lm, runtime)
+        return candidate_seconds(Job.of(task, self.augmentation, source, runtime))
 
     def warnings(self, config: PretrainedConfig, steps: dict[str, int]) -> list[str]:
         from bertpress.models import architecture_of

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bertpress.augmentation.job import check_files, check_rows
 from bertpress.encoders import check_length, encoder_of
 from bertpress.engine.loading import load_config, load_tokenizer
-from bertpress.engine.teachers import check_vocabulary, difference
+from bertpress.engine.teachers import check_vocabulary, difference, takes_labels_of
 from bertpress.errors import RequestError
 from bertpress.methods.tinybert.intermediate import Comparison
 
@@ -25,10 +26,8 @@ def check_request(method: TinyBert, situation: Situation) -> None:
         RequestError: settings that do not fit the two models, or models that do not fit each other.
     """
     task, code = situation.task, situation.trust_remote_code
-    if task is not None and not task.augmentable and method.augmentation is not None:
-        raise RequestError(
-            f"augmentation: the answers to {task.name} are in its texts, which other words change; leave it out."
-        )
+    if task is not None and method.augmentation is not None:
+        check_rows(task)
     if task is not None and task.together is not None and method.augmentation is not None and method.hard_weight:
         raise RequestError(
             f"hard_weight: {task.name} is learned by comparing rows, and those that augmentation makes have no labels "
@@ -40,9 +39,15 @@ def check_request(method: TinyBert, situation: Situation) -> None:
     if task is not None and method.student is not None:
         check_length(task.max_length, encoder_of(student).positions(student))
         check_vocabulary(task.tokenizer, load_tokenizer(method.student, code), "the input model", method.student)
+    tokenizer = task.tokenizer if task is not None else None
     if task is not None and method.teacher not in own:
         check_length(task.max_length, encoder_of(teacher).positions(teacher))
-        task_of_teacher(method, task, load_tokenizer(method.teacher, code))
+        tokenizer = load_tokenizer(method.teacher, code)
+        task_of_teacher(method, task, tokenizer)
+        if method.prediction is not None and not takes_labels_of(task, teacher):
+            task.aligned(teacher)
+    if tokenizer is not None and method.augmentation is not None:
+        check_files(method.augmentation, tokenizer, code)
     if method.intermediate is not None:
         Comparison(method, student, teacher)  # refuses what cannot be compared
     check_widths(method, student, teacher)

@@ -109,10 +109,13 @@ def prepare_signals(
         task: as the teacher reads it.
         apart: the student reads it otherwise, so that the teacher cannot be asked about its batches.
     """
+    named = run.runtime.signals is not None
+    if named and not task.repeats:
+        run.runtime.say("the texts of this task differ from epoch to epoch, so nothing that the teacher says is stored")
     if method.signals == "none" or not task.repeats or all(map(run.is_finished, method.trainings())):
         return {}, {}
-    if method.signals == "auto" and not apart and _epochs(method, len(task.encoded("train"))) < 2:
-        return {}, {}  # computing what is read once gains nothing
+    if method.signals == "auto" and not (apart or named) and _epochs(method, len(task.encoded("train"))) < 2:
+        return {}, {}  # computing what is read once gains nothing, unless other students read it too
     splits = ["train", task.dev_split]
     asked = wanted_of(method, teacher) if method.prediction is not None else Wanted()
     whole = asked | (comparison.wanted(1) if comparison is not None else Wanted())
