@@ -16,7 +16,7 @@ from bertpress import losses
 from bertpress.errors import RequestError
 from bertpress.fingerprints import split_digest
 from bertpress.methods.method import Training
-from bertpress.methods.yoco import Options, Search, Yoco, steps
+from bertpress.methods.yoco import Options, Search, Yoco, steps, supernet
 from bertpress.methods.yoco.distribution import uniform
 from bertpress.methods.yoco.drawing import Drawer, Drawn
 from bertpress.methods.yoco.elastic import choosing, elastic
@@ -410,6 +410,21 @@ def test_how_often_to_exploit_is_computed_anew_when_it_is_due(task: Any, network
         found.before_update()
         assert float(found.exploit) == (found.drawer.exploit(found.distribution()) if step else 0.5)
     assert float(found.exploit) == pytest.approx(0.9)
+
+
+def test_processes_that_learned_different_things_end_the_training(
+    task: Any, networks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = objective(task)
+    supernet.check_equal(found.distribution())
+    monkeypatch.setattr(supernet, "mean_over_processes", lambda number: number * (1 + 1e-6))
+    with pytest.raises(RuntimeError, match="processes have learned different distributions"):
+        supernet.check_equal(found.distribution())
+    found.step = 1
+    found.impose(drawn(found.drawer.space, networks))
+    found.training_loss(batch_of(task))
+    with pytest.raises(RuntimeError, match="processes have learned different distributions"):
+        found.before_update()
 
 
 def test_losses_that_are_not_finite_are_counted_and_end_the_training_in_the_end(task: Any, networks: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -237,6 +238,7 @@ class SuperNet(Objective):
         for name, array in distribution.to_arrays().items():
             getattr(self, name).copy_(torch.as_tensor(array))
         if (self.step + 1) % self.drawer.refresh == 0:
+            check_equal(distribution)
             self.exploit.fill_(self.drawer.exploit(distribution))
 
     def _count(self, is_finite: bool) -> None:
@@ -264,3 +266,15 @@ class SuperNet(Objective):
             found[name] = super().scores(self.split, device)[self.task.primary]
         self.shown = self.drawer.space.largest
         return {**found, "score_of_probes": sum(found.values()) / len(found)}
+
+
+def check_equal(distribution: Distribution) -> None:
+    """End a training whose processes have learned different things, and so would draw different networks.
+
+    Raises:
+        RuntimeError: they have.
+    """
+    theta = distribution.theta
+    total = float((theta * (1 + np.arange(theta.size)).reshape(theta.shape)).sum())
+    if not math.isclose(mean_over_processes(total), total, rel_tol=1e-9):
+        raise RuntimeError("the processes have learned different distributions over sub-networks")
