@@ -132,7 +132,7 @@ def test_texts_of_ones_own_have_no_options(
 
 def test_augmentation_is_refused(ask: Ask, tmp_path: Path) -> None:
     outcome = ask("tinybert", "choice", "--set", "augmentation={}")
-    refused(outcome, "augmentation", "other words change")
+    refused(outcome, "augmentation", "other words would change")
 
 
 def test_a_batch_of_one_option_is_refused(ask: Ask) -> None:
