@@ -57,7 +57,7 @@ class CorpusSpec(Config):
     """What becomes of a line that is longer than a row: several rows, or one with its beginning. Pairs of documents are
     always cut."""
     validation: Annotated[float, Field(ge=0, lt=1)] | Files = 0.01
-    """Share of the text to hold out (whole documents, or runs of lines; some 2,000 rows at most), or files with the
+    """Share of the text to hold out (whole documents, or runs of lines; at most 200,000 tokens), or files with the
     validation text."""
 
     @model_validator(mode="after")
