@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
+from bertpress.config import Config
 from bertpress.errors import RequestError, nearest
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
@@ -53,10 +55,26 @@ def describe(name: str) -> str:
 
 def _method(method: type[Method]) -> str:
     module = inspect.getmodule(method)
-    lines = [inspect.cleandoc(getattr(module, "__doc__", "") or ""), "", "Fields:"]
-    for field, text, default in method.help():
-        lines.append(f"  {field} = {_shown(default)}\n      {' '.join(text.split())}")
-    return "\n".join(lines)
+    about = inspect.cleandoc(getattr(module, "__doc__", "") or "")
+    return "\n".join([about, "", "Fields:", *_fields(method, None, "", set())])
+
+
+def _fields(kind: type[Config], group: Config | None, prefix: str, known: set[type[Config]]) -> Iterator[str]:
+    """Each field with its default and what it means; behind a group its own fields, of equal groups those of the first.
+
+    Args:
+        group: gives the defaults; None takes the class's.
+        prefix: where `--set` finds them.
+        known: classes of groups that were described; added to.
+    """
+    for name, field in kind.model_fields.items():
+        default = field.default if group is None else getattr(group, name)
+        opens = isinstance(default, Config) and type(default) not in known
+        value = "" if opens else f" = {_shown(default)}"
+        yield f"  {prefix}{name}{value}\n      {' '.join((field.description or '').split())}"
+        if opens:
+            known.add(type(default))
+            yield from _fields(type(default), default, f"{prefix}{name}.", known)
 
 
 def _shown(default: Any) -> str:

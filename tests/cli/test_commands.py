@@ -281,6 +281,14 @@ def test_list_and_show(what: str, expected: str, bertpress: Callable[..., Any]) 
     assert len(shown.out) > 20
 
 
+def test_show_lists_the_fields_of_groups(bertpress: Callable[..., Any]) -> None:
+    shown = " ".join(bertpress("show", "yoco").out.split())
+    assert "search.candidates = 24 candidates of a round" in shown
+    assert "supernet.epochs = 5" in shown
+    tinybert = bertpress("show", "tinybert").out
+    assert tinybert.count(".learning_rate = ") == 1, "the second group of the same fields is one line"
+
+
 def test_dry_run_writes_nothing(model: Path, data: Path, tmp_path: Path, bertpress: Callable[..., Any]) -> None:
     outcome = bertpress(*theseus(model, data, tmp_path / "out"), "--dry-run")
     assert outcome.code == 0
