@@ -17,6 +17,7 @@ from token_tasks import token_task, write_token_tasks
 from bertpress import losses
 from bertpress.encoders.surgery import keep_layers
 from bertpress.engine.loading import load_tokenizer
+from bertpress.engine.run import Runtime
 from bertpress.engine.teachers import check_vocabulary
 from bertpress.errors import RequestError
 from bertpress.methods.method import Training
@@ -117,6 +118,23 @@ def test_the_plan_has_the_shape_of_the_student() -> None:
     assert planned.id2label == config.id2label
     with pytest.raises(RequestError, match="layers must lie between 1 and the model's 4, got 5"):
         TinyBert(layers=5).plan(config)
+
+
+def test_the_teacher_s_pass_counts_whoever_it_is(tmp_path: Path) -> None:
+    config = make_config()
+    assert TinyBert(layers=2).layer_passes(config, "intermediate", 10) == 4 + 3 * 2
+    make_config(num_hidden_layers=6).save_pretrained(tmp_path)
+    assert TinyBert(layers=2, teacher=str(tmp_path)).layer_passes(config, "intermediate", 10) == 6 + 3 * 2
+
+
+def test_what_augmentation_takes_is_measured_beforehand(task: Any, tmp_path: Path) -> None:
+    make_model(head="masked-lm").save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    runtime = Runtime(device="cpu")
+    augmentation = {"masked_lm": str(tmp_path), "samples": 1}
+    assert TinyBert(augmentation=augmentation).seconds_before(task, runtime) > 0
+    assert TinyBert(augmentation={"samples": 1}).seconds_before(task, runtime) == 0, "vectors are quick"
+    assert TinyBert().seconds_before(task, runtime) == 0
 
 
 @pytest.mark.parametrize(
