@@ -490,6 +490,9 @@ def test_flags_that_nothing_reads(bertpress: Call, model: Path, data: Path, tmp_
     refused(bertpress("export", model, "--out", tmp_path / "out", "--queries", "q.yaml"), "--queries describes a task")
     signals = ("--signals", tmp_path / "signals", "--out", tmp_path / "out")
     refused(bertpress("finetune", "--model", model, *rows, *signals), "no step is tinybert")
+    stores = ("tinybert", "--model", model, *rows, "--label", "label")
+    refused(bertpress(*stores, *signals, "--set", "signals=none"), "signals=none does not store")
+    refused(bertpress(*stores, "--signals", data / "train.csv", "--out", tmp_path / "out"), "train.csv is a file")
 
 
 def test_data_without_a_validation_split(theseus: Call, tmp_path: Path) -> None:
