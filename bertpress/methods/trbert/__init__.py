@@ -50,9 +50,8 @@ TRAINED: dict[str, tuple[str, ...]] = {
 """Phases in which something is trained, by the selector."""
 READ_BY: dict[tuple[str, ...], tuple[str, ...]] = {
     ("policy",): ("init", "rollouts", "baseline", "advantage_norm", "beta", "logprob_eps", "guide_rate", "importance",
-                  "importance_layer"),
-    ("policy", "gumbel"): ("policy_hidden", "policy_init_bias", "entropy_weight", "policy_dropout",
-                           "detach_policy_input"),
+                  "importance_layer", "detach_policy_input"),
+    ("policy", "gumbel"): ("policy_hidden", "policy_init_bias", "entropy_weight", "policy_dropout"),
     ("gumbel", "threshold"): ("temperature",),
     ("policy", "gumbel", "threshold"): ("policy", "control_rate"),
 }  # fmt: skip
