@@ -29,9 +29,9 @@ def search() -> Any:
 
     priced = tuple(tuple(10.0 * width for _, width in pairs) for pairs in SPACE.options)
     costs = {"macs": Additive("macs", 0, priced, integral=True)}
-    evaluator = SimpleNamespace(forwards=76, ends=[8, 19])
+    evaluator = SimpleNamespace(ends=[8, 19])
     archive = SimpleNamespace(entries={"a": 1, "b": 2})
-    return SimpleNamespace(space=SPACE, cells=cells, costs=costs, evaluator=evaluator, archive=archive)
+    return SimpleNamespace(space=SPACE, cells=cells, costs=costs, evaluator=evaluator, archive=archive, forwards=76)
 
 
 def test_what_the_cells_learned_is_that_of_their_depth() -> None:
