@@ -16,7 +16,6 @@ from bertpress.errors import AnswerNo, RequestError
 from bertpress.files import read_json
 from bertpress.methods import METHODS
 from bertpress.methods.method import Method
-from bertpress.methods.tinybert import TinyBert
 from bertpress.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -156,7 +155,9 @@ def carry_out(
     recipe, values = _recipe(values, prefix, options)
     _check_phases(options.phases, recipe.steps)
     if options.signals is not None:
-        _check_signals(options.signals, recipe)
+        from bertpress.methods.tinybert.checks import check_store
+
+        check_store(options.signals, recipe.steps)
     grid = _grid(options, prefix)
     if grid and options.print_recipe:
         raise RequestError("--print shows one recipe; leave out --sweep and --seeds.")
@@ -288,18 +289,3 @@ def _print_plan(rows: list[dict[str, Any]], as_json: bool, cells: int) -> None:
     for row in rows:
         for note in row["notes"]:
             print(f"{row['step']}: {note}")
-
-
-def _check_signals(folder: Path, recipe: Recipe) -> None:
-    """Refuse a folder for stored signals that nothing would be put into.
-
-    Raises:
-        RequestError: no step stores any, or the folder is a file.
-    """
-    steps = [step for step in recipe.steps if isinstance(step, TinyBert)]
-    if not steps:
-        raise RequestError("--signals keeps what the teacher of tinybert says, but no step is tinybert; leave it out.")
-    if all(step.signals == "none" for step in steps):
-        raise RequestError("--signals names a folder for what the setting signals=none does not store; leave out one.")
-    if folder.is_file():
-        raise RequestError(f"--signals expects a folder, but {folder} is a file.")

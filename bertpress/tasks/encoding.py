@@ -47,7 +47,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]],
     from datasets import Dataset, concatenate_datasets
 
     parts, row = [], 0
-    for batch in tokenized(tokenizer, texts, max_length):  # lists of Python's take some nine times the memory
+    for batch in tokenized(tokenizer, texts, max_length):  # made Arrow at once: Python's lists take far more memory
         lengths = [len(ids) for ids in batch["input_ids"]]
         columns: dict[str, list[Any]] = {**batch, "length": lengths, "row": list(range(row, row + len(lengths)))}
         parts.append(Dataset.from_dict(columns))

@@ -164,8 +164,8 @@ class Windowed(Task):
         result.splits = {**self.splits, **{name: train.select(records) for name, records in splits.items()}}
         # Only these keep the windows of training records, which may be placed by what is true of them.
         rows = np.flatnonzero(np.isin(np.asarray(encoded["record"][:]), splits["train"]))
-        others = {name: rows for name, rows in self._encoded.items() if name not in splits}
-        result._encoded = {**others, "train": encoded.select(rows)}
+        whole = {name: encoded for name, encoded in self._encoded.items() if name not in splits}
+        result._encoded = {**whole, "train": encoded.select(rows)}
         return result
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Self:

@@ -144,6 +144,14 @@ def test_padding_may_stand_on_the_left(family: str) -> None:
         assert torch.equal(own.alive()[torch.arange(6), shift], torch.ones(6, 2, dtype=torch.bool))
 
 
+def test_a_head_that_reads_the_first_place_does_not_read_padding() -> None:
+    model = make_compact()
+    batch = make_batch(model)
+    run(model, batch, token_outputs=True)
+    with pytest.raises(ValueError, match="reads each row's first place, which is padding here: pad on the right"):
+        run(model, padded_left(batch, "bert")[0], token_outputs=True)
+
+
 @pytest.mark.parametrize("selector", ["random", "first"])
 def test_padding_on_the_left_changes_no_choice_by_position(selector: str) -> None:
     model = make_compact(token_reduction={"layers": [1, 3], "selector": selector, "shares": [0.6, 0.3]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertpress.augmentation.job import check_files, check_rows
@@ -14,7 +16,7 @@ from bertpress.methods.tinybert.intermediate import Comparison
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from bertpress.methods.method import Situation
+    from bertpress.methods.method import Method, Situation
     from bertpress.methods.tinybert import TinyBert
     from bertpress.tasks.task import Task
 
@@ -109,3 +111,21 @@ def task_of_teacher(method: TinyBert, task: Task, tokenizer: PreTrainedTokenizer
             "forbids that: leave signals at auto."
         )
     return task.with_tokenizer(tokenizer)
+
+
+def check_store(folder: Path, steps: Sequence[Method]) -> None:
+    """Refuse a folder for stored signals that nothing would be put into.
+
+    Args:
+        steps: of a recipe.
+
+    Raises:
+        RequestError: no step stores any, or the folder is a file.
+    """
+    settings = [getattr(step, "signals", None) for step in steps if step.name == "tinybert"]
+    if not settings:
+        raise RequestError("--signals keeps what the teacher of tinybert says, but no step is tinybert; leave it out.")
+    if set(settings) == {"none"}:
+        raise RequestError("--signals names a folder for what the setting signals=none does not store; leave out one.")
+    if folder.is_file():
+        raise RequestError(f"--signals expects a folder, but {folder} is a file.")

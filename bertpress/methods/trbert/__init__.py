@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 
 from bertpress.errors import RequestError
 from bertpress.methods.method import Method, Situation, Training
+from bertpress.methods.trbert.selectors import TRAINED, unread_by
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -38,24 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["TrBert"]
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-TRAINED: dict[str, tuple[str, ...]] = {
-    "policy": ("init", "policy", "joint"),
-    "gumbel": ("policy", "joint"),
-    "threshold": ("policy", "joint"),
-    "attention": ("joint",),
-    "random": ("joint",),
-    "first": ("joint",),
-}
-"""Phases in which something is trained, by the selector."""
-READ_BY: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("policy",): ("init", "rollouts", "baseline", "advantage_norm", "beta", "logprob_eps", "guide_rate", "importance",
-                  "importance_layer", "detach_policy_input"),
-    ("policy", "gumbel"): ("policy_hidden", "policy_init_bias", "entropy_weight", "policy_dropout"),
-    ("gumbel", "threshold"): ("temperature",),
-    ("policy", "gumbel", "threshold"): ("policy", "control_rate"),
-}  # fmt: skip
-"""Selectors that read some fields alone."""
 
 
 class TrBert(Method):
@@ -306,21 +289,11 @@ class TrBert(Method):
         where = f"tokens are skipped before layers {', '.join(map(str, layers))} of {depth} (counted from 0)"
         reached = self.alpha is None and (self.calibrate or self.selector in ("policy", "gumbel"))
         remarks = [f"{where}, so that about {100 * self.macs:g} % of the multiply-adds are kept" if reached else where]
-        if unread := self._unread():
+        if unread := unread_by(self, self.selector):
             remarks.append(f"the selector {self.selector} does not read {', '.join(unread)}.")
         if self.rollouts == 1 and self.selector == "policy":
             remarks.append("one rollout has no others to compare with: its reward is compared with a running mean.")
         return remarks
-
-    def _unread(self) -> list[str]:
-        """Fields that were changed though the selector does not read them."""
-        readers = {name: names for names, fields in READ_BY.items() for name in fields}
-        defaults = {name: type(self).model_fields[name].default for name in readers}
-        return [
-            name
-            for name, selectors in readers.items()
-            if self.selector not in selectors and getattr(self, name) != defaults[name]
-        ]
 
     def compress(self, model: PreTrainedModel, task: Task, run: StepRun) -> PreTrainedModel:
         from bertpress.methods.trbert.steps import reduce_tokens

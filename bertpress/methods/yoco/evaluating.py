@@ -56,8 +56,6 @@ class Evaluator:
         self.ends = sorted({min(rung, len(rows)) for rung in (*rungs, len(rows))})
         if groups is not None:
             order, self.ends = side_by_side(order, groups, self.ends)
-        self.forwards = 0
-        """rows that networks were run on, in all processes together"""
         self.labelled = task.has_labels(split)
         self.rungs: list[list[dict[str, Tensor]]] = []
         for start, end in zip([0, *self.ends], self.ends, strict=False):
@@ -83,8 +81,6 @@ class Evaluator:
         found = np.zeros(len(networks))
         for place in range(rank(), len(networks), world_size()):
             found[place] = self._sum(networks[place], rung)
-        start = self.ends[rung - 1] if rung else 0
-        self.forwards += len(networks) * (self.ends[rung] - start)
         return [float(total) for total in sum_over_processes(found)]
 
     @torch.inference_mode()
